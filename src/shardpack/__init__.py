@@ -1,0 +1,105 @@
+"""shardpack packs user records into Amazon Kinesis records in the KPL's aggregated format, and unpacks them again.
+
+Everything below is loaded at its first use, so that ``import shardpack`` costs next to nothing and a Lambda function
+pays only for what it calls.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import (
+        ChecksumMismatchError,
+        DecodeError,
+        DeliveryError,
+        EncodeError,
+        InvalidRecordError,
+        MalformedError,
+        OutOfRangeError,
+        RecordTooLargeError,
+        ShardpackError,
+        TruncatedError,
+    )
+    from .hashing import Shard, ShardMap, hash_key
+    from .limits import Limits
+    from .packer import Packer, pack
+    from .records import PackedRecord, Position, ReceivedRecord, UserRecord
+    from .requests import PutRequest, ShardBudget, put_requests
+    from .unpacker import unpack
+    from .wire import decode, encode, is_aggregated
+    from .wire._backend import native
+
+__version__ = "0.1.0"
+
+_HOME = {
+    name: module
+    for module, names in {
+        ".errors": (
+            "ChecksumMismatchError",
+            "DecodeError",
+            "DeliveryError",
+            "EncodeError",
+            "InvalidRecordError",
+            "MalformedError",
+            "OutOfRangeError",
+            "RecordTooLargeError",
+            "ShardpackError",
+            "TruncatedError",
+        ),
+        ".hashing": ("Shard", "ShardMap", "hash_key"),
+        ".limits": ("Limits",),
+        ".packer": ("Packer", "pack"),
+        ".records": ("PackedRecord", "Position", "ReceivedRecord", "UserRecord"),
+        ".requests": ("PutRequest", "ShardBudget", "put_requests"),
+        ".unpacker": ("unpack",),
+        ".wire": ("decode", "encode", "is_aggregated"),
+        ".wire._backend": ("native",),
+    }.items()
+    for name in names
+}
+
+__all__ = [
+    "ChecksumMismatchError",
+    "DecodeError",
+    "DeliveryError",
+    "EncodeError",
+    "InvalidRecordError",
+    "Limits",
+    "MalformedError",
+    "OutOfRangeError",
+    "PackedRecord",
+    "Packer",
+    "Position",
+    "PutRequest",
+    "ReceivedRecord",
+    "RecordTooLargeError",
+    "Shard",
+    "ShardBudget",
+    "ShardMap",
+    "ShardpackError",
+    "TruncatedError",
+    "UserRecord",
+    "decode",
+    "encode",
+    "hash_key",
+    "is_aggregated",
+    "native",
+    "pack",
+    "put_requests",
+    "unpack",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_HOME[name], __name__), name)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,135 @@
+"""The shapes in which Kinesis records reach Python code, brought to one.
+
+boto3 (``GetRecords`` responses, their records, ``PutRecords`` entries, ``SubscribeToShard`` events), Lambda (events and
+their records), Firehose and Kinesis Analytics (transformation events and their records), and `PackedRecord`. Fields
+that a source leaves out are None: hand-written test events leave out most of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from .errors import DecodeError
+from .records import PackedRecord
+
+
+class KinesisRecord(NamedTuple):
+    """A Kinesis record in the one shape that the unpacker reads."""
+
+    data: bytes
+    partition_key: str | None
+    explicit_hash_key: str | None
+    sequence_number: str | None
+    sub_sequence_number: int  # given where someone before us has de-aggregated, as Firehose does
+    approximate_arrival_timestamp: datetime | None
+    shard_id: str | None
+
+
+def kinesis_records(source: Any) -> Iterator[KinesisRecord]:
+    """Every Kinesis record in a source, which is a record, something that holds records, or an iterable of either."""
+    if isinstance(source, PackedRecord):
+        yield KinesisRecord(source.data, source.partition_key, source.explicit_hash_key, None, 0, None, source.shard_id)
+    elif isinstance(source, Mapping):
+        yield from _from_mapping(source)
+    elif isinstance(source, Iterable) and not isinstance(source, str | bytes | bytearray | memoryview):
+        for item in source:
+            yield from kinesis_records(item)
+    else:
+        hint = '; for a blob without a record around it, use decode(blob) or {"Data": blob}'
+        raise TypeError(f"{type(source).__name__} is no Kinesis record and holds none{hint}")
+
+
+def _from_mapping(source: Mapping[str, Any]) -> Iterator[KinesisRecord]:
+    if "kinesis" in source:
+        yield _from_lambda(source)
+    elif "Data" in source:
+        yield _from_boto3(source)
+    elif "data" in source and ("recordId" in source or "partitionKey" not in source):
+        yield _from_transformation(source)
+    elif "data" in source:
+        yield _from_lambda({"kinesis": source})
+    elif "SubscribeToShardEvent" in source:
+        yield from kinesis_records(source["SubscribeToShardEvent"])
+    elif "Records" in source:
+        yield from kinesis_records(source["Records"])
+    elif "records" in source:
+        yield from kinesis_records(source["records"])
+    else:
+        raise DecodeError(
+            f"a mapping with the keys {', '.join(map(repr, source)) or 'none'} is no Kinesis record and holds none;"
+            " expected 'kinesis' (Lambda), 'Data' (boto3), 'data' (Firehose, Kinesis Analytics), 'Records',"
+            " 'records' or 'SubscribeToShardEvent'"
+        )
+
+
+def _from_lambda(record: Mapping[str, Any]) -> KinesisRecord:
+    kinesis = record["kinesis"]
+    shard_id, separator, _ = str(record.get("eventID", "")).partition(":")
+    return KinesisRecord(
+        _payload(kinesis, "data"),
+        kinesis.get("partitionKey"),
+        kinesis.get("explicitHashKey"),
+        kinesis.get("sequenceNumber"),
+        0,
+        _timestamp(kinesis.get("approximateArrivalTimestamp"), seconds_in_unit=1),
+        shard_id if separator else None,
+    )
+
+
+def _from_boto3(record: Mapping[str, Any]) -> KinesisRecord:
+    return KinesisRecord(
+        _payload(record, "Data"),
+        record.get("PartitionKey"),
+        record.get("ExplicitHashKey"),
+        record.get("SequenceNumber"),
+        0,
+        _timestamp(record.get("ApproximateArrivalTimestamp"), seconds_in_unit=1),
+        record.get("ShardId"),
+    )
+
+
+def _from_transformation(record: Mapping[str, Any]) -> KinesisRecord:
+    metadata = record.get("kinesisRecordMetadata") or record.get("kinesisStreamRecordMetadata") or {}
+    timestamp = metadata.get("approximateArrivalTimestamp", record.get("approximateArrivalTimestamp"))
+    return KinesisRecord(
+        _payload(record, "data"),
+        metadata.get("partitionKey"),
+        None,
+        metadata.get("sequenceNumber"),
+        int(metadata.get("subsequenceNumber") or 0),
+        _timestamp(timestamp, seconds_in_unit=0.001),
+        metadata.get("shardId"),
+    )
+
+
+def _payload(record: Mapping[str, Any], field: str) -> bytes:
+    """The data: bytes as boto3 gives them, base64 text as JSON carries them."""
+    data = record[field]
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    if not isinstance(data, str):
+        raise DecodeError(f"{field!r} of a Kinesis record is of type {type(data).__name__}; expected base64 or bytes")
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError(f"{field!r} of a Kinesis record is not base64 ({error}): {data[:40]!r}") from None
+
+
+def _timestamp(value: Any, seconds_in_unit: float) -> datetime | None:
+    """A datetime in UTC: boto3 gives one, Lambda seconds, Firehose milliseconds, the AWS CLI either text or seconds."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return datetime.fromtimestamp(float(value) * seconds_in_unit, UTC)
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        raise DecodeError(f"the arrival timestamp {value!r} is not a point in time ({error})") from None

@@ -1,0 +1,164 @@
+"""Where a user record goes: hash keys, shards and their hash ranges, lanes."""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from .limits import MAX_HASH_KEY
+from .records import check_partition_key
+
+_CACHED_PARTITION_KEYS = 65_536
+
+
+def hash_key(partition_key: str) -> int:
+    """The number that routes a partition key: its MD5 in UTF-8 as a big-endian unsigned integer.
+
+    Raises:
+        InvalidRecordError: the partition key is not 1 to 256 Unicode characters.
+    """
+    return md5_hash_key(check_partition_key(partition_key))
+
+
+def md5_hash_key(partition_key: bytes) -> int:
+    """`hash_key` of a key that is already in UTF-8, and may be of any length: what a reader meets."""
+    return int.from_bytes(hashlib.md5(partition_key, usedforsecurity=False).digest(), "big")
+
+
+def lane_of(partition_key: str, lanes: int) -> int:
+    """The lane of a partition key: ``xxh3_64(UTF-8, seed 0) % lanes``.
+
+    Part of the format: two producers with the same number of lanes agree on it, in every version of shardpack.
+    """
+    from xxhash import xxh3_64_intdigest  # here, so that reading a stream loads no xxhash
+
+    return xxh3_64_intdigest(partition_key.encode(), 0) % lanes
+
+
+def lane_partition_key(lane: int) -> str:
+    """The outer partition key that names a lane: one byte for the first 62, its decimal number from there on."""
+    return _LANE_NAMES[lane] if lane < len(_LANE_NAMES) else str(lane)
+
+
+_LANE_NAMES = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard and the hash range that it owns, both ends inclusive."""
+
+    shard_id: str
+    starting_hash_key: int = 0
+    ending_hash_key: int = MAX_HASH_KEY
+
+    def __contains__(self, hash_key: int) -> bool:
+        return self.starting_hash_key <= hash_key <= self.ending_hash_key
+
+
+class ShardMap:
+    """The open shards of a stream, for finding the one that a hash key goes to.
+
+    Args:
+        shards: the ``Shards`` of ``ListShards`` or ``DescribeStream`` (all pages), or `Shard` objects. Closed shards
+            (those with an ``EndingSequenceNumber``) are left out, because nothing is written to them any more.
+
+    Raises:
+        ValueError: no shard is open, or the hash ranges of the open ones leave a gap or overlap; the message names
+            the shards.
+    """
+
+    def __init__(self, shards: Iterable[Mapping[str, Any] | Shard]) -> None:
+        given = list(shards)
+        parsed = [shard if isinstance(shard, Shard) else _parse_shard(shard) for shard in given]
+        self._shards = sorted((s for s in parsed if s is not None), key=lambda s: s.starting_hash_key)
+        self._check_cover(len(given))
+        self._ends = [shard.ending_hash_key for shard in self._shards]
+        self._by_partition_key: dict[str, Shard] = {}
+
+    @classmethod
+    def single(cls, shard_id: str = "shardId-000000000000") -> ShardMap:
+        """One shard that owns every hash key, for tests."""
+        return cls([Shard(shard_id)])
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The open shards in the order of their hash ranges."""
+        return tuple(self._shards)
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def shard_for(self, hash_key: int) -> Shard:
+        """The open shard that owns a hash key.
+
+        Raises:
+            ValueError: the hash key is not a number from 0 to 2^128-1.
+        """
+        if not 0 <= hash_key <= MAX_HASH_KEY:
+            raise ValueError(f"hash key {hash_key} is outside 0 to 2^128-1")
+        return self._shards[bisect_left(self._ends, hash_key)]
+
+    def shard_for_partition_key(self, partition_key: str) -> Shard:
+        """The open shard that a partition key's hash goes to; remembered for the last keys asked for.
+
+        Raises:
+            InvalidRecordError: the partition key is not 1 to 256 Unicode characters.
+        """
+        shard = self._by_partition_key.get(partition_key)
+        if shard is None:
+            shard = self.shard_for(hash_key(partition_key))
+            if len(self._by_partition_key) >= _CACHED_PARTITION_KEYS:
+                self._by_partition_key.clear()
+            self._by_partition_key[partition_key] = shard
+        return shard
+
+    def _check_cover(self, given: int) -> None:
+        if not self._shards:
+            raise ValueError(
+                f"none of the {given} shards given is open; pass the Shards of ListShards with ShardFilter AT_LATEST"
+            )
+        if (first := self._shards[0]).starting_hash_key != 0:
+            raise ValueError(
+                f"gap in the hash ranges: no open shard owns 0 to {first.starting_hash_key - 1}, before"
+                f" {first.shard_id}; pass every page of ListShards"
+            )
+        for left, right in pairwise(self._shards):
+            if right.starting_hash_key <= left.ending_hash_key:
+                raise ValueError(
+                    f"the hash ranges of {left.shard_id} (to {left.ending_hash_key}) and {right.shard_id} (from"
+                    f" {right.starting_hash_key}) overlap; list the shards AT_LATEST, not parents with their children"
+                )
+            if right.starting_hash_key != left.ending_hash_key + 1:
+                raise ValueError(
+                    f"gap in the hash ranges: no open shard owns {left.ending_hash_key + 1} to"
+                    f" {right.starting_hash_key - 1}, between {left.shard_id} and {right.shard_id};"
+                    " pass every page of ListShards"
+                )
+        if (last := self._shards[-1]).ending_hash_key != MAX_HASH_KEY:
+            raise ValueError(
+                f"gap in the hash ranges: no open shard owns {last.ending_hash_key + 1} to 2^128-1, after"
+                f" {last.shard_id}; pass every page of ListShards"
+            )
+
+
+def _parse_shard(shard: Mapping[str, Any]) -> Shard | None:
+    try:
+        if shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber") is not None:
+            return None
+        hash_range = shard["HashKeyRange"]
+        parsed = Shard(shard["ShardId"], int(hash_range["StartingHashKey"]), int(hash_range["EndingHashKey"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{shard!r:.200} is not a shard as ListShards gives it: ShardId and HashKeyRange with StartingHashKey"
+            f" and EndingHashKey ({type(error).__name__}: {error})"
+        ) from None
+    if not 0 <= parsed.starting_hash_key <= parsed.ending_hash_key <= MAX_HASH_KEY:
+        raise ValueError(
+            f"{parsed.shard_id} has the hash range {parsed.starting_hash_key} to {parsed.ending_hash_key};"
+            " it must run upwards within 0 to 2^128-1"
+        )
+    return parsed

@@ -1,0 +1,75 @@
+"""What fits into a Kinesis record: the service's limits, and how much of them to use.
+
+Sources: the API reference of ``PutRecords`` (record and request limits, both counting partition keys), "Quotas and
+limits" of the Kinesis developer guide (a shard's 1,000 records/s and 1 MiB/s), "Large records" (10 MiB).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * 1024
+
+PUT_PAYLOAD_UNIT_BYTES = 25 * KIB
+KPL_AGGREGATION_MAX_SIZE = 51_200
+
+MIN_RECORD_BYTES = 64
+"""The KPL's lower bound for ``aggregation_max_size``; below it, framing would be most of every record."""
+MAX_RECORD_BYTES = 10 * MIB
+
+MAX_REQUEST_RECORDS = 500
+DEFAULT_REQUEST_BYTES = 5 * MIB
+MAX_REQUEST_BYTES = 10 * MIB
+
+SHARD_RECORDS_PER_SECOND = 1000
+SHARD_BYTES_PER_SECOND = MIB
+
+MAX_PARTITION_KEY_CHARACTERS = 256
+MAX_HASH_KEY: int = 2**128 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a Kinesis record may become.
+
+    Attributes:
+        max_record_bytes: most bytes of one Kinesis record as Kinesis counts them: its data (an aggregate's magic,
+            protobuf message and MD5) plus its partition key in UTF-8. 64 to 10,485,760; a stream takes more than
+            1,048,576 only after ``UpdateMaxRecordSize``.
+        max_user_records: most user records in one Kinesis record, or None for no such limit.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+
+    max_record_bytes: int = MIB
+    max_user_records: int | None = None
+
+    def __post_init__(self) -> None:
+        if not MIN_RECORD_BYTES <= self.max_record_bytes <= MAX_RECORD_BYTES:
+            raise ValueError(
+                f"max_record_bytes is {self.max_record_bytes:,}; Kinesis records hold"
+                f" {MIN_RECORD_BYTES:,} to {MAX_RECORD_BYTES:,} bytes here"
+            )
+        if self.max_user_records is not None and self.max_user_records < 1:
+            raise ValueError(f"max_user_records is {self.max_user_records}; give at least 1, or None for no limit")
+
+    @classmethod
+    def kpl(cls) -> Limits:
+        """The KPL's default: aggregates of 51,200 bytes, two PUT payload units."""
+        return cls(KPL_AGGREGATION_MAX_SIZE)
+
+    @classmethod
+    def large(cls) -> Limits:
+        """10 MiB, for streams whose ``MaxRecordSizeInKiB`` was raised to 10,240."""
+        return cls(MAX_RECORD_BYTES)
+
+    @classmethod
+    def put_units(cls, n: int) -> Limits:
+        """``n`` PUT payload units of 25 KiB, the unit of billing in provisioned mode.
+
+        Raises:
+            ValueError: n units are less than one or more than 10 MiB.
+        """
+        return cls(n * PUT_PAYLOAD_UNIT_BYTES)

@@ -1,0 +1,341 @@
+"""User records in, Kinesis records out.
+
+A **route** decides which user records may share an aggregate (design.md, section 4). Every route has at most one open
+aggregate; a record that does not fit closes it and opens the next, so order is kept within a route.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Literal, TypeAlias
+
+from .errors import RecordTooLargeError
+from .hashing import ShardMap, hash_key, lane_of, lane_partition_key
+from .limits import MIB, Limits
+from .records import (
+    BytesLike,
+    PackedRecord,
+    UserRecord,
+    UserRecordLike,
+    check_data,
+    check_explicit_hash_key,
+    check_partition_key,
+    check_tags,
+)
+from .wire import is_aggregated
+from .wire._backend import Builder, backend
+
+By: TypeAlias = Literal["shard", "key", "any"]
+HashKeys: TypeAlias = Literal["pinned", "kpl"]
+
+AGGREGATE_PARTITION_KEY = "a"
+"""The outer partition key of an aggregate that mixes keys: the KPL's constant (A5), which an EHK overrides."""
+
+_CACHED_ROUTES = 65_536
+
+# Memory is counted by what open aggregates may grow to, which doubles as they grow, and by what each takes besides.
+_FIRST_CAPACITY = 4096
+_AGGREGATE_COST = 4096
+
+
+class Packer:
+    """Fills Kinesis records with user records.
+
+    Args:
+        by: which user records may share an aggregate. ``"shard"``: those that go to one shard by the shard map, so that
+            a partition key stays on its shard. ``"key"``: those of one partition key, which stays the outer key.
+            ``"any"``: all, which fills best and gives up key affinity, and with it the order of a key's records across
+            aggregates. Default: ``"shard"`` with a shard map, else ``"any"``.
+        shard_map: the open shards; needed by ``"shard"``, and only then used.
+        limits: how large a Kinesis record may become.
+        hash_keys: ``"pinned"``: sub-records carry the outer explicit hash key, so that the KCL drops none of them
+            whatever shard they land on; a user's own explicit hash key is kept, by grouping records by it. ``"kpl"``:
+            byte for byte what the KPL writes; lossy when a stream reshards, unless the sender checks where each
+            aggregate landed (design.md, section 4).
+        lanes: subdivide each shard by user key, 1 for no lanes. The outer partition key names the lane, so that
+            Lambda's ParallelizationFactor works on aggregates; to keep that true, a lone record is sent as an aggregate
+            too. Needs ``by="shard"``.
+        max_buffered_bytes: about how much memory open aggregates may take; beyond it the one opened first is closed
+            before it is full. Matters for many shards, keys or explicit hash keys at once.
+
+    Raises:
+        ValueError: a setting is out of its range, or two of them exclude each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        by: By | None = None,
+        shard_map: ShardMap | None = None,
+        limits: Limits | None = None,
+        hash_keys: HashKeys = "pinned",
+        lanes: int = 1,
+        max_buffered_bytes: int = 256 * MIB,
+    ) -> None:
+        self._by = by or ("shard" if shard_map is not None else "any")
+        self._shard_map = shard_map
+        self._limits = limits or Limits()
+        self._max_user_records = self._limits.max_user_records
+        self._pinned = hash_keys == "pinned"
+        self._lanes = lanes
+        self._max_buffered_bytes = max_buffered_bytes
+        _check_settings(self._by, shard_map, hash_keys, lanes, max_buffered_bytes)
+
+        self._new_builder: Callable[[int, str | None], Builder] = backend().builder
+        self._open: dict[Hashable, _Route] = {}  # in the order in which they were opened
+        self._headroom = max_buffered_bytes
+        # How `add` finds the route of a record without an explicit hash key: one for all, or one for each key.
+        self._route_of_all = _Route(None) if self._by == "any" else None
+        self._route_of_key: dict[str, _Route] = {}
+
+    def add(
+        self,
+        partition_key: str,
+        data: BytesLike,
+        explicit_hash_key: str | int | None = None,
+        tags: Iterable[tuple[str, str | None]] = (),
+    ) -> list[PackedRecord]:
+        """Take a user record.
+
+        Args:
+            partition_key: 1 to 256 Unicode characters.
+            data: the payload; a bytearray or memoryview is copied.
+            explicit_hash_key: a number from 0 to 2^128-1 that overrides the partition key's hash, as a str or an int.
+            tags: (key, value or None) pairs to carry inside the aggregate.
+
+        Returns:
+            The Kinesis records that are now complete: usually none.
+
+        Raises:
+            InvalidRecordError: a field breaks a rule of the service.
+            RecordTooLargeError: the record does not fit, even alone. In both cases nothing has changed.
+        """
+        # The way of most records: no explicit hash key, and an open aggregate with room.
+        if explicit_hash_key is None and not tags and type(data) is bytes:
+            try:
+                route = self._route_of_all or self._route_of_key[partition_key]
+                if route.add(partition_key, data):
+                    return self._settle(route) if self._max_user_records else []
+            except (KeyError, TypeError):  # the first record of a partition key; one that no dict can look up
+                pass
+        check_partition_key(partition_key)
+        record = UserRecord(
+            partition_key,
+            check_data(data),
+            check_explicit_hash_key(explicit_hash_key),
+            check_tags(tags) if tags else (),
+        )
+        return self._add_checked(record)
+
+    def add_all(self, user_records: Iterable[UserRecordLike]) -> Iterator[PackedRecord]:
+        """`add` over an iterable, lazily; what is still open afterwards waits for `flush`."""
+        for closed in filter(None, itertools.starmap(self.add, user_records)):
+            yield from closed
+
+    def flush(self) -> list[PackedRecord]:
+        """Close everything that is open, in the order in which it was opened."""
+        return [self._close(route) for route in list(self._open.values())]
+
+    def _add_checked(self, record: UserRecord) -> list[PackedRecord]:
+        route = self._route_for(record)
+        closed = []
+        if not self._add_to_open(route, record):
+            builder = self._start(route, record)  # raises before anything has changed
+            if route.builder is not None:
+                closed.append(self._close(route))
+            self._open[route.key] = route
+            self._headroom -= builder.capacity + _AGGREGATE_COST
+            route.open(builder, record)
+        return closed + self._settle(route)
+
+    def _add_to_open(self, route: _Route, record: UserRecord) -> bool:
+        """Take the record into the route's open aggregate, if there is one and it fits."""
+        builder = route.builder
+        if builder is None:
+            return False
+        capacity = self._limits.max_record_bytes - route.outer_size
+        while not builder.add_any(*record):
+            if builder.capacity == capacity:
+                return False
+            # Memory is counted when an aggregate may grow, not record by record.
+            grown = min(capacity, 2 * builder.capacity)
+            self._headroom -= grown - builder.capacity
+            builder.capacity = grown
+        return True
+
+    def _route_for(self, record: UserRecord) -> _Route:
+        route = self._route_of_all or self._route_of_key.get(record.partition_key)
+        if route is not None and record.explicit_hash_key is None:
+            return route
+        key, shard_id, partition_key = self._place(record)
+        route = self._open.get(key) or _Route(key, shard_id, partition_key)
+        if record.explicit_hash_key is None:
+            if len(self._route_of_key) >= _CACHED_ROUTES:
+                self._route_of_key.clear()
+            self._route_of_key[record.partition_key] = route
+        return route
+
+    def _place(self, record: UserRecord) -> tuple[Hashable, str | None, str]:
+        """The route's key, its shard, and the outer partition key of its aggregates."""
+        if self._by == "key":
+            return (record.partition_key, record.explicit_hash_key), None, record.partition_key
+        # Pinned, a user's own explicit hash key is the pin, so only its equals may share an aggregate.
+        own = record.explicit_hash_key if self._pinned else None
+        if self._shard_map is None or self._by == "any":
+            return own, None, AGGREGATE_PARTITION_KEY
+        if record.explicit_hash_key is None:
+            shard_id = self._shard_map.shard_for_partition_key(record.partition_key).shard_id
+        else:
+            shard_id = self._shard_map.shard_for(int(record.explicit_hash_key)).shard_id
+        if self._lanes == 1:
+            return (shard_id, own), shard_id, AGGREGATE_PARTITION_KEY
+        lane = lane_of(record.partition_key, self._lanes)
+        return (shard_id, own, lane), shard_id, lane_partition_key(lane)
+
+    def _start(self, route: _Route, record: UserRecord) -> Builder:
+        """A builder that holds the record, or nothing, if the record fits only as it is, not in an aggregate."""
+        pin = self._hash_key(record) if self._pinned and self._by != "key" else None
+        limit = self._limits.max_record_bytes
+        builder = self._new_builder(limit - route.outer_size, pin)
+        if builder.add_any(*record):
+            builder.capacity = min(builder.capacity, max(builder.size, _FIRST_CAPACITY))
+            return builder
+        size = len(record.data) + len(record.partition_key.encode())
+        if self._must_wrap(record):
+            whole = self._new_builder(sys.maxsize, pin)
+            whole.add_any(*record)
+            size = whole.size + route.outer_size
+        if size > limit:
+            raise RecordTooLargeError(
+                f"a user record of {len(record.data):,} bytes takes {size:,} bytes as a Kinesis record; the limit is"
+                f" {limit:,}. Send it in pieces, or raise Limits.max_record_bytes if the stream's MaxRecordSizeInKiB"
+                " allows it",
+                size=size,
+                limit=limit,
+            )
+        return builder
+
+    def _settle(self, route: _Route) -> list[PackedRecord]:
+        """Close the route if nothing more may join it, and the oldest ones if memory runs short."""
+        closed = []
+        builder = route.builder
+        if builder is not None and builder.count in (0, self._max_user_records):
+            closed.append(self._close(route))
+        while self._headroom < 0:
+            closed.append(self._close(next(iter(self._open.values()))))
+        return closed
+
+    def _close(self, route: _Route) -> PackedRecord:
+        del self._open[route.key]
+        builder, first = route.close()
+        self._headroom += builder.capacity + _AGGREGATE_COST
+        if builder.count <= 1 and not self._must_wrap(first):
+            return PackedRecord(first.data, first.partition_key, first.explicit_hash_key, 1, route.shard_id)
+        outer = first.explicit_hash_key if self._by == "key" else self._hash_key(first)
+        return PackedRecord(builder.build(), route.partition_key, outer, builder.count, route.shard_id)
+
+    def _must_wrap(self, record: UserRecord) -> bool:
+        """Whether a lone record goes out as an aggregate, and not as it is, the way the KPL sends it (A4).
+
+        Data that is itself a sound aggregate would come out expanded, tags would be lost, and a lane is known by its
+        partition key.
+        """
+        return self._lanes > 1 or bool(record.tags) or is_aggregated(record.data)
+
+    @staticmethod
+    def _hash_key(record: UserRecord) -> str:
+        return record.explicit_hash_key or str(hash_key(record.partition_key))
+
+
+class _Route:
+    """What may share an aggregate, and the aggregate that is open for it, if any."""
+
+    __slots__ = ("add", "builder", "first", "key", "outer_size", "partition_key", "shard_id")
+
+    def __init__(
+        self, key: Hashable, shard_id: str | None = None, partition_key: str = AGGREGATE_PARTITION_KEY
+    ) -> None:
+        self.key = key
+        self.shard_id = shard_id
+        self.partition_key = partition_key
+        self.outer_size = len(partition_key.encode())
+        self.builder: Builder | None = None
+        self.first: UserRecord | None = None
+        self.add: Callable[[str, bytes], bool] = _refuse  # the open builder's, looked up once
+
+    def open(self, builder: Builder, first: UserRecord) -> None:
+        self.builder, self.first, self.add = builder, first, builder.add
+
+    def close(self) -> tuple[Builder, UserRecord]:
+        builder, first = self.builder, self.first
+        if builder is None or first is None:
+            raise AssertionError(f"route {self.key!r} is not open")
+        self.builder = self.first = None
+        self.add = _refuse
+        return builder, first
+
+
+def _refuse(_partition_key: str, _data: bytes) -> bool:
+    return False
+
+
+def pack(
+    user_records: Iterable[UserRecordLike],
+    *,
+    by: By | None = None,
+    shard_map: ShardMap | None = None,
+    limits: Limits | None = None,
+    hash_keys: HashKeys = "pinned",
+    lanes: int = 1,
+    max_buffered_bytes: int = 256 * MIB,
+) -> Iterator[PackedRecord]:
+    """`Packer` over an iterable, lazily: Kinesis records come out as they fill, the rest at the end.
+
+    Args:
+        user_records: `UserRecord` objects, or tuples of partition key, data, and perhaps explicit hash key and tags.
+        by: this and the other settings are those of `Packer`.
+        shard_map: see `Packer`.
+        limits: see `Packer`.
+        hash_keys: see `Packer`.
+        lanes: see `Packer`.
+        max_buffered_bytes: see `Packer`.
+
+    Raises:
+        InvalidRecordError, RecordTooLargeError: as `Packer.add`; everything before that record has come out or is lost
+            with the generator, so check records first if you cannot stop at a bad one.
+    """
+    packer = Packer(
+        by=by,
+        shard_map=shard_map,
+        limits=limits,
+        hash_keys=hash_keys,
+        lanes=lanes,
+        max_buffered_bytes=max_buffered_bytes,
+    )
+    return itertools.chain(packer.add_all(user_records), _flushed(packer))
+
+
+def _flushed(packer: Packer) -> Iterator[PackedRecord]:
+    yield from packer.flush()
+
+
+def _check_settings(by: str, shard_map: ShardMap | None, hash_keys: str, lanes: int, max_buffered_bytes: int) -> None:
+    if by not in ("shard", "key", "any"):
+        raise ValueError(f'by is {by!r}; choose "shard", "key" or "any"')
+    if hash_keys not in ("pinned", "kpl"):
+        raise ValueError(f'hash_keys is {hash_keys!r}; choose "pinned" or "kpl"')
+    if by == "shard" and shard_map is None:
+        raise ValueError('by="shard" needs a shard_map: ShardMap(client.list_shards(...)["Shards"])')
+    if by == "any" and hash_keys == "kpl":
+        raise ValueError(
+            'hash_keys="kpl" with by="any" loses records: the KCL drops a whole aggregate when one sub-record\'s hash'
+            ' key is outside the shard that holds it. Use hash_keys="pinned", or by="shard" or by="key"'
+        )
+    if lanes < 1:
+        raise ValueError(f"lanes is {lanes}; give 1 for none, or how many to make of each shard")
+    if lanes > 1 and by != "shard":
+        raise ValueError(f'lanes subdivide a shard, so they need by="shard" and a shard_map, not by={by!r}')
+    if max_buffered_bytes < MIB:
+        raise ValueError(f"max_buffered_bytes is {max_buffered_bytes:,}; give at least {MIB:,}")

@@ -1,0 +1,86 @@
+"""The one place that decides which core reads and writes aggregates, and what a core has to offer."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ..records import BytesLike, Tags, UserRecord, UserRecordLike
+
+native = "pure"
+"""The core that runs: "pure", or the path that a native one has chosen."""
+
+
+class Aggregate(Protocol):
+    """One parsed aggregate by columns, as long as its user records are many; a core makes them as cheaply as it can."""
+
+    @property
+    def partition_keys(self) -> Sequence[str]: ...
+    @property
+    def data(self) -> Sequence[bytes]: ...
+    @property
+    def explicit_hash_keys(self) -> Sequence[str | None]: ...
+    @property
+    def tags(self) -> Sequence[Tags]: ...
+
+
+class RawAggregate(Protocol):
+    """One parsed aggregate as it is on the wire: tables, and indices that may point anywhere."""
+
+    @property
+    def partition_key_table(self) -> Sequence[bytes]: ...
+    @property
+    def explicit_hash_key_table(self) -> Sequence[bytes]: ...
+    @property
+    def records(self) -> Iterator[tuple[int, int | None, bytes]]: ...
+
+
+class Builder(Protocol):
+    """One aggregate being filled. Sizes are those of the finished aggregate, magic and MD5 included."""
+
+    capacity: int
+    """Most bytes that it may grow to; may be raised."""
+    count: int
+    size: int
+
+    def add(self, partition_key: str, data: bytes) -> bool:
+        """Take a record without explicit hash key and tags.
+
+        Returns:
+            False, and nothing has changed, if it does not fit.
+
+        Raises:
+            InvalidRecordError: the partition key breaks a rule of the service.
+        """
+
+    def add_any(self, partition_key: str, data: bytes, explicit_hash_key: str | None, tags: Tags) -> bool:
+        """The same for any record; in a pinned aggregate the pin takes the place of its explicit hash key."""
+
+    def build(self) -> bytes:
+        """The finished aggregate."""
+
+
+class Core(Protocol):
+    """What a core offers."""
+
+    def encode(self, records: Iterable[UserRecordLike]) -> bytes: ...
+    def decode(self, blob: BytesLike) -> list[UserRecord]: ...
+    def is_aggregated(self, blob: BytesLike) -> bool: ...
+    def read(self, blob: BytesLike) -> Aggregate:
+        """`decode` by columns, with its errors."""
+
+    def read_raw(self, blob: BytesLike) -> RawAggregate:
+        """What protobuf's rules alone give; raises only for what they refuse."""
+
+    def builder(self, capacity: int, pin: str | None) -> Builder:
+        """A builder for at most `capacity` bytes; `pin` is every record's explicit hash key, if there is one."""
+
+
+@functools.cache
+def backend() -> Core:
+    """The core, loaded at the first use."""
+    from . import _pure
+
+    return _pure
