@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test check proto clean
+FILE ?= # make demo FILE=access.log sends the lines of a file
+.PHONY: help demo test check proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -12,12 +13,15 @@ help: ## list the targets
 $(BIN)/shardpack: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group demo --group proto
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group proto
 	@touch $@
 
 $(BIN)/ruff: pyproject.toml $(BIN)/shardpack
 	$(BIN)/python -m pip install --quiet --group lint
 	@touch $@
+
+demo: $(BIN)/shardpack ## set everything up and run the main job against a local Kinesis server
+	$(BIN)/shardpack demo $(FILE)
 
 test: $(BIN)/shardpack ## set everything up and run the tests
 	$(BIN)/python -m pytest

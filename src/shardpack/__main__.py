@@ -1,0 +1,5 @@
+"""``python -m shardpack``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,16 @@
+"""The command line: a thin layer that parses, calls and prints."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the ``shardpack`` command."""
+    try:
+        from .app import run
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        sys.exit(f"shardpack: the command line needs {error.name}: pip install 'shardpack[cli]'")
+    sys.exit(run())

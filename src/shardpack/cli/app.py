@@ -1,0 +1,307 @@
+"""The commands, their options and their help."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from .. import __version__, native
+from ..errors import ShardpackError
+from ..hashing import Shard
+from ..limits import MAX_RECORD_BYTES, MIB, MIN_RECORD_BYTES, Limits
+from ..packer import pack
+from ..records import Position, ReceivedRecord
+from ..unpacker import unpack
+from . import reading
+from .reading import InputError
+
+app = typer.Typer(
+    name="shardpack",
+    help="Pack user records into Amazon Kinesis records in the KPL's aggregated format, and unpack them again.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def run() -> int:
+    """Parse the arguments, run the command, and answer its exit status."""
+    try:
+        app()
+    except (InputError, ShardpackError, ValueError) as error:
+        print(f"shardpack: {error}", file=sys.stderr)  # noqa: T201  # the one place that reports errors
+        return 1
+    return 0
+
+
+class By(StrEnum):
+    """Choices of --by."""
+
+    ANY = "any"
+    KEY = "key"
+    SHARD = "shard"
+
+
+class HashKeys(StrEnum):
+    """Choices of --hash-keys."""
+
+    PINNED = "pinned"
+    KPL = "kpl"
+
+
+class OnCorrupt(StrEnum):
+    """Choices of --on-corrupt."""
+
+    RAW = "raw"
+    RAISE = "raise"
+    KCL = "kcl"
+
+
+class OutOfRange(StrEnum):
+    """Choices of --out-of-range."""
+
+    KEEP = "keep"
+    DROP_RECORD = "drop_record"
+    DROP_AGGREGATE = "drop_aggregate"
+    RAISE = "raise"
+
+
+InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The input; - is standard input.")]
+ShardCount = Annotated[
+    int | None, typer.Option("--shards", min=1, help="So many shards with equal hash ranges.", show_default=False)
+]
+ShardMapFile = Annotated[
+    str | None, typer.Option("--shard-map", metavar="FILE", help="The output of `aws kinesis list-shards`.")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"shardpack {__version__} ({native} core)")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and the core.")
+    ] = False,
+) -> None:
+    """Set what holds for every command."""
+
+
+@app.command("pack")
+def pack_command(
+    file: InputFile,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="Lines are JSON; this field is the partition key. Dots lead inside."),
+    ] = None,
+    by: Annotated[By | None, typer.Option(help="Which records may share an aggregate.", show_default="any")] = None,
+    shards: ShardCount = None,
+    shard_map: ShardMapFile = None,
+    max_record_bytes: Annotated[
+        int,
+        typer.Option(min=MIN_RECORD_BYTES, max=MAX_RECORD_BYTES, help="Largest Kinesis record, partition key counted."),
+    ] = MIB,
+    max_user_records: Annotated[
+        int | None, typer.Option(min=1, help="Most user records in one Kinesis record.", show_default="no limit")
+    ] = None,
+    hash_keys: Annotated[
+        HashKeys, typer.Option(help="pinned: safe when a stream reshards; kpl: byte for byte what the KPL writes.")
+    ] = HashKeys.PINNED,
+    lanes: Annotated[int, typer.Option(min=1, help="Subdivide each shard by user key, for Lambda.")] = 1,
+) -> None:
+    """Pack lines into Kinesis records: JSON lines in the shape of PutRecords entries.
+
+    Lines of text have no key of their own. With --by any they are given one that changes every thousand lines, which
+    spreads the aggregates over the shards; with --by shard or --by key they are all given the same, which keeps their
+    order.
+    """
+    routes = reading.shard_map(shards, shard_map)
+    with _input_lines(file) as lines:
+        packed = pack(
+            reading.user_records(lines, key, one_key=routes is not None or by in (By.KEY, By.SHARD)),
+            by=by.value if by else None,
+            shard_map=routes,
+            limits=Limits(max_record_bytes, max_user_records),
+            hash_keys=hash_keys.value,
+            lanes=lanes,
+        )
+        with reading.errors_at(lines):
+            entries = (_entry_line(record.entry) for record in packed)
+            _write(entries, separator=b"\n", at_end=lambda: lines.ends_with_newline)
+
+
+@app.command("unpack")
+def unpack_command(
+    file: InputFile,
+    text: Annotated[bool, typer.Option("--text", help="Write only the data, one record a line.")] = False,
+    base64_lines: Annotated[bool, typer.Option("--base64", help="Write only the data, in base64, one a line.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Write only the data, with nothing between records.")] = False,
+    on_corrupt: Annotated[
+        OnCorrupt, typer.Option(help="What happens to an aggregate that is not sound.")
+    ] = OnCorrupt.RAW,
+    hash_range: Annotated[
+        str | None, typer.Option(metavar="START:END", help="The shard's hash range, both ends inclusive.")
+    ] = None,
+    out_of_range: Annotated[
+        OutOfRange, typer.Option(help="What happens to sub-records outside --hash-range.")
+    ] = OutOfRange.KEEP,
+    after: Annotated[
+        str | None, typer.Option(metavar="SEQ[:SUB]", help="Skip what is not after this position in the shard.")
+    ] = None,
+) -> None:
+    """Unpack Kinesis records into user records: JSON lines, or only their data.
+
+    Reads what `shardpack pack` writes, the output of `aws kinesis get-records`, Lambda, Firehose and Kinesis Analytics
+    events, and raw blobs. Data that is not UTF-8 is given as "data_base64".
+    """
+    if text + base64_lines + raw > 1:
+        raise typer.BadParameter("choose one of --text, --base64 and --raw")
+    with _input_lines(file) as lines:
+        source = reading.KinesisInput(lines)
+        records = unpack(
+            source,
+            on_corrupt=on_corrupt.value,
+            hash_range=_hash_range(hash_range),
+            out_of_range=out_of_range.value,
+            after=_position(after),
+        )
+        write_one: Callable[[ReceivedRecord], bytes] = _json_line
+        if text or raw:
+            write_one = _data
+        elif base64_lines:
+            write_one = _base64_line
+        with reading.errors_at(lines):
+            _write(
+                map(write_one, records),
+                separator=b"" if raw else b"\n",
+                # Text that ended without a newline comes back without one.
+                at_end=lambda: not text or not source.is_json_lines or lines.ends_with_newline,
+            )
+
+
+@app.command("inspect")
+def inspect_command(
+    file: InputFile,
+    shards: ShardCount = None,
+    shard_map: ShardMapFile = None,
+    most: Annotated[int, typer.Option("--records", min=0, help="Most user records to list of each aggregate.")] = 20,
+    first: Annotated[int, typer.Option("--first", min=1, help="Most Kinesis records to show.")] = 1,
+) -> None:
+    """Show an aggregate: sizes, tables, records, overhead, checksum, hash keys, and what the KCL would do with it.
+
+    Reads what `shardpack unpack` reads. Without --shards or --shard-map, one shard owns every hash key.
+    """
+    from .inspecting import show
+
+    with _input_lines(file, progress=False) as lines, reading.errors_at(lines):
+        show(reading.KinesisInput(lines), reading.shard_map(shards, shard_map), most, first, Console())
+
+
+@app.command("demo")
+def demo_command(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="Lines to send; without it, login events are made up.")
+    ] = None,
+    records: Annotated[int, typer.Option(min=1, help="Login events to make up.")] = 100_000,
+    shards: Annotated[int, typer.Option(min=1, max=100, help="Shards of the stream.")] = 4,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="A Kinesis endpoint to use in place of a local server.", show_default=False)
+    ] = None,
+) -> None:
+    """Run the main job against a real local Kinesis server, and prove that every record came back."""
+    from .demo import run as run_demo
+
+    if not run_demo(file, records, shards, endpoint_url, Console()):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _input_lines(file: str, *, progress: bool = True) -> Iterator[reading.Lines]:
+    with reading.open_input(file) as stream:
+        if file == "-" or not progress or not sys.stderr.isatty() or sys.stdout.isatty():
+            yield reading.Lines(stream, file)
+            return
+        columns = TextColumn(file), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=Path(file).stat().st_size)
+            yield reading.Lines(stream, file, lambda size: bar.advance(task, size))
+
+
+def _write(pieces: Iterator[bytes], separator: bytes, at_end: Callable[[], bool]) -> None:
+    """Write pieces with separators between them, and one at the end if `at_end` says so."""
+    out = sys.stdout.buffer
+    ahead = b""
+    for piece in pieces:
+        out.write(ahead)
+        out.write(piece)
+        ahead = separator
+    if ahead and at_end():
+        out.write(ahead)
+    out.flush()  # here, where typer ends quietly when nobody reads any more
+
+
+def _entry_line(entry: dict[str, str | bytes]) -> bytes:
+    data = entry["Data"]
+    encoded = base64.b64encode(data).decode() if isinstance(data, bytes) else data
+    return json.dumps({**entry, "Data": encoded}).encode()
+
+
+def _json_line(record: ReceivedRecord) -> bytes:
+    arrival = record.approximate_arrival_timestamp
+    out: dict[str, Any] = {
+        "partition_key": record.partition_key,
+        "explicit_hash_key": record.explicit_hash_key,
+        "sequence_number": record.sequence_number,
+        "sub_sequence_number": record.sub_sequence_number,
+        "aggregated": record.aggregated,
+        "approximate_arrival_timestamp": arrival.isoformat() if arrival else None,
+        "shard_id": record.shard_id,
+    }
+    if record.tags:
+        out["tags"] = record.tags
+    try:
+        out["data"] = record.data.decode()
+    except UnicodeDecodeError:
+        out["data_base64"] = base64.b64encode(record.data).decode()
+    return json.dumps(out, ensure_ascii=False).encode()
+
+
+def _data(record: ReceivedRecord) -> bytes:
+    return record.data
+
+
+def _base64_line(record: ReceivedRecord) -> bytes:
+    return base64.b64encode(record.data)
+
+
+def _hash_range(text: str | None) -> Shard | None:
+    if text is None:
+        return None
+    starting, _, ending = text.partition(":")
+    if not (starting.isdigit() and ending.isdigit()):
+        raise typer.BadParameter(f"--hash-range is {text!r}; give two decimal numbers, START:END")
+    return Shard("", int(starting), int(ending))
+
+
+def _position(text: str | None) -> Position | None:
+    if text is None:
+        return None
+    sequence_number, _, sub_sequence_number = text.partition(":")
+    if sub_sequence_number and not sub_sequence_number.isdigit():
+        raise typer.BadParameter(
+            f"--after is {text!r}; give SEQ or SEQ:SUB, such as 49590338271490256608559692538361:7"
+        )
+    return Position(sequence_number, int(sub_sequence_number or 0))

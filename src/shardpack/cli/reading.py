@@ -1,0 +1,173 @@
+"""Input, a piece at a time: lines to pack, and Kinesis records to unpack. Wrong input names file and line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import typer
+
+from ..errors import DecodeError, EncodeError
+from ..hashing import Shard, ShardMap
+from ..limits import MAX_HASH_KEY, MAX_RECORD_BYTES
+from ..records import UserRecord
+from ..wire._format import MAGIC
+
+_LONGEST_LINE = 2 * MAX_RECORD_BYTES  # a 10 MiB record as base64 in JSON, and some
+_LINES_PER_KEY = 1000
+
+
+class InputError(Exception):
+    """What is wrong with the input, with the file and line."""
+
+
+@contextmanager
+def open_input(file: str) -> Iterator[IO[bytes]]:
+    """A file by its name, or standard input for "-"."""
+    if file == "-":
+        yield typer.get_binary_stream("stdin")
+        return
+    try:
+        stream = Path(file).open("rb")  # noqa: SIM115  # closed below; only opening may fail with this message
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}") from None
+    with stream:
+        yield stream
+
+
+class Lines:
+    """The lines of an input, counted, and without their newlines.
+
+    Attributes:
+        number: of the line that was last given, from 1.
+        ends_with_newline: whether that line had one.
+    """
+
+    def __init__(self, stream: IO[bytes], file: str, progress: Callable[[int], None] | None = None) -> None:
+        self._stream = stream
+        self._progress = progress
+        self.file = file
+        self.number = 0
+        self.ends_with_newline = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self._stream.readline(_LONGEST_LINE + 1):
+            self.number += 1
+            if len(line) > _LONGEST_LINE:
+                raise self.error(f"the line is longer than {_LONGEST_LINE:,} bytes, more than any Kinesis record holds")
+            if self._progress is not None:
+                self._progress(len(line))
+            self.ends_with_newline = line.endswith(b"\n")
+            yield line[:-1] if self.ends_with_newline else line
+
+    def error(self, message: object) -> InputError:
+        """An error at the line that was last given."""
+        return InputError(f"{self.file}:{self.number}: {message}")
+
+
+def user_records(lines: Lines, key_field: str | None, *, one_key: bool) -> Iterator[UserRecord]:
+    """A user record for each line, the line its data.
+
+    Args:
+        lines: the input.
+        key_field: the field of the JSON object on each line that holds its partition key; with dots for fields inside.
+            None: lines are text without a key of their own.
+        one_key: give all text lines one key, which keeps their order under every routing; else the key changes every
+            thousand lines, which spreads aggregates over the shards.
+    """
+    for line in lines:
+        if key_field is not None:
+            key = _partition_key(lines, line, key_field)
+        else:
+            key = "0" if one_key else str((lines.number - 1) // _LINES_PER_KEY)
+        yield UserRecord(key, line)
+
+
+def _partition_key(lines: Lines, line: bytes, key_field: str) -> str:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise lines.error(f"not JSON ({error}); --key takes JSON lines") from None
+    for name in key_field.split("."):
+        if not isinstance(value, dict) or name not in value:
+            raise lines.error(f"the JSON value on this line has no field {key_field!r}")
+        value = value[name]
+    if isinstance(value, dict | list | bool) or value is None:
+        raise lines.error(f"the field {key_field!r} is {json.dumps(value)[:40]}; a partition key is text or a number")
+    return str(value)
+
+
+class KinesisInput:
+    """The Kinesis records in an input of any of the shapes that `unpack` reads.
+
+    JSON lines come one line at a time. A JSON document over several lines (``aws kinesis get-records``, a Lambda
+    event) and a raw blob are read whole; neither is larger than a few megabytes.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self.is_json_lines = False
+
+    def __iter__(self) -> Iterator[Any]:
+        lines = iter(self._lines)
+        first = next(lines, None)
+        if first is None:
+            return
+        if first.startswith(MAGIC):
+            yield {"Data": self._rest(first, lines)}
+            return
+        try:
+            yield json.loads(first)
+        except ValueError:
+            yield self._document(self._rest(first, lines))
+            return
+        self.is_json_lines = True
+        for line in lines:
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise self._lines.error(f"not JSON ({error})") from None
+
+    def _rest(self, first: bytes, lines: Iterator[bytes]) -> bytes:
+        whole = b"\n".join((first, *lines))
+        return whole + b"\n" if self._lines.ends_with_newline else whole
+
+    def _document(self, text: bytes) -> Any:
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{self._lines.file}:{error.lineno}: neither JSON ({error.msg}) nor an aggregate, which starts with"
+                f" {MAGIC.hex()}"
+            ) from None
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{self._lines.file}:1: neither JSON nor an aggregate, which starts with {MAGIC.hex()}"
+            ) from None
+
+
+@contextmanager
+def errors_at(lines: Lines) -> Iterator[None]:
+    """What the codec says of a record, said of the line that it came from."""
+    try:
+        yield
+    except (EncodeError, DecodeError, TypeError) as error:
+        raise lines.error(error) from error
+
+
+def shard_map(shards: int | None, file: str | None) -> ShardMap | None:
+    """A shard map from the output of ``aws kinesis list-shards``, or of equal shards, or None."""
+    if file is not None:
+        with open_input(file) as stream:
+            try:
+                return ShardMap(json.load(stream)["Shards"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{file}: not the output of `aws kinesis list-shards` ({error})") from None
+    if shards is None:
+        return None
+    bounds = [(MAX_HASH_KEY + 1) * n // shards for n in range(shards + 1)]
+    return ShardMap(Shard(f"shardId-{n:012}", bounds[n], bounds[n + 1] - 1) for n in range(shards))
