@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -167,7 +168,7 @@ def _summary(tally: _Tally) -> Table:
     plain_requests = -(-count // MAX_REQUEST_RECORDS)
     fill = tally.kinesis_bytes / (limit * tally.kinesis_records) if count else 0.0
     plain_fill = tally.plain_bytes / (limit * count) if count else 0.0
-    table = Table(title="What was sent", title_justify="left")
+    table = Table(title="What was sent", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("with shardpack", justify="right")
     table.add_column("one record an entry", justify="right")

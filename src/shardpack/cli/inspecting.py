@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from .._shapes import kinesis_records
 from ..hashing import ShardMap
@@ -74,7 +76,7 @@ def _units(count: int) -> str:
 
 
 def _sizes(inspection: Inspection) -> Table:
-    table = Table(title="Where the bytes go", title_justify="left")
+    table = Table(title="Where the bytes go", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("part")
     for column in ("bytes", "share", "a user record"):
         table.add_column(column, justify="right")
@@ -93,32 +95,27 @@ def _sizes(inspection: Inspection) -> Table:
 
 
 def _records(inspection: Inspection, most: int) -> Table:
-    table = Table(title="User records", title_justify="left")
-    table.add_column("#", justify="right", no_wrap=True)
-    for column in ("partition key", "explicit hash key", "hash key", "shard"):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("data", no_wrap=True, overflow="ellipsis", ratio=1)
+    table = Table(title="User records", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("#", "partition key", "EHK", "hash key", "shard", "bytes"):
+        table.add_column(column, justify="right" if column in ("#", "bytes") else "left", no_wrap=True)
+    table.add_column("data")  # the one that gives way on a narrow terminal
     for index, record in enumerate(inspection.sub_records[:most]):
         pinned = (
             record.explicit_hash_key is not None and record.explicit_hash_key == inspection.record.explicit_hash_key
         )
         table.add_row(
             f"{index:,}",
-            escape(repr(record.partition_key)),
-            "pinned" if pinned else escape(record.explicit_hash_key or "none"),
-            _abbreviated(record.hash_key),
-            escape(record.shard_id or "none"),
+            escape(_abbreviated(repr(record.partition_key))),
+            "pinned" if pinned else escape(_abbreviated(record.explicit_hash_key or "none")),
+            "not a number" if record.hash_key is None else _abbreviated(str(record.hash_key)),
+            escape(_abbreviated(record.shard_id or "none")),
             f"{len(record.data):,}",
-            escape(repr(record.data[:_SHOWN_DATA].decode(errors="replace"))),
+            Text(repr(record.data[:_SHOWN_DATA].decode(errors="replace")), no_wrap=True, overflow="ellipsis"),
         )
     if len(inspection.sub_records) > most:
         table.caption = f"and {len(inspection.sub_records) - most:,} more; --records shows more of them"
     return table
 
 
-def _abbreviated(hash_key: int | None) -> str:
-    if hash_key is None:
-        return "not a number"
-    digits = str(hash_key)
-    return digits if len(digits) <= 12 else f"{digits[:5]}…{digits[-5:]}"
+def _abbreviated(text: str) -> str:
+    return text if len(text) <= 12 else f"{text[:5]}…{text[-5:]}"
