@@ -3,33 +3,29 @@
 The tables are written by the generated protobuf class, once, at the end. Records are framed by hand, because one
 protobuf message object per record costs more than everything else that packing does; a property test holds the
 outcome equal to protobuf's canonical serialisation. What stands before a record's data depends only on its keys and
-the data's length, so it is made once per key and length.
+the data's length, so it is made once per key and length, and remembered when the key comes a second time.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 from ..records import Tags, check_partition_key
 from ._format import (
-    DATA,
-    EXPLICIT_HASH_KEY_INDEX,
+    EXPLICIT_HASH_KEY_INDEX_TAG,
     FRAME_BYTES,
     LENGTH_DELIMITED,
     MAGIC,
-    PARTITION_KEY_INDEX,
     RECORDS,
-    VARINT,
+    data_head,
     entry_size,
+    record_head,
     varint,
 )
 from ._generated.kpl_pb2 import AggregatedRecord, Record
 
 _RECORD_TAG = varint(RECORDS << 3 | LENGTH_DELIMITED)
-_PARTITION_KEY_INDEX_TAG = varint(PARTITION_KEY_INDEX << 3 | VARINT)
-_EXPLICIT_HASH_KEY_INDEX_TAG = varint(EXPLICIT_HASH_KEY_INDEX << 3 | VARINT)
-_PIN_INDEX = _EXPLICIT_HASH_KEY_INDEX_TAG + varint(0)
-_DATA_TAG = varint(DATA << 3 | LENGTH_DELIMITED)
 
 
 class AggregateBuilder:
@@ -64,9 +60,9 @@ class AggregateBuilder:
     def add(self, partition_key: str, data: bytes) -> bool:
         """See `_backend.Builder.add`."""
         length = len(data)
-        try:
-            frame = self._frames[partition_key][length]
-        except KeyError:
+        frames = self._frames.get(partition_key)
+        frame = None if frames is None else frames.get(length)
+        if frame is None:
             head = self._heads.get(partition_key)
             if head is None:
                 return self._add_with_new_key(partition_key, data)
@@ -82,20 +78,17 @@ class AggregateBuilder:
 
     def _add_with_new_key(self, partition_key: str, data: bytes) -> bool:
         encoded_key = check_partition_key(partition_key)
-        head = self._head(len(self._heads))
-        frame = _frame(head, len(data))
-        size = self.size + entry_size(len(encoded_key)) + len(frame) + len(data)
+        head = record_head(len(self._heads), self._pinned)
+        before, after = _around(len(head), len(data), 0)
+        size = self.size + entry_size(len(encoded_key)) + len(before) + len(head) + len(after) + len(data)
         if size > self.capacity:
             return False
         self._heads[partition_key] = head
         self._partition_key_table.append(encoded_key)
         self.size = size
         self.count += 1
-        self._parts += (frame, data)
+        self._parts += (before, head, after, data)
         return True
-
-    def _head(self, index: int) -> bytes:
-        return _PARTITION_KEY_INDEX_TAG + varint(index) + (_PIN_INDEX if self._pinned else b"")
 
     def add_any(self, partition_key: str, data: bytes, explicit_hash_key: str | None, tags: Tags) -> bool:
         """See `_backend.Builder.add_any`."""
@@ -104,7 +97,7 @@ class AggregateBuilder:
         new_key = None
         if head is None:
             new_key = check_partition_key(partition_key)
-            head = self._head(len(self._heads))
+            head = record_head(len(self._heads), self._pinned)
             size += entry_size(len(new_key))
         frame_head, new_explicit = head, None
         if explicit_hash_key is not None and not self._pinned:
@@ -112,7 +105,7 @@ class AggregateBuilder:
             if index is None:
                 new_explicit, index = explicit_hash_key, len(self._explicit_hash_keys)
                 size += entry_size(len(explicit_hash_key))
-            frame_head = head + _EXPLICIT_HASH_KEY_INDEX_TAG + varint(index)
+            frame_head = head + EXPLICIT_HASH_KEY_INDEX_TAG + varint(index)
         tag_bytes = _tag_bytes(tags) if tags else b""
         frame = _frame(frame_head, len(data), len(tag_bytes))
         size += len(frame) + len(data) + len(tag_bytes)
@@ -140,8 +133,15 @@ class AggregateBuilder:
 
 def _frame(head: bytes, length: int, tag_bytes: int = 0) -> bytes:
     """What stands before the data of a record: its tag and length, its indices, the data's tag and length."""
-    inside = head + _DATA_TAG + varint(length)
-    return _RECORD_TAG + varint(len(inside) + length + tag_bytes) + inside
+    before, after = _around(len(head), length, tag_bytes)
+    return before + head + after
+
+
+@functools.lru_cache(maxsize=65_536)
+def _around(head_size: int, length: int, tag_bytes: int) -> tuple[bytes, bytes]:
+    """The parts of a frame that do not depend on which keys the record has: before its indices, and after them."""
+    after = data_head(length)
+    return _RECORD_TAG + varint(head_size + len(after) + length + tag_bytes), after
 
 
 def _tag_bytes(tags: Tags) -> bytes:

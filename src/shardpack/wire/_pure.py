@@ -1,10 +1,8 @@
 """The pure core, on the generated protobuf classes.
 
-Reading: protobuf's C parser makes the message, and columns are taken from it by C-level maps. Two questions would cost
-more than all the rest if they were asked record by record, namely whether a record has tags and whether its explicit
-hash key index is there or a default. They are answered for the whole aggregate at once: if the fields that were read
-account for every byte of the message, there is nothing else in it (`_accounts_for`). Whatever does not add up that way
-is read again, record by record.
+Reading: protobuf's parser makes the message. A message object for each record would cost more than all the rest, so the
+records that packers write are left as bytes and cut by hand (`_read_simple`); all others are read by protobuf
+(`_read_any`), with the same outcome.
 
 When something is wrong, protobuf says neither what nor where; then, and only then, `_diagnosis` walks the bytes.
 
@@ -15,10 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
-from operator import add, attrgetter
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
@@ -27,15 +23,14 @@ from ..errors import ChecksumMismatchError, InvalidRecordError, MalformedError, 
 from ..records import BytesLike, Tags, UserRecord, UserRecordLike, check_user_record
 from ._builder import AggregateBuilder
 from ._diagnosis import diagnose
-from ._format import CHECKSUM_BYTES, FRAME_BYTES, MAGIC, entry_size, varint_size
-from ._generated.kpl_pb2 import AggregatedRecord, Record
+from ._format import CHECKSUM_BYTES, FRAME_BYTES, MAGIC, data_head_of_field, record_head
+from ._generated.kpl_pb2 import (
+    AggregatedRecord,
+    AggregatedRecordOfBytes,
+    Record,
+)
 
 _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that is not there
-_CHUNK = 256  # message objects alive at once; there may be a million of them in a hostile aggregate
-
-_partition_key_index = attrgetter("partition_key_index")
-_explicit_hash_key_index = attrgetter("explicit_hash_key_index")
-_data = attrgetter("data")
 
 builder = AggregateBuilder
 
@@ -43,10 +38,10 @@ builder = AggregateBuilder
 class Columns(NamedTuple):
     """See `_backend.Aggregate`."""
 
-    partition_keys: Sequence[str]
-    data: Sequence[bytes]
-    explicit_hash_keys: Sequence[str | None]
-    tags: Sequence[Tags]
+    partition_keys: list[str]
+    data: list[bytes]
+    explicit_hash_keys: list[str | None]
+    tags: list[Tags]
 
 
 class Raw(NamedTuple):
@@ -85,44 +80,86 @@ def is_aggregated(blob: BytesLike) -> bool:
 def read(blob: BytesLike) -> Columns:
     """See `_backend.Core.read`."""
     body = _verified_body(blob)
-    message = _parse(body)
-    indices, explicit_indices, data = _columns(message)
-    partition_key_table = [key.decode(errors="replace") for key in message.partition_key_table]
-    explicit_hash_key_table = [key.decode(errors="replace") for key in message.explicit_hash_key_table]
+    return _read_simple(body) or _read_any(body)
+
+
+def _read_simple(body: memoryview) -> Columns | None:
+    """The columns of an aggregate whose records are what packers write: canonical, and either pinned or keyed only.
+
+    None for any other, and for one that is not sound. A record is taken apart by knowing what it must look like: what
+    stands before its data follows from its index and its length.
+    """
     try:
-        partition_keys = [partition_key_table[index] for index in indices]
-        if _accounts_for(len(body), message, indices, explicit_indices, data):
-            present = explicit_indices.count(_ABSENT) < len(explicit_indices)
-            explicit_hash_keys = (
-                [None if index == _ABSENT else explicit_hash_key_table[index] for index in explicit_indices]
-                if present
-                else [None] * len(indices)
-            )
-            tags: list[Tags] = [()] * len(indices)
-        else:
-            explicit_hash_keys = [
-                explicit_hash_key_table[record.explicit_hash_key_index] if _has_explicit_hash_key(record) else None
-                for record in message.records
-            ]
-            tags = [_tags(record) for record in message.records]
+        message = AggregatedRecordOfBytes.FromString(body)  # type: ignore[arg-type]  # the stub says bytes
+    except (ProtobufDecodeError, RecursionError):
+        return None
+    records = list(message.records)
+    explicit_hash_key_table = list(map(_text, message.explicit_hash_key_table))
+    partition_key_table = list(map(_text, message.partition_key_table))
+    if not 1 <= len(partition_key_table) <= len(records) or len(explicit_hash_key_table) > 1:
+        return None
+    pinned = bool(explicit_hash_key_table)
+    key_of_head = {record_head(index, pinned): key for index, key in enumerate(partition_key_table)}
+    cut = _cut(records, key_of_head, len(record_head(0, pinned)))
+    if cut is None:
+        return None
+    pin = explicit_hash_key_table[0] if pinned else None
+    return Columns(*cut, [pin] * len(records), [()] * len(records))
+
+
+def _cut(
+    records: list[bytes], key_of_head: dict[bytes, str], shortest_head: int
+) -> tuple[list[str], list[bytes]] | None:
+    """Each record's partition key and data, or None if one record is not what it must look like."""
+    partition_keys: list[str] = []
+    data: list[bytes] = []
+    data_heads = _DataHeads()
+    try:
+        for record in records:
+            head_size = shortest_head
+            if record[1] > 0x7F:  # the index takes another byte, or two
+                head_size += 1 if record[2] < 0x80 else 2
+            data_head = data_heads[len(record) - head_size]
+            if not record.startswith(data_head, head_size):
+                return None
+            partition_keys.append(key_of_head[record[:head_size]])
+            data.append(record[head_size + len(data_head) :])
+    except (IndexError, KeyError):
+        return None
+    return partition_keys, data
+
+
+class _DataHeads(dict[int, bytes]):
+    """`data_head_of_field`, remembered for one aggregate: its sizes are few."""
+
+    def __missing__(self, size: int) -> bytes:
+        head = self[size] = data_head_of_field(size)
+        return head
+
+
+def _read_any(body: memoryview) -> Columns:
+    message = _parse(body)
+    partition_key_table = list(map(_text, message.partition_key_table))
+    explicit_hash_key_table = list(map(_text, message.explicit_hash_key_table))
+    columns = Columns([], [], [], [])
+    try:
+        for record in message.records:
+            columns.partition_keys.append(partition_key_table[record.partition_key_index])
+            columns.data.append(record.data)
+            index = _explicit_index(record)
+            columns.explicit_hash_keys.append(None if index is None else explicit_hash_key_table[index])
+            columns.tags.append(_tags(record))
     except IndexError:
         raise _explain(body) from None
-    if not indices:
+    if not columns.data:
         raise _explain(body)
-    return Columns(partition_keys, data, explicit_hash_keys, tags)
+    return columns
 
 
 def read_raw(blob: BytesLike) -> Raw:
     """See `_backend.Core.read_raw`."""
     message = _parse(_verified_body(blob))
-    records = (
-        (
-            record.partition_key_index,
-            record.explicit_hash_key_index if _has_explicit_hash_key(record) else None,
-            record.data,
-        )
-        for record in message.records
-    )
+    records = ((record.partition_key_index, _explicit_index(record), record.data) for record in message.records)
     return Raw(message.partition_key_table, message.explicit_hash_key_table, records)
 
 
@@ -171,52 +208,14 @@ def _explain(body: memoryview) -> TruncatedError | MalformedError:
     return error or MalformedError("protobuf cannot parse the message", offset=len(MAGIC))
 
 
-def _columns(message: AggregatedRecord) -> tuple[list[int], list[int], list[bytes]]:
-    indices: list[int] = []
-    explicit_indices: list[int] = []
-    data: list[bytes] = []
-    for start in range(0, len(message.records), _CHUNK):
-        chunk = message.records[start : start + _CHUNK]
-        indices += map(_partition_key_index, chunk)
-        explicit_indices += map(_explicit_hash_key_index, chunk)
-        data += map(_data, chunk)
-    return indices, explicit_indices, data
+def _text(encoded: bytes) -> str:
+    return encoded.decode(errors="replace")
 
 
-def _accounts_for(
-    body_size: int, message: AggregatedRecord, indices: list[int], explicit_indices: list[int], data: list[bytes]
-) -> bool:
-    """Whether these columns are the whole message: written canonically, they would take exactly its bytes.
-
-    The required fields are known to be there, so anything else (tags, unknown fields, an index of 2^64-1 that was
-    really sent, a number with padding) can only make the message longer.
-    """
-    # What stands before a record's data, but for the two lengths: few different sizes, and mostly one.
-    heads = {index: 2 + varint_size(index) for index in set(indices)}
-    explicit = {index: 0 if index == _ABSENT else 1 + varint_size(index) for index in set(explicit_indices)}
-    lengths = sorted(map(len, data))
-    if len(set(heads.values())) == 1 == len(set(explicit.values())):
-        head, contents = heads[indices[0]] + explicit[explicit_indices[0]], lengths
-    else:
-        all_heads = map(add, map(heads.__getitem__, indices), map(explicit.__getitem__, explicit_indices))
-        head, contents = 0, sorted(map(add, all_heads, map(len, data)))
-    tables = (*message.partition_key_table, *message.explicit_hash_key_table)
-    size = sum(entry_size(len(entry)) for entry in tables)
-    size += sum(contents) + (head + 3) * len(contents)  # 3: the record's tag, and one byte for each length
-    for power in (1, 2, 3, 4):
-        # A length takes one more byte from 128**power on; at that point of the record's length, the data's takes
-        # `power` bytes itself.
-        size += len(lengths) - bisect_left(lengths, 128**power)
-        size += len(contents) - bisect_left(contents, 128**power - power - head)
-    return size == body_size
-
-
-def _has_explicit_hash_key(record: Record) -> bool:
-    return record.explicit_hash_key_index != _ABSENT or record.HasField("explicit_hash_key_index")
+def _explicit_index(record: Record) -> int | None:
+    index = record.explicit_hash_key_index
+    return index if index != _ABSENT or record.HasField("explicit_hash_key_index") else None
 
 
 def _tags(record: Record) -> Tags:
-    return tuple(
-        (tag.key.decode(errors="replace"), tag.value.decode(errors="replace") if tag.HasField("value") else None)
-        for tag in record.tags
-    )
+    return tuple((_text(tag.key), _text(tag.value) if tag.HasField("value") else None) for tag in record.tags)

@@ -13,7 +13,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#shardpack/wire/_generated/kpl.proto\x12\x0eshardpack.wire\"!\n\x03Tag\x12\x0b\n\x03key\x18\x01 \x02(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\x8d\x01\n\x06Record\x12\x1b\n\x13partition_key_index\x18\x01 \x02(\x04\x12\x35\n\x17\x65xplicit_hash_key_index\x18\x02 \x01(\x04:\x14\x31\x38\x34\x34\x36\x37\x34\x34\x30\x37\x33\x37\x30\x39\x35\x35\x31\x36\x31\x35\x12\x0c\n\x04\x64\x61ta\x18\x03 \x02(\x0c\x12!\n\x04tags\x18\x04 \x03(\x0b\x32\x13.shardpack.wire.Tag\"y\n\x10\x41ggregatedRecord\x12\x1b\n\x13partition_key_table\x18\x01 \x03(\x0c\x12\x1f\n\x17\x65xplicit_hash_key_table\x18\x02 \x03(\x0c\x12\'\n\x07records\x18\x03 \x03(\x0b\x32\x16.shardpack.wire.Record')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#shardpack/wire/_generated/kpl.proto\x12\x0eshardpack.wire\"!\n\x03Tag\x12\x0b\n\x03key\x18\x01 \x02(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\x8d\x01\n\x06Record\x12\x1b\n\x13partition_key_index\x18\x01 \x02(\x04\x12\x35\n\x17\x65xplicit_hash_key_index\x18\x02 \x01(\x04:\x14\x31\x38\x34\x34\x36\x37\x34\x34\x30\x37\x33\x37\x30\x39\x35\x35\x31\x36\x31\x35\x12\x0c\n\x04\x64\x61ta\x18\x03 \x02(\x0c\x12!\n\x04tags\x18\x04 \x03(\x0b\x32\x13.shardpack.wire.Tag\"y\n\x10\x41ggregatedRecord\x12\x1b\n\x13partition_key_table\x18\x01 \x03(\x0c\x12\x1f\n\x17\x65xplicit_hash_key_table\x18\x02 \x03(\x0c\x12\'\n\x07records\x18\x03 \x03(\x0b\x32\x16.shardpack.wire.Record\"h\n\x17\x41ggregatedRecordOfBytes\x12\x1b\n\x13partition_key_table\x18\x01 \x03(\x0c\x12\x1f\n\x17\x65xplicit_hash_key_table\x18\x02 \x03(\x0c\x12\x0f\n\x07records\x18\x03 \x03(\x0c')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shardpack.wire._generated.kpl_pb2', globals())
@@ -26,4 +26,6 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _RECORD._serialized_end=232
   _AGGREGATEDRECORD._serialized_start=234
   _AGGREGATEDRECORD._serialized_end=355
+  _AGGREGATEDRECORDOFBYTES._serialized_start=357
+  _AGGREGATEDRECORDOFBYTES._serialized_end=461
 # @@protoc_insertion_point(module_scope)

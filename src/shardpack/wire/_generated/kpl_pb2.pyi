@@ -15,6 +15,16 @@ class AggregatedRecord(_message.Message):
     records: _containers.RepeatedCompositeFieldContainer[Record]
     def __init__(self, partition_key_table: _Optional[_Iterable[bytes]] = ..., explicit_hash_key_table: _Optional[_Iterable[bytes]] = ..., records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ...) -> None: ...
 
+class AggregatedRecordOfBytes(_message.Message):
+    __slots__ = ["explicit_hash_key_table", "partition_key_table", "records"]
+    EXPLICIT_HASH_KEY_TABLE_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_KEY_TABLE_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    explicit_hash_key_table: _containers.RepeatedScalarFieldContainer[bytes]
+    partition_key_table: _containers.RepeatedScalarFieldContainer[bytes]
+    records: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, partition_key_table: _Optional[_Iterable[bytes]] = ..., explicit_hash_key_table: _Optional[_Iterable[bytes]] = ..., records: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class Record(_message.Message):
     __slots__ = ["data", "explicit_hash_key_index", "partition_key_index", "tags"]
     DATA_FIELD_NUMBER: _ClassVar[int]
