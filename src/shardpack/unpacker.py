@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count, repeat
+from itertools import chain, count, repeat
 from typing import Any, Literal, TypeAlias
 
 from . import _kcl
@@ -63,35 +63,38 @@ def unpack(
         read = functools.partial(_kcl.read, bounds=kcl_bounds)
     if out_of_range == "keep":
         bounds = None
-    unpacked = _unpack(kinesis_records(records), read, on_corrupt == "raise", bounds, out_of_range)
+    expand = functools.partial(
+        _expand, read=read, strict=on_corrupt == "raise", bounds=bounds, out_of_range=out_of_range
+    )
+    # Chained in C: a generator of our own would be entered once for each user record.
+    unpacked = chain.from_iterable(map(expand, kinesis_records(records)))
     return unpacked if after is None else _after(unpacked, after)
 
 
-def _unpack(
-    records: Iterable[KinesisRecord],
+def _expand(
+    record: KinesisRecord,
+    *,
     read: Callable[[bytes], Aggregate],
     strict: bool,
     bounds: tuple[int, int] | None,
     out_of_range: OutOfRange,
-) -> Iterator[ReceivedRecord]:
-    for record in records:
-        if not record.data.startswith(MAGIC):
-            yield plain(record)
-            continue
-        try:
-            aggregate = read(record.data)
-            outside = frozenset() if bounds is None else _outside(aggregate, bounds)
-        except DecodeError:
-            if strict:
-                raise
-            yield plain(record)
-            continue
-        if not outside:
-            yield from received(record, aggregate)
-        elif out_of_range == "raise" and bounds is not None:
-            raise _out_of_range_error(record, aggregate, min(outside), bounds)
-        elif out_of_range == "drop_record":
-            yield from (r for r in received(record, aggregate) if r.sub_sequence_number not in outside)
+) -> Iterable[ReceivedRecord]:
+    if not record.data.startswith(MAGIC):
+        return (plain(record),)
+    try:
+        aggregate = read(record.data)
+        outside = frozenset() if bounds is None else _outside(aggregate, bounds)
+    except DecodeError:
+        if strict:
+            raise
+        return (plain(record),)
+    if not outside:
+        return received(record, aggregate)
+    if out_of_range == "raise" and bounds is not None:
+        raise _out_of_range_error(record, aggregate, min(outside), bounds)
+    if out_of_range == "drop_record":
+        return (r for r in received(record, aggregate) if r.sub_sequence_number not in outside)
+    return ()
 
 
 def plain(record: KinesisRecord) -> ReceivedRecord:

@@ -15,6 +15,7 @@ import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
+from operator import add
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
@@ -94,39 +95,48 @@ def _read_simple(body: memoryview) -> Columns | None:
     except (ProtobufDecodeError, RecursionError):
         return None
     records = list(message.records)
-    explicit_hash_key_table = list(map(_text, message.explicit_hash_key_table))
-    partition_key_table = list(map(_text, message.partition_key_table))
+    partition_key_table = _texts(message.partition_key_table)
+    explicit_hash_key_table = _texts(message.explicit_hash_key_table)
     if not 1 <= len(partition_key_table) <= len(records) or len(explicit_hash_key_table) > 1:
         return None
     pinned = bool(explicit_hash_key_table)
-    key_of_head = {record_head(index, pinned): key for index, key in enumerate(partition_key_table)}
-    cut = _cut(records, key_of_head, len(record_head(0, pinned)))
-    if cut is None:
-        return None
-    pin = explicit_hash_key_table[0] if pinned else None
-    return Columns(*cut, [pin] * len(records), [()] * len(records))
-
-
-def _cut(
-    records: list[bytes], key_of_head: dict[bytes, str], shortest_head: int
-) -> tuple[list[str], list[bytes]] | None:
-    """Each record's partition key and data, or None if one record is not what it must look like."""
-    partition_keys: list[str] = []
-    data: list[bytes] = []
-    data_heads = _DataHeads()
+    heads = map(record_head, range(len(partition_key_table)), repeat(pinned))
     try:
-        for record in records:
-            head_size = shortest_head
-            if record[1] > 0x7F:  # the index takes another byte, or two
-                head_size += 1 if record[2] < 0x80 else 2
-            data_head = data_heads[len(record) - head_size]
-            if not record.startswith(data_head, head_size):
-                return None
-            partition_keys.append(key_of_head[record[:head_size]])
-            data.append(record[head_size + len(data_head) :])
+        partition_keys, data = _cut(records, dict(zip(heads, partition_key_table, strict=True)), pinned=pinned)
     except (IndexError, KeyError):
         return None
-    return partition_keys, data
+    pin = explicit_hash_key_table[0] if pinned else None
+    return Columns(partition_keys, data, [pin] * len(data), [()] * len(data))
+
+
+def _cut(records: list[bytes], key_of_head: dict[bytes, str], *, pinned: bool) -> tuple[list[str], list[bytes]]:
+    """Each record's partition key and data.
+
+    Raises:
+        KeyError, IndexError: a record does not look as it must.
+    """
+    known = _DataHeads()
+    size = len(record_head(0, pinned))  # of a head whose index takes one byte; from 128 on it takes two, then three
+    if len(key_of_head) <= 128:
+        data_heads = [known[len(record) - size] for record in records]
+        _check_data_heads(records, data_heads, repeat(size))
+        partition_keys = [key_of_head[record[:size]] for record in records]
+        if len(set(map(len, known.values()))) == 1:
+            start = size + len(data_heads[0])
+            return partition_keys, [record[start:] for record in records]
+        sizes = [size] * len(records)
+    else:
+        sizes = [size + (record[1] > 127 and 1 + (record[2] > 127)) for record in records]
+        data_heads = [known[len(record) - size] for record, size in zip(records, sizes, strict=True)]
+        _check_data_heads(records, data_heads, sizes)
+        partition_keys = [key_of_head[record[:size]] for record, size in zip(records, sizes, strict=True)]
+    starts = map(add, sizes, map(len, data_heads))
+    return partition_keys, [record[start:] for record, start in zip(records, starts, strict=True)]
+
+
+def _check_data_heads(records: list[bytes], data_heads: list[bytes], sizes: Iterable[int]) -> None:
+    if not all(map(bytes.startswith, records, data_heads, sizes)):
+        raise KeyError
 
 
 class _DataHeads(dict[int, bytes]):
@@ -139,8 +149,8 @@ class _DataHeads(dict[int, bytes]):
 
 def _read_any(body: memoryview) -> Columns:
     message = _parse(body)
-    partition_key_table = list(map(_text, message.partition_key_table))
-    explicit_hash_key_table = list(map(_text, message.explicit_hash_key_table))
+    partition_key_table = _texts(message.partition_key_table)
+    explicit_hash_key_table = _texts(message.explicit_hash_key_table)
     columns = Columns([], [], [], [])
     try:
         for record in message.records:
@@ -208,8 +218,8 @@ def _explain(body: memoryview) -> TruncatedError | MalformedError:
     return error or MalformedError("protobuf cannot parse the message", offset=len(MAGIC))
 
 
-def _text(encoded: bytes) -> str:
-    return encoded.decode(errors="replace")
+def _texts(table: Iterable[bytes]) -> list[str]:
+    return [encoded.decode("utf-8", "replace") for encoded in table]
 
 
 def _explicit_index(record: Record) -> int | None:
@@ -218,4 +228,7 @@ def _explicit_index(record: Record) -> int | None:
 
 
 def _tags(record: Record) -> Tags:
-    return tuple((_text(tag.key), _text(tag.value) if tag.HasField("value") else None) for tag in record.tags)
+    return tuple(
+        (tag.key.decode("utf-8", "replace"), tag.value.decode("utf-8", "replace") if tag.HasField("value") else None)
+        for tag in record.tags
+    )
