@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 FILE ?= # make demo FILE=access.log sends the lines of a file
-.PHONY: help demo test check proto clean
+.PHONY: help demo test test-lowest check bench proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -31,8 +31,30 @@ check: $(BIN)/ruff ## lint and type checks
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# "protobuf>=3.20.2" becomes "protobuf==3.20.2"; the demo's server is left out, because it wants the newest boto3.
+LOWEST := .venv-lowest
+test-lowest: ## run the tests with the lowest version of each dependency that pyproject.toml allows
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --editable '.[aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pytest $(ARGS)
+
+ARGS ?= # make bench ARGS=--quick
+BENCH := .venv-bench
+bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
+	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
+
+# A venv of its own: the peers' dependencies and the local Kinesis server's exclude each other.
+$(BENCH)/bin/shardpack: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[cli]' --group bench
+	@touch $@
+
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(BENCH) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

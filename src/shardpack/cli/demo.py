@@ -69,7 +69,7 @@ def run(file: str | None, records: int, shards: int, endpoint_url: str | None, c
             console.print("Starting a local Kinesis server (ministack) …")
             endpoint_url = stack.enter_context(_local_server())
         console.print(f"Kinesis at {endpoint_url}")
-        client = _client(endpoint_url)
+        client = stack.enter_context(_client(endpoint_url))
         stream = f"{_STREAM}-{os.getpid()}"
         _create_stream(client, stream, shards)
         stack.callback(client.delete_stream, StreamName=stream)
@@ -117,28 +117,43 @@ def _read_back(client: Any, stream: str, expected: int, progress: Progress) -> t
     """Digests of what came back from `GetRecords`, and of the same as Lambda hands it to a function."""
     received, from_lambda = RecordDigest(), RecordDigest()
     task = progress.add_task("reading back and unpacking", total=expected)
-    for shard in _all_shards(client, stream):
-        for page in _pages(client, stream, shard["ShardId"], lambda: received.count >= expected):
-            received.update(unpack(page))
-            for event in _lambda_events(page, shard["ShardId"]):
-                from_lambda.update(unpack(event))
-            progress.update(task, completed=received.count)
+    for shard_id, page in _pages(client, stream, lambda: received.count >= expected):
+        received.update(unpack(page))
+        for event in _lambda_events(page, shard_id):
+            from_lambda.update(unpack(event))
+        progress.update(task, completed=received.count)
     return received, from_lambda
 
 
-def _pages(client: Any, stream: str, shard_id: str, is_complete: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-    """The `GetRecords` responses of a shard, to its present end."""
-    iterator = client.get_shard_iterator(StreamName=stream, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON")
-    token = iterator["ShardIterator"]
+def _pages(client: Any, stream: str, is_complete: Callable[[], bool]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`GetRecords` responses of all shards in turn, until a round brings nothing more.
+
+    What was put a moment ago may not be there to read yet, so rounds that bring nothing end it only when all has come,
+    or when patience ends. A surplus is read too, because that would be as wrong as a loss.
+    """
+    tokens = {}
+    for shard in _all_shards(client, stream):
+        iterator = client.get_shard_iterator(
+            StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )
+        tokens[shard["ShardId"]] = iterator["ShardIterator"]
     patience_ends = time.monotonic() + _READ_PATIENCE_SECONDS
-    while token and time.monotonic() < patience_ends:
-        page = client.get_records(ShardIterator=token, Limit=1000)
-        yield page
-        if is_complete() or (not page["Records"] and page.get("MillisBehindLatest", 0) == 0):
-            return
-        if page["Records"]:
+    while tokens and time.monotonic() < patience_ends:
+        brought = 0
+        for shard_id, token in list(tokens.items()):
+            page = client.get_records(ShardIterator=token, Limit=1000)
+            yield shard_id, page
+            brought += len(page["Records"])
+            if page.get("NextShardIterator"):
+                tokens[shard_id] = page["NextShardIterator"]
+            else:
+                del tokens[shard_id]
+        if brought:
             patience_ends = time.monotonic() + _READ_PATIENCE_SECONDS
-        token = page.get("NextShardIterator")
+        elif is_complete():
+            return
+        else:
+            time.sleep(0.2)
 
 
 def _lambda_events(page: dict[str, Any], shard_id: str) -> Iterator[dict[str, Any]]:
@@ -227,17 +242,26 @@ def _create_stream(client: Any, stream: str, shards: int) -> None:
     client.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
 
-def _client(endpoint_url: str) -> Any:
+@contextmanager
+def _client(endpoint_url: str) -> Iterator[Any]:
+    """A Kinesis client; what fails in it is said with the endpoint."""
     try:
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
     except ModuleNotFoundError:
         raise reading.InputError("the demo needs boto3: pip install 'shardpack[aws]'") from None
     local = {"aws_access_key_id": "demo", "aws_secret_access_key": "demo", "region_name": "us-east-1"}
     credentials = local if "127.0.0.1" in endpoint_url or "localhost" in endpoint_url else {}
-    return boto3.client(
-        "kinesis", endpoint_url=endpoint_url, config=Config(retries={"mode": "standard"}), **credentials
-    )
+    config = Config(retries={"mode": "standard"})
+    try:
+        client = boto3.client("kinesis", endpoint_url=endpoint_url, config=config, **credentials)
+    except ValueError as error:
+        raise reading.InputError(f"--endpoint-url: {error}") from None
+    try:
+        yield client
+    except (BotoCoreError, ClientError) as error:
+        raise reading.InputError(f"{endpoint_url}: {error}") from error
 
 
 @contextmanager

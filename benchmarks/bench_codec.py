@@ -1,0 +1,213 @@
+"""Packing and unpacking against the peers, in one run: aws_kinesis_agg, aiokpl, and a plain loop on protobuf's parser.
+
+    make bench                          all sizes and keys
+    make bench ARGS=--quick             100 bytes only, fewer rounds
+
+Each contender does a user's whole job. Packing takes (partition key, data) pairs and gives Kinesis records of at most
+1 MiB; unpacking takes Kinesis records as boto3's GetRecords gives them, or as Lambda does (base64), and hands out user
+records one by one. aiokpl's codec cannot fill a record to a limit, so it is handed ready-made user records at the very
+boundaries that shardpack found, which spares it that work. Before anything is timed, what each packs must hold exactly
+the input, and what each unpacks must be exactly the input. Rounds are interleaved, so that noise meets all alike; a
+contender's time is its best round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gc
+import hashlib
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import peers
+import shardpack as sp
+from shardpack.wire._generated.kpl_pb2 import AggregatedRecord
+
+UserRecords = list[tuple[str, bytes]]
+
+_BYTES_PER_SHAPE = 4 * 1024 * 1024
+_MOST_RECORDS = 30_000
+_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the user records of one row look like."""
+
+    size: int
+    keys: int | None  # None: as many as records
+
+    @property
+    def name(self) -> str:
+        return (
+            f"{self.size:,} B, {'distinct keys' if self.keys is None else f'{self.keys:,} key' + 's' * (self.keys > 1)}"
+        )
+
+    def records(self) -> UserRecords:
+        count = min(_MOST_RECORDS, _BYTES_PER_SHAPE // self.size)
+        keys = self.keys or count
+        return [(f"user-{n % keys:08}", self._data(n)) for n in range(count)]
+
+    def _data(self, n: int) -> bytes:
+        block = hashlib.sha256(b"%d" % n).digest()
+        return (block * (self.size // len(block) + 1))[: self.size]
+
+
+def main() -> int:
+    """Check, time, print; 1 if a contender is wrong."""
+    parser = argparse.ArgumentParser(description="Packing and unpacking against the peers.")
+    parser.add_argument("--quick", action="store_true", help="100 bytes only, and fewer rounds")
+    quick = parser.parse_args().quick
+    sizes = [100] if quick else [50, 100, 1000, 10_000]
+    shapes = [Shape(size, keys) for size in sizes for keys in (1, 500, None)]
+    rounds = 5 if quick else 15
+    console = Console(width=150)
+    console.print(
+        f"Python {sys.version.split()[0]}, shardpack {sp.__version__} ({sp.native} core), "
+        + ", ".join(f"{name} {version}" for name, version in peers.versions().items())
+    )
+    packing = _Timings("Packing, ns a user record")
+    from_boto3 = _Timings("Unpacking what GetRecords gives, ns a user record")
+    from_lambda = _Timings("Unpacking a Lambda event, ns a user record")
+    for shape in track(shapes, "Timing", console=Console(stderr=True), transient=True):
+        records = shape.records()
+        packed = list(sp.pack(records, limits=sp.Limits(_LIMIT)))
+        packing.add(shape, len(records), rounds, _packers(records, packed))
+        from_boto3.add(shape, len(records), rounds, _unpackers(records, list(map(_boto3_record, packed))))
+        from_lambda.add(shape, len(records), rounds, _unpackers(records, list(map(_lambda_record, packed))))
+    for timings in (packing, from_boto3, from_lambda):
+        console.print(timings.table)
+    console.print("(in brackets: how many times as long as shardpack takes)")
+    return 0
+
+
+def _packers(records: UserRecords, packed: Sequence[sp.PackedRecord]) -> dict[str, Callable[[], object]]:
+    batches = list(_batches(records, packed))
+    aiokpl_batches = [peers.aiokpl_user_records(batch) for batch in batches]
+    contenders: dict[str, Callable[[], list[bytes]]] = {
+        "shardpack": lambda: [record.data for record in sp.pack(records, limits=sp.Limits(_LIMIT))],
+        "aws_kinesis_agg": lambda: peers.pack_with_aws_kinesis_agg(records, _LIMIT),
+        "aiokpl": lambda: peers.pack_with_aiokpl(aiokpl_batches),
+        "plain upb loop": lambda: peers.pack_with_upb(records, _LIMIT),
+    }
+    for name, contender in contenders.items():
+        _check(f"{name} packs", records, _read_independently(contender()))
+    return dict(contenders)
+
+
+def _unpackers(records: UserRecords, kinesis_records: list[dict[str, Any]]) -> dict[str, Callable[[], object]]:
+    contenders: dict[str, tuple[Callable[[], Iterator[Any]], Callable[[Any], tuple[str, bytes]]]] = {
+        "shardpack": (lambda: sp.unpack(kinesis_records), lambda r: (r.partition_key, r.data)),
+        "aws_kinesis_agg": (
+            lambda: peers.unpack_with_aws_kinesis_agg(kinesis_records),
+            lambda r: (r["kinesis"]["partitionKey"], base64.b64decode(r["kinesis"]["data"])),
+        ),
+        "aiokpl": (lambda: peers.unpack_with_aiokpl(kinesis_records), lambda r: (r.partition_key, r.data)),
+        "plain upb loop": (lambda: peers.unpack_with_upb(kinesis_records), lambda r: r),
+    }
+    if "kinesis" in kinesis_records[0]:  # the one shape that its best-known function takes
+        read_pair = contenders["aws_kinesis_agg"][1]
+        contenders["its deaggregate_records"] = (
+            lambda: peers.unpack_into_list_with_aws_kinesis_agg(kinesis_records),
+            read_pair,
+        )
+    for name, (unpack, pair) in contenders.items():
+        _check(f"{name} unpacks", records, map(pair, unpack()))
+    return {name: partial(_use_up, unpack) for name, (unpack, _) in contenders.items()}
+
+
+def _use_up(unpack: Callable[[], Iterator[Any]]) -> None:
+    deque(unpack(), maxlen=0)
+
+
+def _check(what: str, expected: UserRecords, actual: Iterable[tuple[str, bytes]]) -> None:
+    if list(actual) != expected:
+        sys.exit(f"{what} something other than what went in; nothing was timed")
+
+
+def _batches(records: UserRecords, packed: Sequence[sp.PackedRecord]) -> Iterable[UserRecords]:
+    rest = iter(records)
+    for record in packed:
+        yield list(islice(rest, record.user_record_count))
+
+
+def _read_independently(blobs: Iterable[bytes]) -> Iterable[tuple[str, bytes]]:
+    """The user records in aggregates, by nothing but protobuf. A lone record would come as it is; none does here."""
+    for blob in blobs:
+        body = blob[4:-16]
+        assert blob[:4] == b"\xf3\x89\x9a\xc2"
+        assert hashlib.md5(body).digest() == blob[-16:]
+        message = AggregatedRecord.FromString(body)
+        for record in message.records:
+            yield message.partition_key_table[record.partition_key_index].decode(), record.data
+
+
+def _boto3_record(record: sp.PackedRecord) -> dict[str, Any]:
+    return {
+        "SequenceNumber": "49590338271490256608559692538361571095921575989136588898",
+        "ApproximateArrivalTimestamp": datetime(2018, 12, 17, 22, 10, 50, 987000, UTC),
+        "Data": record.data,
+        "PartitionKey": record.partition_key,
+        "EncryptionType": "NONE",
+    }
+
+
+def _lambda_record(record: sp.PackedRecord) -> dict[str, Any]:
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": record.partition_key,
+            "sequenceNumber": "49590338271490256608559692538361571095921575989136588898",
+            "data": base64.b64encode(record.data).decode(),
+            "approximateArrivalTimestamp": 1545084650.987,
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": "shardId-000000000006:49590338271490256608559692538361571095921575989136588898",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": "arn:aws:iam::123456789012:role/lambda-role",
+        "awsRegion": "us-east-2",
+        "eventSourceARN": "arn:aws:kinesis:us-east-2:123456789012:stream/lambda-stream",
+    }
+
+
+class _Timings:
+    """A table of one job: a row for each shape, a column for each contender."""
+
+    def __init__(self, title: str) -> None:
+        self.table = Table("user records", title=title, title_justify="left")
+
+    def add(self, shape: Shape, count: int, rounds: int, contenders: dict[str, Callable[[], object]]) -> None:
+        """Time the contenders in turn, many times."""
+        if not self.table.rows:
+            for name in contenders:
+                self.table.add_column(name, justify="right")
+        best = dict.fromkeys(contenders, float("inf"))
+        for _ in range(rounds):
+            for name, contender in contenders.items():
+                gc.collect()
+                start = time.perf_counter()
+                contender()
+                best[name] = min(best[name], time.perf_counter() - start)
+        ours = best["shardpack"]
+        cells = [
+            f"{seconds / count * 1e9:,.0f}" + ("" if name == "shardpack" else f" ({seconds / ours:.1f}x)")
+            for name, seconds in best.items()
+        ]
+        self.table.add_row(shape.name, *cells)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
