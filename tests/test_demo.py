@@ -61,11 +61,12 @@ def test_an_empty_file_is_no_trouble(tmp_path: Path, server: str) -> None:
     assert run(str(tmp_path / "empty"), "--endpoint-url", server).returncode == 0
 
 
-def test_an_endpoint_that_does_not_answer_is_named() -> None:
-    done = run("--endpoint-url", "http://127.0.0.1:9")
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense"])
+def test_an_endpoint_that_does_not_answer_is_named(url: str) -> None:
+    done = run("--endpoint-url", url)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("shardpack: http://127.0.0.1:9: ")
+    assert done.stderr.startswith(f"shardpack: {url}: ")
     assert "Traceback" not in done.stderr
 
 

@@ -256,8 +256,8 @@ def _client(endpoint_url: str) -> Iterator[Any]:
     config = Config(retries={"mode": "standard"})
     try:
         client = boto3.client("kinesis", endpoint_url=endpoint_url, config=config, **credentials)
-    except ValueError as error:
-        raise reading.InputError(f"--endpoint-url: {error}") from None
+    except (BotoCoreError, ValueError) as error:
+        raise reading.InputError(f"{endpoint_url}: {error}") from None
     try:
         yield client
     except (BotoCoreError, ClientError) as error:
