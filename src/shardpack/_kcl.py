@@ -5,6 +5,7 @@ For parity with a Java fleet: ``unpack(on_corrupt="kcl")``. Names of Java method
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from .wire._backend import backend
 from .wire._format import FRAME_BYTES
 
 _DIGITS = re.compile(r"[+-]?\d+")
-_ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+_ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]?")  # or cut short
 _MAX_DIGITS = len(str(MAX_HASH_KEY))
 
 
@@ -44,7 +45,8 @@ def read(blob: BytesLike, bounds: tuple[int, int] | None) -> Delivered:
     raw = backend().read_raw(blob)
     partition_keys = [java_string(key) for key in raw.partition_key_table]
     explicit_hash_keys = [java_string(key) for key in raw.explicit_hash_key_table]
-    hash_keys: dict[str, int] = {}
+    numbers = functools.cache(big_integer)  # a long explicit hash key may be shared by many records
+    hash_keys = functools.cache(_hash_key)
     delivered = Delivered([], [], [], [])
     for index, explicit_index, data in raw.records:
         explicit_hash_key = None
@@ -52,11 +54,9 @@ def read(blob: BytesLike, bounds: tuple[int, int] | None) -> Delivered:
             partition_key = partition_keys[int_cast(index)]
             if explicit_index is not None:
                 explicit_hash_key = explicit_hash_keys[int_cast(explicit_index)]
-                hash_key = big_integer(explicit_hash_key)
-            elif (known := hash_keys.get(partition_key)) is not None:
-                hash_key = known
+                hash_key = numbers(explicit_hash_key)
             else:
-                hash_key = hash_keys[partition_key] = md5_hash_key(partition_key.encode())
+                hash_key = hash_keys(partition_key)
         except (IndexError, ValueError):
             break  # logged by the KCL; what came before is kept, the rest is lost
         if bounds is not None and not bounds[0] <= hash_key <= bounds[1]:
@@ -66,6 +66,10 @@ def read(blob: BytesLike, bounds: tuple[int, int] | None) -> Delivered:
         delivered.explicit_hash_keys.append(explicit_hash_key)
         delivered.tags.append(())
     return delivered
+
+
+def _hash_key(partition_key: str) -> int:
+    return md5_hash_key(partition_key.encode())
 
 
 def big_integer(text: str) -> int:

@@ -1,8 +1,9 @@
 """The shapes in which Kinesis records reach Python code, brought to one.
 
-boto3 (``GetRecords`` responses, their records, ``PutRecords`` entries, ``SubscribeToShard`` events), Lambda (events and
-their records), Firehose and Kinesis Analytics (transformation events and their records), and `PackedRecord`. Fields
-that a source leaves out are None: hand-written test events leave out most of them.
+boto3 (``GetRecords`` responses, their records, ``PutRecords`` entries, ``SubscribeToShard`` responses and events),
+Lambda (events and their records, those of EventBridge Pipes too), Firehose and Kinesis Analytics (transformation events
+and their records), and `PackedRecord`. Fields that a source leaves out are None: hand-written test events leave out
+most of them.
 """
 
 from __future__ import annotations
@@ -48,10 +49,12 @@ def _from_mapping(source: Mapping[str, Any]) -> Iterator[KinesisRecord]:
         yield _from_lambda(source)
     elif "Data" in source:
         yield _from_boto3(source)
-    elif "data" in source and ("recordId" in source or "partitionKey" not in source):
-        yield _from_transformation(source)
+    elif "data" in source and "recordId" not in source and not _KINESIS_FIELDS.isdisjoint(source):
+        yield _from_lambda({**source, "kinesis": source})  # EventBridge Pipes has all of its fields on one level
     elif "data" in source:
-        yield _from_lambda({"kinesis": source})
+        yield _from_transformation(source)
+    elif "EventStream" in source:
+        yield from kinesis_records(source["EventStream"])
     elif "SubscribeToShardEvent" in source:
         yield from kinesis_records(source["SubscribeToShardEvent"])
     elif "Records" in source:
@@ -62,12 +65,17 @@ def _from_mapping(source: Mapping[str, Any]) -> Iterator[KinesisRecord]:
         raise DecodeError(
             f"a mapping with the keys {', '.join(map(repr, source)) or 'none'} is no Kinesis record and holds none;"
             " expected 'kinesis' (Lambda), 'Data' (boto3), 'data' (Firehose, Kinesis Analytics), 'Records',"
-            " 'records' or 'SubscribeToShardEvent'"
+            " 'records', 'EventStream' or 'SubscribeToShardEvent'"
         )
+
+
+_KINESIS_FIELDS = frozenset({"partitionKey", "sequenceNumber", "kinesisSchemaVersion"})
 
 
 def _from_lambda(record: Mapping[str, Any]) -> KinesisRecord:
     kinesis = record["kinesis"]
+    if not isinstance(kinesis, Mapping) or "data" not in kinesis:
+        raise DecodeError(f"the 'kinesis' field of a Lambda record has no 'data': {kinesis!r:.80}")
     shard_id, separator, _ = str(record.get("eventID", "")).partition(":")
     return KinesisRecord(
         _payload(kinesis, "data"),

@@ -7,6 +7,7 @@ as much to make and they are what unpacking spends its time on.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,6 +78,9 @@ class PackedRecord:
         return entry
 
 
+_SEQUENCE_NUMBER = re.compile(r"[0-9]{1,129}")  # as long as the GetShardIterator API reference allows
+
+
 @functools.total_ordering
 class Position:
     """Where in a shard a user record stands: a sequence number, and its index in the aggregate there.
@@ -113,10 +117,10 @@ class Position:
     def __init__(self, sequence_number: str, sub_sequence_number: int = 0) -> None:
         order = self._SENTINELS.get(sequence_number)
         if order is None:
-            if not (isinstance(sequence_number, str) and sequence_number.isascii() and sequence_number.isdigit()):
+            if not (isinstance(sequence_number, str) and _SEQUENCE_NUMBER.fullmatch(sequence_number)):
                 raise InvalidRecordError(
-                    f"sequence_number is {sequence_number!r}; a position takes a string of decimal digits"
-                    f" or one of {', '.join(self._SENTINELS)}",
+                    f"sequence_number is {_shorten(repr(sequence_number))}; a position takes a string of up to 129"
+                    f" decimal digits or one of {', '.join(self._SENTINELS)}",
                     field="sequence_number",
                 )
             order = int(sequence_number)
@@ -130,6 +134,9 @@ class Position:
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Position is immutable; make a new one instead of setting {name}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Position is immutable; {name} cannot be deleted")
 
     def __reduce__(self) -> tuple[type[Position], tuple[str, int]]:
         return Position, (self.sequence_number, self.sub_sequence_number)

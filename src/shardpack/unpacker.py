@@ -134,9 +134,13 @@ def received(record: KinesisRecord, aggregate: Aggregate) -> Iterator[ReceivedRe
 
 def _outside(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:
     """The sub-sequence numbers of the sub-records whose hash key is out of bounds."""
-    hash_keys = functools.cache(_effective_hash_key)
-    pairs = zip(aggregate.partition_keys, aggregate.explicit_hash_keys, strict=True)
-    return frozenset(index for index, pair in enumerate(pairs) if not bounds[0] <= hash_keys(*pair) <= bounds[1])
+    hash_key_of = functools.cache(_effective_hash_key)
+    # An explicit hash key decides alone, so it is not looked at again for each partition key that it comes with.
+    keys = (
+        ("", explicit_hash_key) if explicit_hash_key is not None else (partition_key, None)
+        for partition_key, explicit_hash_key in zip(aggregate.partition_keys, aggregate.explicit_hash_keys, strict=True)
+    )
+    return frozenset(index for index, key in enumerate(keys) if not bounds[0] <= hash_key_of(*key) <= bounds[1])
 
 
 def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> int:

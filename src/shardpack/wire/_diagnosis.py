@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import MalformedError, TruncatedError
 from . import _format as f
 
-_MOST_NESTED = 100  # protobuf's own limit for messages and groups inside each other, the outermost included
+_MOST_NESTED = 101  # protobuf's own limit for messages and groups inside each other, the outermost included
 _MAX_LENGTH = 2**31 - 1
 
 
@@ -49,22 +49,21 @@ def diagnose(body: bytes, start: int) -> TruncatedError | MalformedError | None:
 
 def _check(body: bytes) -> None:
     tables = {f.PARTITION_KEY_TABLE: 0, f.EXPLICIT_HASH_KEY_TABLE: 0}
-    records: list[tuple[int, dict[int, int]]] = []
+    any_record = False
     missing: _Fault | None = None
-    for field in _fields(body, 0, len(body), depth=1):
-        if field.wire_type != f.LENGTH_DELIMITED:
-            continue
+    for field in _entries(body):
         if field.number in tables:
             tables[field.number] += 1
         elif field.number == f.RECORDS:
-            indices, fault = _check_record(body, field)
-            missing = missing or fault
-            records.append((field.offset, indices))
+            any_record = True
+            missing = missing or _check_record(body, field)[1]
     if missing:
         raise missing
-    if not records:
+    if not any_record:
         raise _Fault(MalformedError, 0, "the aggregate holds no records")
-    for nth, (offset, indices) in enumerate(records):
+    # A second walk, because tables may come after records, and remembering a million records would take too much.
+    for nth, record in enumerate(field for field in _entries(body) if field.number == f.RECORDS):
+        indices, _ = _check_record(body, record)
         for number, table in (
             ("partition_key", f.PARTITION_KEY_TABLE),
             ("explicit_hash_key", f.EXPLICIT_HASH_KEY_TABLE),
@@ -72,10 +71,14 @@ def _check(body: bytes) -> None:
             if table in indices and indices[table] >= tables[table]:
                 raise _Fault(
                     MalformedError,
-                    offset,
+                    record.offset,
                     f"sub-record {nth} has {number}_index {indices[table]}, but {number}_table has"
                     f" {tables[table]} entries",
                 )
+
+
+def _entries(body: bytes) -> Iterator[_Field]:
+    return (field for field in _fields(body, 0, len(body), depth=1) if field.wire_type == f.LENGTH_DELIMITED)
 
 
 def _check_record(body: bytes, record: _Field) -> tuple[dict[int, int], _Fault | None]:
@@ -110,7 +113,7 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[_Field
         offset = position
         tag, position = _varint(body, position, end, most_bytes=5)
         number, wire_type = tag >> 3, tag & 7
-        if tag > 0xFFFFFFFF or number == 0 or wire_type > f.FIXED32:
+        if tag > 0xFFFFFFFF or (number == 0 and not groups) or wire_type > f.FIXED32:  # protobuf skips groups unread
             raise _Fault(MalformedError, offset, f"a field has number {number} and wire type {wire_type}")
         value = position
         if wire_type == f.VARINT:
@@ -118,14 +121,14 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[_Field
         elif wire_type in _FIXED_SIZES:
             position += _FIXED_SIZES[wire_type]
         elif wire_type == f.LENGTH_DELIMITED:
-            length, value = _varint(body, position, end)
+            length, value = _varint(body, position, end, most_bytes=5)
             if length > _MAX_LENGTH:
                 raise _Fault(TruncatedError, offset, f"field {number} claims {length:,} bytes")
             position = value + length
         elif wire_type == f.START_GROUP:
             groups.append((offset, number))
             if depth + len(groups) > _MOST_NESTED:
-                raise _Fault(MalformedError, offset, f"groups are nested more than {_MOST_NESTED} deep")
+                raise _Fault(MalformedError, offset, f"groups and messages are nested more than {_MOST_NESTED} deep")
         elif not groups or groups.pop()[1] != number:
             raise _Fault(MalformedError, offset, f"a group {number} ends that did not begin")
         if position > end:
