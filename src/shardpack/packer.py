@@ -86,7 +86,9 @@ class Packer:
         self._new_builder: Callable[[int, str | None], Builder] = backend().builder
         self._open: dict[Hashable, _Route] = {}  # in the order in which they were opened
         self._headroom = max_buffered_bytes
-        # How `add` finds the route of a record without an explicit hash key: one for all, or one for each key.
+        # A route has one object as long as anything refers to it: two would each have an aggregate open.
+        self._routes: dict[Hashable, _Route] = {}
+        # How `add` finds the route of a record without an explicit hash key: one for all, or by its key.
         self._route_of_all = _Route(None) if self._by == "any" else None
         self._route_of_key: dict[str, _Route] = {}
 
@@ -170,10 +172,12 @@ class Packer:
         if route is not None and record.explicit_hash_key is None:
             return route
         key, shard_id, partition_key = self._place(record)
-        route = self._open.get(key) or _Route(key, shard_id, partition_key)
+        route = self._routes.get(key) or _Route(key, shard_id, partition_key)
+        if max(len(self._routes), len(self._route_of_key)) >= _CACHED_ROUTES:
+            self._route_of_key.clear()
+            self._routes = dict(self._open)
+        self._routes[key] = route
         if record.explicit_hash_key is None:
-            if len(self._route_of_key) >= _CACHED_ROUTES:
-                self._route_of_key.clear()
             self._route_of_key[record.partition_key] = route
         return route
 

@@ -273,8 +273,8 @@ def check_explicit_hash_key(explicit_hash_key: str | int | None) -> str | None:
         number = int(digits) if len(digits) <= len(str(MAX_HASH_KEY)) else -1
     if not 0 <= number <= MAX_HASH_KEY:
         raise InvalidRecordError(
-            f"explicit_hash_key is {_shorten(repr(explicit_hash_key))}; give a decimal number from 0 to 2^128-1"
-            " as a str or an int",
+            f"explicit_hash_key is {_described(explicit_hash_key)}; give a decimal number from 0 to 2^128-1 as a str"
+            " or an int",
             field="explicit_hash_key",
         )
     return str(number)
@@ -286,17 +286,28 @@ def check_tags(tags: Iterable[tuple[str, str | None]]) -> Tags:
     Raises:
         InvalidRecordError: they are not pairs of str, or of str and None.
     """
+    pairs = None
     try:
-        pairs = tuple((key, value) for key, value in tags)
-        for key, value in pairs:
+        given = tuple(tags)
+        if not any(isinstance(tag, str) for tag in given):  # two characters are no pair
+            pairs = tuple((key, value) for key, value in given)
+        for key, value in pairs or ():
             key.encode()
             if value is not None:
                 value.encode()
     except (TypeError, ValueError, AttributeError):
+        pairs = None
+    if pairs is None:
         raise InvalidRecordError(
             f"tags are {_shorten(repr(tags))}; give pairs of a str and a str or None", field="tags"
-        ) from None
+        )
     return pairs
+
+
+def _described(number: object) -> str:
+    if isinstance(number, int) and abs(number) > 10**60:
+        return f"a number of {number.bit_length():,} bits"  # Python refuses to print the longest ones
+    return _shorten(repr(number))
 
 
 def _shorten(text: str, most: int = 60) -> str:

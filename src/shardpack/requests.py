@@ -123,7 +123,7 @@ class ShardBudget:
     """
 
     def __init__(self, *, rate_limit: float = 1.0, burst_bytes: int = SHARD_BYTES_PER_SECOND) -> None:
-        if rate_limit <= 0:
+        if not 0 < rate_limit < float("inf"):
             raise ValueError(f"rate_limit is {rate_limit}; give a positive factor, 1.0 for the shard's whole budget")
         if burst_bytes < 1:
             raise ValueError(f"burst_bytes is {burst_bytes}; give at least 1")
@@ -150,11 +150,15 @@ class ShardBudget:
                 _TokenBucket(SHARD_BYTES_PER_SECOND * self._rate_limit, self._burst_bytes, now),
             )
         records, size = buckets
-        return max(records.reserve(1, now), size.reserve(packed.size, now))
+        # Both are charged for the moment when the record goes: neither refills while it waits for the other.
+        then = max(now, records.ready_at(1), size.ready_at(packed.size))
+        records.take(1, then)
+        size.take(packed.size, then)
+        return then - now
 
 
 class _TokenBucket:
-    """Tokens that come in evenly up to a capacity. A reservation may leave it in debt, which later ones wait for."""
+    """Tokens that come in evenly, up to a capacity; `take` may leave it in debt, which the next one waits for."""
 
     __slots__ = ("_capacity", "_rate", "_seen", "_tokens")
 
@@ -162,12 +166,11 @@ class _TokenBucket:
         self._rate = rate
         self._capacity = capacity
         self._tokens = capacity
-        self._seen = now
+        self._seen = now  # when there were so many tokens: the moment of the last `take`, which may lie ahead
 
-    def reserve(self, cost: float, now: float) -> float:
-        elapsed = max(0.0, now - self._seen)
-        self._seen = max(self._seen, now)
-        self._tokens = min(self._capacity, self._tokens + elapsed * self._rate)
-        lacking = min(cost, self._capacity) - self._tokens
-        self._tokens -= cost
-        return max(0.0, lacking / self._rate) + (self._seen - now if lacking > 0 else 0.0)
+    def ready_at(self, cost: float) -> float:
+        return self._seen + max(0.0, (min(cost, self._capacity) - self._tokens) / self._rate)
+
+    def take(self, cost: float, then: float) -> None:
+        self._tokens = min(self._capacity, self._tokens + (then - self._seen) * self._rate) - cost
+        self._seen = then
