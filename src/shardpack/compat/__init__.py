@@ -1,0 +1,1 @@
+"""Stand-ins for other packages: the same names, signatures and shapes, without the defects."""
