@@ -59,7 +59,7 @@ def test_explicit_hash_keys_reach_the_edges(edge: int) -> None:
 
 
 @few
-@given(st.data(), st.integers(0, 20_000))
+@given(st.data(), st.sampled_from([0, 63, 111, 128, 16_370, 20_000]))
 def test_data_is_no_longer_than_asked_for(drawn: st.DataObject, most: int) -> None:
     assert len(drawn.draw(sps.data(most))) <= most
 
@@ -104,8 +104,10 @@ def test_lists_have_the_length_asked_for(records: list[sp.UserRecord]) -> None:
 
 
 def test_lists_repeat_keys() -> None:
-    lists = sps.user_record_lists(data=sps.data(300))
-    find(lists, lambda records: len({r.partition_key for r in records}) < len(records), settings=soon)
+    lists = sps.user_record_lists(min_size=12, data=sps.data(0), tags=st.just(()))
+    find(lists, lambda records: len({r.partition_key for r in records}) > 2, settings=soon)
+    with pytest.raises(NoSuchExample):
+        find(lists, lambda records: len({r.partition_key for r in records}) > 4, settings=soon)
 
 
 @few
@@ -187,11 +189,14 @@ def test_events_hold_aggregates_and_plain_records(aggregated: bool) -> None:
     short = sps.data(300)
     either = short | sps.aggregates(sps.user_record_lists(min_size=1, max_size=3, data=short)).map(lambda pair: pair[0])
     find(sps.lambda_events(data=either), holds, settings=soon)
-    find(
-        sps.kinesis_data().filter(lambda data: len(data) < 3000),
-        lambda data: sp.is_aggregated(data) is aggregated,
-        settings=soon,
-    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_kinesis_data_holds_any_number_of_sub_records(count: int) -> None:
+    def holds(data: bytes) -> bool:
+        return len(data) < 3000 and (len(sp.decode(data)) if sp.is_aggregated(data) else 0) == count
+
+    find(sps.kinesis_data(), holds, settings=soon)
 
 
 @few
