@@ -1,0 +1,245 @@
+"""What importing costs, what it touches, and which module may import which (design.md, section 3)."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shardpack as sp
+
+SOURCE = Path(sp.__file__).parent
+HEAVY = {"boto3", "botocore", "google.protobuf", "xxhash", "asyncio", "hypothesis", "typer", "rich"}
+
+
+def run(code: str) -> Any:
+    """What a fresh interpreter that runs the code prints, read as JSON."""
+    # Peers warn about themselves; what we warn about fails in the other tests.
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a statement loads, beyond what the interpreter starts with."""
+    return set(
+        run(
+            "import sys, json; before = set(sys.modules)\n"
+            f"{statement}\n"
+            "print(json.dumps(sorted(set(sys.modules) - before)))"
+        )
+    )
+
+
+class TestCost:
+    def test_importing_the_package_loads_the_package_alone(self) -> None:
+        ours = loaded_by("import shardpack")
+
+        assert not HEAVY & ours
+        assert {name for name in ours if name.startswith("shardpack")} == {"shardpack"}
+
+    def test_the_codec_loads_no_client_no_event_loop_and_nothing_to_calculate_with(self) -> None:
+        loaded = loaded_by("from shardpack import Packer, Limits, ShardMap, UserRecord, decode, put_requests, unpack")
+
+        assert not (HEAVY | {"socket", "threading", "subprocess"}) & loaded
+
+    def test_reading_loads_protobuf_and_no_xxhash(self) -> None:
+        loaded = loaded_by("import shardpack; list(shardpack.unpack(list(shardpack.pack([('k', b'd')] * 2))))")
+
+        assert "google.protobuf" in loaded
+        assert not {"xxhash", "boto3", "botocore", "asyncio"} & loaded
+
+
+class TestNames:
+    def test_every_public_name_is_there_and_listed(self) -> None:
+        names = run(
+            "import json, shardpack as sp\n"
+            "listed = dir(sp)\n"
+            "print(json.dumps([[name, name in listed, getattr(sp, name, None) is not None] for name in sp.__all__]))"
+        )
+
+        assert names == [[name, True, True] for name in sp.__all__]
+        assert list(sp.__all__) == sorted(set(sp.__all__))
+
+    def test_a_name_is_found_once_and_stays(self) -> None:
+        assert sp.Packer is sp.Packer
+        assert "Packer" in vars(sp)
+
+    @pytest.mark.parametrize("name", ["Paker", "_missing", "__missing__"])
+    def test_an_unknown_name_is_an_attribute_error_that_names_it(self, name: str) -> None:
+        with pytest.raises(AttributeError, match=f"module 'shardpack' has no attribute '{name}'"):
+            getattr(sp, name)
+        assert not hasattr(sp, name)
+
+    def test_an_unknown_name_cannot_be_imported(self) -> None:
+        with pytest.raises(ImportError, match="Paker"):
+            from shardpack import Paker  # noqa: F401
+
+    def test_type_checkers_see_the_same_names(self) -> None:
+        tree = ast.parse((SOURCE / "__init__.py").read_text())
+        (block,) = [
+            node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        ]
+        seen = [alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+
+        assert sorted(seen) == list(sp.__all__)
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name."""
+    return {
+        ".".join(("shardpack", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in sorted(SOURCE.rglob("*.py"))
+        if path.name != "__main__.py"  # which runs the command line
+    }
+
+
+class TestAlone:
+    def test_every_module_can_be_the_first_that_is_imported(self) -> None:
+        # A child for each, forked before anything of ours was loaded: an interpreter for each takes a minute.
+        failed = run(
+            f"""if True:
+            import importlib, json, os, traceback, sys
+            failed = []
+            for name in {list(modules())!r}:
+                if not (child := os.fork()):
+                    try:
+                        importlib.import_module(name)
+                    except BaseException:
+                        traceback.print_exc()
+                        os._exit(1)
+                    os._exit(0)
+                if os.waitpid(child, 0)[1]:
+                    failed.append(name)
+            print(json.dumps(failed))
+            """
+        )
+
+        assert failed == []
+
+    def test_importing_changes_nothing_around_it(self) -> None:
+        before, after = run(
+            """if True:
+            import json, logging, os, signal, sys, threading, warnings
+            def around():
+                return [
+                    dict(os.environ), sys.path, os.getcwd(), [str(one) for one in warnings.filters],
+                    len(logging.root.handlers), logging.root.level, threading.active_count(), sys.getrecursionlimit(),
+                    str(signal.getsignal(signal.SIGINT)), str(sys.excepthook), sys.get_int_max_str_digits(),
+                ]
+            before = json.loads(json.dumps(around()))
+            import shardpack
+            for name in shardpack.__all__:
+                getattr(shardpack, name)
+            print(json.dumps([before, around()]))
+            """
+        )
+
+        assert before == after
+
+    @pytest.mark.parametrize(
+        "imports",
+        [
+            "import shardpack as sp, aws_kinesis_agg.aggregator as peer",
+            "import aws_kinesis_agg.aggregator as peer, shardpack as sp",
+        ],
+    )
+    @pytest.mark.parametrize("first", ["ours()", "theirs()"])
+    def test_works_next_to_aws_kinesis_agg_in_either_order(self, imports: str, first: str) -> None:
+        """Protobuf refuses a second file of the same name or with the same messages, so ours has its own."""
+        got = run(
+            f"""if True:
+            import json
+            {imports}
+            def ours():
+                return sp.encode([("k", b"one"), ("k2", b"two")])
+            def theirs():
+                aggregate = peer.RecordAggregator()
+                aggregate.add_user_record("k", b"one")
+                aggregate.add_user_record("k2", b"two")
+                return aggregate.clear_and_get().get_contents()[2]
+            {first}
+            read = [sp.decode(one()) for one in (ours, theirs)]
+            print(json.dumps([[(record.partition_key, record.data.decode()) for record in one] for one in read]))
+            """
+        )
+
+        assert got == [[["k", "one"], ["k2", "two"]]] * 2
+
+
+# Who comes later may import who comes earlier, and nobody else.
+ORDER = [
+    *("errors", "limits", "records", "hashing", "wire", "_shapes", "_kcl", "packer", "unpacker", "requests", "dedup"),
+    *("inspection", "density", "arrow", "firehose", "aws_lambda", "compat", "producer", "consumer", "testing", "cli"),
+]
+WITHOUT_IO = ORDER[: ORDER.index("compat")]
+IO = {
+    "boto3",
+    "botocore",
+    "threading",
+    "socket",
+    "time",
+    "asyncio",
+    "subprocess",
+    "concurrent",
+    "ssl",
+    "http",
+    "urllib",
+}
+
+
+def part_of(name: str) -> str:
+    """The part of the house that a module belongs to; "" for the package itself."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def imports_of(name: str, path: Path) -> set[str]:
+    """The full names of all that a module imports, wherever in it."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: -node.level + 1 or None] if node.level else []
+            origin = ".".join([*base, node.module] if node.module else base)
+            # `from . import _pure` imports a module, `from .errors import ...` names in one.
+            found |= {f"{origin}.{alias.name}" if not node.module else origin for alias in node.names}
+    return found
+
+
+class TestDirection:
+    def test_every_module_has_its_place(self) -> None:
+        assert {part_of(name) for name in modules()} - {""} <= set(ORDER)
+
+    @pytest.mark.parametrize("name", [name for name in modules() if part_of(name)])
+    def test_imports_point_one_way(self, name: str) -> None:
+        earlier = set(ORDER[: ORDER.index(part_of(name)) + 1])
+        ours = {one for one in imports_of(name, modules()[name]) if one.startswith("shardpack")}
+
+        assert {part_of(one) for one in ours if one in modules() or part_of(one) in ORDER} <= earlier
+        # The package re-exports everything, so only the top may go through it.
+        assert all(part_of(one) in ORDER for one in ours) or part_of(name) == "cli"
+
+    @pytest.mark.parametrize("name", [name for name in modules() if part_of(name) in WITHOUT_IO])
+    def test_the_codec_does_no_io_and_does_not_ask_what_time_it_is(self, name: str) -> None:
+        path = modules()[name]
+        imported = {one.partition(".")[0] for one in imports_of(name, path)}
+        attributes = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+
+        assert not IO & imported
+        assert not {"now", "utcnow", "today", "environ", "getenv"} & attributes
+
+    def test_the_check_sees_imports_of_every_kind(self) -> None:
+        assert imports_of("shardpack.wire._backend", SOURCE / "wire/_backend.py") >= {
+            *("__future__", "functools", "shardpack.records", "shardpack.wire._pure"),
+        }
+        assert "shardpack.wire._backend" in imports_of("shardpack.wire", SOURCE / "wire/__init__.py")
+        assert "google.protobuf.message" in imports_of("shardpack.wire._pure", SOURCE / "wire/_pure.py")
+        assert "xxhash" in imports_of("shardpack.hashing", SOURCE / "hashing.py")
+        assert "shardpack._kcl" in imports_of("shardpack.unpacker", SOURCE / "unpacker.py")
