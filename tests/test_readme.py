@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,8 @@ def test_the_python_examples_run_in_turn(kinesis: Any, capsys: pytest.CaptureFix
         exec(compile(block, f"README.md, Python example {number}", "exec"), namespace)
 
     clicks = received(kinesis)
+    assert capsys.readouterr().out.startswith("shardId-")
+    clicks.remove(next(r for r in clicks if r.data == b'{"page": 1}'))
     assert len(clicks) == 100_000
     assert {(r.partition_key, r.data) for r in clicks} == {
         (f"user-{n % 500}", b'{"user": %d, "page": %d}' % (n % 500, n)) for n in range(100_000)
@@ -72,6 +74,15 @@ def test_the_python_examples_run_in_turn(kinesis: Any, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "k None 0 b'hello'\n"
     assert len(list(namespace["deaggregate_records"]([{"kinesis": {"data": "aGVsbG8=", "partitionKey": "k"}}]))) == 1
     namespace["test_my_handler_sees_every_record"]()
+
+
+def test_the_examples_of_the_producer_s_page_run(kinesis: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = blocks("python", (ROOT / "docs/producer.md").read_text(encoding="utf-8"))
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    exec(compile(block, "docs/producer.md", "exec"), namespace)
+
+    assert len([r for r in received(kinesis) if r.partition_key in {f"user-{n}" for n in range(7)}]) >= 1000
+    assert capsys.readouterr().out.startswith("shardId-")
 
 
 def test_the_shell_examples_run(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .errors import (
+        BufferFullError,
         ChecksumMismatchError,
         DecodeError,
         DeliveryError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .hashing import Shard, ShardMap, hash_key
     from .limits import Limits
     from .packer import Packer, pack
+    from .producer import Attempt, Delivery, Producer, ProducerConfig
     from .records import PackedRecord, Position, ReceivedRecord, UserRecord
     from .requests import PutRequest, ShardBudget, put_requests
     from .unpacker import unpack
@@ -36,6 +38,7 @@ _HOME = {
     name: module
     for module, names in {
         ".errors": (
+            "BufferFullError",
             "ChecksumMismatchError",
             "DecodeError",
             "DeliveryError",
@@ -50,6 +53,7 @@ _HOME = {
         ".hashing": ("Shard", "ShardMap", "hash_key"),
         ".limits": ("Limits",),
         ".packer": ("Packer", "pack"),
+        ".producer": ("Attempt", "Delivery", "Producer", "ProducerConfig"),
         ".records": ("PackedRecord", "Position", "ReceivedRecord", "UserRecord"),
         ".requests": ("PutRequest", "ShardBudget", "put_requests"),
         ".unpacker": ("unpack",),
@@ -60,8 +64,11 @@ _HOME = {
 }
 
 __all__ = [
+    "Attempt",
+    "BufferFullError",
     "ChecksumMismatchError",
     "DecodeError",
+    "Delivery",
     "DeliveryError",
     "EncodeError",
     "InvalidRecordError",
@@ -71,6 +78,8 @@ __all__ = [
     "PackedRecord",
     "Packer",
     "Position",
+    "Producer",
+    "ProducerConfig",
     "PutRequest",
     "ReceivedRecord",
     "RecordTooLargeError",

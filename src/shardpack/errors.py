@@ -12,6 +12,7 @@
         MalformedError              .offset
         OutOfRangeError             .hash_key, .hash_range
       DeliveryError                 .records, .attempts, .retriable
+        BufferFullError
 
 "Not aggregated" is an answer, not an error. Arguments of the wrong type raise `TypeError`, settings out of their range
 `ValueError`, as everywhere in Python.
@@ -20,6 +21,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class ShardpackError(Exception):
@@ -124,12 +126,16 @@ class DeliveryError(ShardpackError):
     """
 
     def __init__(
-        self, message: str, *, records: Sequence[object], attempts: Sequence[object] = (), retriable: bool
+        self, message: str, *, records: Sequence[Any], attempts: Sequence[Any] = (), retriable: bool
     ) -> None:
         super().__init__(message)
         self.records = records
         self.attempts = attempts
         self.retriable = retriable
+
+
+class BufferFullError(DeliveryError):
+    """A producer has as many user records on their way as it may, and was not to wait; nothing was taken."""
 
 
 def _rebuild(cls: type[ShardpackError], args: tuple[object, ...], attributes: dict[str, object]) -> ShardpackError:

@@ -1,0 +1,62 @@
+"""What the producer asks of a boto3 Kinesis client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .config import ProducerConfig
+
+
+def kinesis_client(
+    config: ProducerConfig, region_name: str | None, endpoint_url: str | None, profile_name: str | None
+) -> Any:
+    """A client that leaves retries to the producer.
+
+    FIPS and dual-stack endpoints are chosen by the AWS SDK's own settings (``AWS_USE_FIPS_ENDPOINT``, a profile), VPC
+    endpoints by `endpoint_url` or ``AWS_ENDPOINT_URL_KINESIS``.
+    """
+    try:
+        import boto3
+        from botocore.config import Config
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"the producer needs {error.name}: pip install 'shardpack[aws]'") from None
+    return boto3.session.Session(profile_name=profile_name, region_name=region_name).client(
+        "kinesis",
+        endpoint_url=endpoint_url,
+        config=Config(
+            connect_timeout=config.connect_timeout,
+            read_timeout=config.request_timeout,
+            max_pool_connections=config.max_connections + 2,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+        ),
+    )
+
+
+def stream_argument(stream_name: str) -> dict[str, str]:
+    """How calls name the stream, by name or by ARN."""
+    return {"StreamARN" if stream_name.startswith("arn:") else "StreamName": stream_name}
+
+
+def list_shards(client: Any, stream: Mapping[str, str]) -> list[dict[str, Any]]:
+    """All shards that are open now."""
+    page = client.list_shards(**stream, ShardFilter={"Type": "AT_LATEST"}, MaxResults=1000)
+    shards: list[dict[str, Any]] = list(page["Shards"])
+    while page.get("NextToken"):
+        page = client.list_shards(NextToken=page["NextToken"])
+        shards += page["Shards"]
+    return shards
+
+
+def describe_stream(client: Any, stream: Mapping[str, str]) -> dict[str, Any]:
+    """The stream's summary."""
+    summary: dict[str, Any] = client.describe_stream_summary(**stream)["StreamDescriptionSummary"]
+    return summary
+
+
+def error_of(error: Exception) -> tuple[str, str]:
+    """Code and message of what a call raised: Kinesis' own code, else the name of the exception's class."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
+        return str(response["Error"].get("Code", type(error).__name__)), str(response["Error"].get("Message", error))
+    return type(error).__name__, str(error)

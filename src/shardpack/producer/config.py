@@ -1,0 +1,86 @@
+"""The producer's settings, under the KPL's names and with its defaults (kpl-kcl-semantics.md, A13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..limits import (
+    DEFAULT_REQUEST_BYTES,
+    KPL_AGGREGATION_MAX_SIZE,
+    MAX_RECORD_BYTES,
+    MAX_REQUEST_BYTES,
+    MAX_REQUEST_RECORDS,
+    MIB,
+    MIN_RECORD_BYTES,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerConfig:
+    """How a producer aggregates, batches, retries, and when it makes its caller wait.
+
+    Attributes:
+        aggregation_enabled: put many user records into one Kinesis record. Turned off by the producer itself on a
+            stream whose ``RecordDistributionStrategy`` is ``AUTO``, where every aggregate may be dropped.
+        aggregation_max_count: most user records in an aggregate, from 1.
+        aggregation_max_size: most bytes of an aggregate, its partition key counted; 64 to 10,485,760.
+        collection_max_count: most Kinesis records in a `PutRecords` call, 1 to 500.
+        collection_max_size: most bytes in a `PutRecords` call, partition keys counted; 52,224 to 10,485,760.
+        record_max_buffered_time: seconds that a user record may wait for others before it is sent.
+        record_ttl: seconds after which a user record that is still not stored fails; from 0.1.
+        rate_limit: percent of a shard's 1,000 records/s and 1 MiB/s to use; above 100 because a shard's short-term
+            limit is higher than its nominal one, and Kinesis throttles the rest.
+        fail_if_throttled: fail user records that Kinesis throttles, in place of putting them again.
+        max_connections: most `PutRecords` calls at once, 1 to 256.
+        connect_timeout: seconds to wait for a connection, 0.1 to 300.
+        request_timeout: seconds to wait for a response, 0.1 to 600.
+        max_outstanding_records: user records that `put` takes before it waits, from 1. (Not a setting of the KPL, which
+            has no back-pressure, A12.)
+        max_outstanding_bytes: bytes of data and keys that `put` takes before it waits, from 1.
+        hash_keys: ``"pinned"`` or ``"kpl"``, see `Packer`.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+
+    aggregation_enabled: bool = True
+    aggregation_max_count: int = 4_294_967_295
+    aggregation_max_size: int = KPL_AGGREGATION_MAX_SIZE
+    collection_max_count: int = MAX_REQUEST_RECORDS
+    collection_max_size: int = DEFAULT_REQUEST_BYTES
+    record_max_buffered_time: float = 0.1
+    record_ttl: float = 30.0
+    rate_limit: int = 150
+    fail_if_throttled: bool = False
+    max_connections: int = 24
+    connect_timeout: float = 6.0
+    request_timeout: float = 6.0
+    max_outstanding_records: int = 200_000
+    max_outstanding_bytes: int = 64 * MIB
+    hash_keys: Literal["pinned", "kpl"] = "pinned"
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+                raise ValueError(f"{name} is {value!r}; it takes {least:,} to {most:,}")
+        if self.hash_keys not in ("pinned", "kpl"):
+            raise ValueError(f'hash_keys is {self.hash_keys!r}; choose "pinned" or "kpl"')
+
+
+_UNBOUNDED = float("inf")
+_RANGES: dict[str, tuple[float, float]] = {
+    "aggregation_max_count": (1, 4_294_967_295),
+    "aggregation_max_size": (MIN_RECORD_BYTES, MAX_RECORD_BYTES),
+    "collection_max_count": (1, MAX_REQUEST_RECORDS),
+    "collection_max_size": (52_224, MAX_REQUEST_BYTES),
+    "record_max_buffered_time": (0, _UNBOUNDED),
+    "record_ttl": (0.1, _UNBOUNDED),
+    "rate_limit": (1, _UNBOUNDED),
+    "max_connections": (1, 256),
+    "connect_timeout": (0.1, 300),
+    "request_timeout": (0.1, 600),
+    "max_outstanding_records": (1, _UNBOUNDED),
+    "max_outstanding_bytes": (1, _UNBOUNDED),
+}

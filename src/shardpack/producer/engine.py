@@ -1,0 +1,297 @@
+"""The producer's decisions, without I/O and without a clock.
+
+A shell (threads or asyncio) tells the engine what happened and when, does what `Engine.poll` asks for, and comes back
+at `Engine.deadline`. Times are seconds on the shell's clock, which must not run backwards. Nothing blocks or locks.
+
+    put -> aggregate per predicted shard -> wait for the shard's budget -> collect -> PutRecords -> delivered, or again
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import Any
+
+from ..errors import DeliveryError, RecordTooLargeError
+from ..hashing import hash_key
+from ..limits import KIB, MAX_RECORD_BYTES, MIB
+from ..records import UserRecord
+from ..requests import PutRequest, ShardBudget, put_requests
+from ._aggregator import Aggregator, Parcel, Pending
+from ._errors import PERMANENT, THROTTLED, backoff
+from ._stream import StreamWatch
+from .actions import Action, PutRecords
+from .config import ProducerConfig
+from .delivery import Attempt, Delivery
+
+Finished = tuple[Any, Delivery | DeliveryError]
+
+
+class Engine:
+    """What a producer decides.
+
+    Args:
+        stream_name: for messages.
+        config: the settings.
+        random: numbers from 0 to 1, for jitter.
+    """
+
+    def __init__(self, stream_name: str, config: ProducerConfig, random: Callable[[], float] | None = None) -> None:
+        self._stream_name = stream_name
+        self._config = config
+        self._random = random or Random().random  # noqa: S311  # jitter, not secrets
+        self._watch = StreamWatch(stream_name)
+        self._aggregator = Aggregator(config)
+        self._budget = ShardBudget(rate_limit=config.rate_limit / 100, burst_bytes=MAX_RECORD_BYTES)
+        self._numbers = itertools.count()
+        self._waiting: list[tuple[float, int, Parcel]] = []  # a heap, by when each may go, or has expired
+        self._unsure: list[Parcel] = []  # larger than 1 MiB, until the stream's limit is known
+        self._collected: deque[Parcel] = deque()
+        self._calls: dict[int, tuple[list[Parcel], float]] = {}
+        self._finished: list[Finished] = []
+        self._hurry = False
+        self.outstanding_records = 0
+        self.outstanding_bytes = 0
+
+    # What the application does.
+
+    def put(self, record: UserRecord, token: object, now: float) -> None:
+        """Take a user record that was checked.
+
+        Raises:
+            RecordTooLargeError: the stream takes none so large; nothing has changed.
+        """
+        size = len(record.data) + len(record.partition_key.encode())
+        limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
+        if size > limit:
+            raise RecordTooLargeError(
+                f"a user record takes {size:,} bytes, partition key counted; {self._stream_name} takes {limit:,}."
+                " Send it in pieces, or raise the stream's MaxRecordSizeInKiB"
+                f" (UpdateMaxRecordSize, up to {MAX_RECORD_BYTES // KIB:,})",
+                size=size,
+                limit=limit,
+            )
+        self.outstanding_records += 1
+        self.outstanding_bytes += size
+        self._aggregate(Pending(record, token, now, size), now)
+
+    def flush(self, now: float) -> None:
+        """Send what is there without waiting for more."""
+        self._enqueue(self._aggregator.close_all(), now)
+        self._hurry = True
+
+    # What the shell asks.
+
+    def poll(self, now: float) -> list[Action]:
+        """What to do now."""
+        actions = self._watch.actions(now)
+        self._aggregator.enabled = self._config.aggregation_enabled and not self._watch.ignores_keys
+        self._enqueue(self._aggregator.close_due(now), now)
+        self._collect(now)
+        while self._collected and len(self._calls) < self._config.max_connections:
+            request = self._next_request()
+            if not self._is_ready(request, now):
+                break
+            actions.append(self._call(request, now))
+        if not self._collected:
+            self._hurry = False
+        return actions
+
+    def deadline(self) -> float | None:
+        """When to poll again if nothing happens before, or None."""
+        deadlines = [self._watch.deadline, self._aggregator.deadline]
+        if self._waiting:
+            deadlines.append(self._waiting[0][0])
+        deadlines += [parcel.expires for parcel in self._unsure]
+        if self._collected and len(self._calls) < self._config.max_connections:
+            deadlines.append(self._collected[0].ready + self._collect_time)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def take_finished(self) -> list[Finished]:
+        """(token, `Delivery` or `DeliveryError`) of every user record whose fate was settled since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    # What the shell reports.
+
+    def put_answered(self, call_id: int, response: Mapping[str, Any], now: float) -> None:
+        """`PutRecords` answered."""
+        parcels, started = self._calls.pop(call_id)
+        results = response.get("Records", ())
+        if len(results) != len(parcels):
+            message = f"PutRecords answered {len(results)} results for {len(parcels)} records"
+            for parcel in parcels:
+                parcel.attempts.append(Attempt(started, now - started, "Record Count Mismatch", message))
+                self._fail(parcel, message, retriable=True)
+            return
+        for parcel, result in zip(parcels, results, strict=True):
+            if result.get("ErrorCode") is None:
+                self._stored(parcel, result, started, now)
+            else:
+                self._refused(parcel, started, now, result["ErrorCode"], result.get("ErrorMessage", ""))
+
+    def put_failed(self, call_id: int, code: str, message: str, now: float) -> None:
+        """`PutRecords` failed as a whole; whether it stored anything is unknown."""
+        parcels, started = self._calls.pop(call_id)
+        for parcel in parcels:
+            self._refused(parcel, started, now, code, message)
+
+    def shards_listed(self, shards: Iterable[Mapping[str, Any]], now: float) -> None:
+        """`ListShards` answered."""
+        self._watch.shards_listed(shards, now)
+
+    def list_shards_failed(self, code: str, message: str, now: float) -> None:
+        """`ListShards` failed."""
+        self._watch.list_shards_failed(code, message, now)
+
+    def stream_described(self, summary: Mapping[str, Any], now: float) -> None:
+        """`DescribeStreamSummary` answered; `summary` is its ``StreamDescriptionSummary``."""
+        self._watch.described(summary)
+        self._now_sure(now)
+
+    def describe_stream_failed(self, code: str, message: str, now: float) -> None:
+        """`DescribeStreamSummary` failed."""
+        self._watch.describe_failed(code, message, now)
+        self._now_sure(now)
+
+    # From a user record to a call.
+
+    def _aggregate(self, pending: Pending, now: float) -> None:
+        # A map known to be stale mixes keys of two shards, which only pinned aggregates survive.
+        shard_map = self._watch.shard_map
+        if self._config.hash_keys == "kpl" and self._watch.is_stale:
+            shard_map = None
+        self._enqueue(self._aggregator.add(pending, shard_map, now), now)
+
+    def _enqueue(self, parcels: Iterable[Parcel], now: float) -> None:
+        limit = self._watch.max_record_bytes
+        for parcel in parcels:
+            if limit is None and parcel.packed.size > MIB:
+                self._unsure.append(parcel)
+            elif limit is not None and parcel.packed.size > limit:
+                self._fail(
+                    parcel,
+                    f"the Kinesis record takes {parcel.packed.size:,} bytes; {self._stream_name} takes {limit:,}",
+                    retriable=False,
+                )
+            else:
+                self._wait(parcel, now, 0.0)
+
+    def _wait(self, parcel: Parcel, now: float, least: float) -> None:
+        """Let it go when its shard's budget allows it, or fail when it has expired by then."""
+        parcel.ready = now + max(least, self._budget.wait_for(parcel.packed, now))
+        heapq.heappush(self._waiting, (min(parcel.ready, parcel.expires), next(self._numbers), parcel))
+
+    def _now_sure(self, now: float) -> None:
+        if self._watch.max_record_bytes is not None:
+            unsure, self._unsure = self._unsure, []
+            self._enqueue(unsure, now)
+
+    def _collect(self, now: float) -> None:
+        while self._waiting and self._waiting[0][0] <= now:
+            parcel = heapq.heappop(self._waiting)[2]
+            if parcel.expires <= now:
+                self._expired(parcel, now)
+                continue
+            self._collected.append(parcel)
+        while self._collected and self._collected[0].expires <= now:
+            self._expired(self._collected.popleft(), now)
+        for parcel in [parcel for parcel in self._unsure if parcel.expires <= now]:
+            self._unsure.remove(parcel)
+            self._expired(parcel, now)
+
+    @property
+    def _collect_time(self) -> float:
+        """How long a Kinesis record waits for others to share its call (A8)."""
+        return 0.0 if self._hurry else min(0.05, 0.2 * self._config.record_max_buffered_time)
+
+    def _next_request(self) -> PutRequest:
+        packed = (parcel.packed for parcel in self._collected)
+        return next(
+            put_requests(
+                packed, max_records=self._config.collection_max_count, max_bytes=self._config.collection_max_size
+            )
+        )
+
+    def _is_ready(self, request: PutRequest, now: float) -> bool:
+        count = len(request.records)
+        is_full = count < len(self._collected) or count == self._config.collection_max_count
+        return is_full or now >= self._collected[0].ready + self._collect_time
+
+    def _call(self, request: PutRequest, now: float) -> PutRecords:
+        parcels = [self._collected.popleft() for _ in request.records]
+        call_id = next(self._numbers)
+        self._calls[call_id] = parcels, now
+        return PutRecords(call_id, request)
+
+    # From an answer to a delivery.
+
+    def _stored(self, parcel: Parcel, result: Mapping[str, Any], started: float, now: float) -> None:
+        shard_id, sequence_number = result["ShardId"], result["SequenceNumber"]
+        predicted = parcel.packed.shard_id
+        self._watch.landed(predicted, shard_id, started, now)
+        if predicted not in (None, shard_id) and not self._is_at_home(parcel, shard_id):
+            message = f"predicted {predicted}, stored in {shard_id}, where the KCL would drop it"
+            parcel.attempts.append(Attempt(started, now - started, "Wrong Shard", message))
+            self._aggregate_again(parcel, now)
+            return
+        parcel.attempts.append(Attempt(started, now - started))
+        aggregated = parcel.packed.data is not parcel.pending[0].record.data
+        for index, pending in enumerate(parcel.pending):
+            attempts = _since_arrival(pending, parcel)
+            self._finish(pending, Delivery(shard_id, sequence_number, index, aggregated, attempts))
+
+    def _is_at_home(self, parcel: Parcel, shard_id: str) -> bool:
+        """Whether the KCL keeps an aggregate that landed elsewhere than predicted, judged as a whole (A9a)."""
+        if self._config.hash_keys == "pinned" or len(parcel.pending) == 1:
+            return True
+        shard = self._watch.shard(shard_id)
+        return shard is not None and all(_hash_key(pending.record) in shard for pending in parcel.pending)
+
+    def _aggregate_again(self, parcel: Parcel, now: float) -> None:
+        if parcel.expires <= now:
+            self._expired(parcel, now)
+            return
+        for pending in parcel.pending:
+            pending.earlier = (*pending.earlier, *parcel.attempts)
+            self._aggregate(pending, now)
+
+    def _refused(self, parcel: Parcel, started: float, now: float, code: str, message: str) -> None:
+        parcel.attempts.append(Attempt(started, now - started, code, message))
+        if code in PERMANENT:
+            self._fail(parcel, f"{code}: {message}", retriable=False)
+        elif code in THROTTLED and self._config.fail_if_throttled:
+            self._fail(parcel, f"{code}: {message}", retriable=True)
+        elif parcel.expires <= now:
+            self._expired(parcel, now)
+        else:
+            parcel.failures += 1
+            self._wait(parcel, now, backoff(parcel.failures, self._random))
+
+    def _expired(self, parcel: Parcel, now: float) -> None:
+        message = f"not stored within the record_ttl of {self._config.record_ttl:g} s"
+        parcel.attempts.append(Attempt(now, 0.0, "Expired", message))
+        self._fail(parcel, f"Expired: {message}", retriable=True)
+
+    def _fail(self, parcel: Parcel, message: str, *, retriable: bool) -> None:
+        for pending in parcel.pending:
+            attempts = _since_arrival(pending, parcel)
+            error = DeliveryError(message, records=(pending.record,), attempts=attempts, retriable=retriable)
+            self._finish(pending, error)
+
+    def _finish(self, pending: Pending, outcome: Delivery | DeliveryError) -> None:
+        self.outstanding_records -= 1
+        self.outstanding_bytes -= pending.size
+        self._finished.append((pending.token, outcome))
+
+
+def _hash_key(record: UserRecord) -> int:
+    return hash_key(record.partition_key) if record.explicit_hash_key is None else int(record.explicit_hash_key)
+
+
+def _since_arrival(pending: Pending, parcel: Parcel) -> tuple[Attempt, ...]:
+    tries = (*pending.earlier, *parcel.attempts)
+    return tuple(Attempt(t.start - pending.arrived, t.duration, t.error_code, t.error_message) for t in tries)

@@ -1,0 +1,359 @@
+"""The producer for threads: against a real local server, and against a client of our own where a call must go wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shardpack as sp
+from shardpack.limits import MAX_HASH_KEY
+
+
+class Client:
+    """One shard that stores what it is given, unless the test has something else in mind for a call."""
+
+    def __init__(self, answer: Callable[[int, list[dict[str, Any]]], dict[str, Any] | None] | None = None) -> None:
+        self.stored: list[dict[str, Any]] = []
+        self.calls = 0
+        self._answer = answer
+        self._lock = threading.Lock()
+
+    def list_shards(self, **_arguments: Any) -> dict[str, Any]:
+        hash_range = {"StartingHashKey": "0", "EndingHashKey": str(MAX_HASH_KEY)}
+        return {"Shards": [{"ShardId": "s", "HashKeyRange": hash_range, "SequenceNumberRange": {}}]}
+
+    def describe_stream_summary(self, **_arguments: Any) -> dict[str, Any]:
+        return {"StreamDescriptionSummary": {"MaxRecordSizeInKiB": 1024}}
+
+    def put_records(self, *, Records: list[dict[str, Any]], **_stream: str) -> dict[str, Any]:  # noqa: N803  # boto3's
+        with self._lock:
+            self.calls += 1
+            call = self.calls
+        answer = self._answer(call, Records) if self._answer else None
+        if answer is not None:
+            return answer
+        with self._lock:
+            self.stored += Records
+            first = len(self.stored)
+        return {"Records": [{"ShardId": "s", "SequenceNumber": str(first + n)} for n in range(len(Records))]}
+
+    def received(self) -> list[bytes]:
+        return [record.data for record in sp.unpack(self.stored)]
+
+
+def once(event: threading.Event) -> Callable[[int, list[dict[str, Any]]], None]:
+    """Has calls wait for an event."""
+
+    def wait(_call: int, _records: list[dict[str, Any]]) -> None:
+        assert event.wait(30)
+
+    return wait
+
+
+@pytest.fixture(scope="module")
+def kinesis() -> Iterator[tuple[Any, str]]:
+    if find_spec("ministack") is None:
+        pytest.skip("the demo's local server is not installed")
+    from shardpack.cli.demo import _client, _local_server
+
+    with _local_server() as url, _client(url) as client:
+        yield client, url
+
+
+def stream(kinesis: tuple[Any, str], name: str, shards: int) -> str:
+    client, _ = kinesis
+    client.create_stream(StreamName=name, ShardCount=shards)
+    client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    return name
+
+
+def read_all(client: Any, name: str) -> Iterator[tuple[str, sp.ReceivedRecord]]:
+    for shard in sp.ShardMap(client.list_shards(StreamName=name)["Shards"]).shards:
+        iterator = client.get_shard_iterator(StreamName=name, ShardId=shard.shard_id, ShardIteratorType="TRIM_HORIZON")[
+            "ShardIterator"
+        ]
+        while (page := client.get_records(ShardIterator=iterator))["Records"]:
+            for record in sp.unpack(page, on_corrupt="kcl", hash_range=shard, out_of_range="drop_aggregate"):
+                yield shard.shard_id, record
+            iterator = page["NextShardIterator"]
+
+
+@pytest.mark.parametrize("hash_keys", ["pinned", "kpl"])
+def test_every_record_is_found_where_its_delivery_says(kinesis: tuple[Any, str], hash_keys: Any) -> None:
+    client, url = kinesis
+    name = stream(kinesis, f"all-{hash_keys}", 4)
+    config = sp.ProducerConfig(hash_keys=hash_keys)
+    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in credentials.items():
+            patch.setenv(variable, value)
+        with sp.Producer(name, config, region_name="us-east-1", endpoint_url=url) as producer:
+            futures = {
+                b"%d" % n: producer.put(
+                    f"k{n % 50}", b"%d" % n, str(MAX_HASH_KEY // 7 * (n % 7)) if n % 3 == 0 else None
+                )
+                for n in range(5000)
+            }
+
+    found = {r.data: (shard_id, r.position, r.partition_key) for shard_id, r in read_all(client, name)}
+    assert found == {
+        data: (future.result(0).shard_id, future.result(0).position, f"k{int(data) % 50}")
+        for data, future in futures.items()
+    }
+
+
+def test_puts_from_many_threads_all_arrive(kinesis: tuple[Any, str]) -> None:
+    client, _ = kinesis
+    name = stream(kinesis, "threads", 3)
+    with sp.Producer(name, client=client) as producer:
+        threads = [
+            threading.Thread(target=lambda t=t: [producer.put(f"k{n}", b"%d %d" % (t, n)) for n in range(500)])
+            for t in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    records = [r for _, r in read_all(client, name)]
+    assert {r.data for r in records} == {b"%d %d" % (t, n) for t in range(8) for n in range(500)}
+    assert len(records) == 4000
+
+
+def test_a_stream_that_does_not_exist_fails_the_record(kinesis: tuple[Any, str]) -> None:
+    client, _ = kinesis
+    with sp.Producer("nowhere", client=client) as producer:
+        future = producer.put("k", b"data")
+        error = future.exception(30)
+
+    assert isinstance(error, sp.DeliveryError)
+    assert not error.retriable
+    assert error.records == (sp.UserRecord("k", b"data"),)
+    assert error.attempts[0].error_code == "ResourceNotFoundException"
+
+
+def test_an_endpoint_that_does_not_answer_is_tried_until_the_record_expires() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        config = sp.ProducerConfig(record_ttl=0.5)
+        with sp.Producer("s", config, region_name="us-east-1", endpoint_url="http://127.0.0.1:9") as producer:
+            error = producer.put("k", b"data").exception(30)
+
+    assert isinstance(error, sp.DeliveryError)
+    assert error.retriable
+    assert {attempt.error_code for attempt in error.attempts} == {"EndpointConnectionError", "Expired"}
+
+
+def test_flush_returns_when_all_before_it_is_settled() -> None:
+    client = Client()
+    with sp.Producer("s", sp.ProducerConfig(record_max_buffered_time=60), client=client) as producer:
+        futures = [producer.put("k", b"%d" % n) for n in range(1000)]
+        producer.flush(30)
+
+        assert all(future.done() for future in futures)
+        assert client.received() == [b"%d" % n for n in range(1000)]
+
+
+def test_flush_of_nothing_returns() -> None:
+    with sp.Producer("s", client=Client()) as producer:
+        producer.flush(0)
+        producer.put("k", b"").result(30)
+        producer.flush(30)
+
+
+def test_flush_gives_up_after_its_timeout() -> None:
+    go = threading.Event()
+    with sp.Producer("s", client=Client(once(go))) as producer:
+        producer.put("k", b"data")
+        with pytest.raises(TimeoutError, match="1 user records"):
+            producer.flush(0.05)
+        go.set()
+
+
+def test_leaving_with_work_in_flight_loses_nothing() -> None:
+    throttled = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": ""}
+    client = Client(lambda call, records: {"Records": [throttled for _ in records]} if call % 2 else None)
+    with sp.Producer("s", sp.ProducerConfig(aggregation_max_count=7), client=client) as producer:
+        futures = [producer.put(f"k{n}", b"%d" % n) for n in range(500)]
+
+    assert sorted(client.received()) == sorted(b"%d" % n for n in range(500))
+    assert all(future.result(0).sequence_number for future in futures)
+
+
+def test_after_a_close_nothing_is_taken() -> None:
+    producer = sp.Producer("s", client=Client())
+    producer.put("k", b"data")
+    producer.close()
+    producer.close()
+
+    with pytest.raises(RuntimeError, match="closed"):
+        producer.put("k", b"data")
+
+
+def test_close_with_a_timeout_fails_what_is_left() -> None:
+    go = threading.Event()
+    producer = sp.Producer("s", client=Client(once(go)))
+    future = producer.put("k", b"data")
+    producer.close(0.05)
+    go.set()
+
+    error = future.exception(0)
+    assert isinstance(error, sp.DeliveryError)
+    assert error.records == (sp.UserRecord("k", b"data"),)
+
+
+def test_threads_end_with_the_producer() -> None:
+    before = set(threading.enumerate())
+    with sp.Producer("s", client=Client()) as producer:
+        producer.put("k", b"data")
+        assert set(threading.enumerate()) > before
+
+    assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_outstanding_records": 10}, {"max_outstanding_bytes": 60}], ids=["records", "bytes"]
+)
+def test_put_waits_when_there_is_no_room(limits: dict[str, Any]) -> None:
+    go = threading.Event()
+    client = Client(once(go))
+    with sp.Producer("s", sp.ProducerConfig(**limits), client=client) as producer:
+        for _ in range(10):
+            producer.put("k", b"12345")
+        with pytest.raises(sp.BufferFullError) as caught:
+            producer.put("k", b"12345", block=False)
+        with pytest.raises(sp.BufferFullError):
+            producer.put("k", b"12345", timeout=0.01)
+        threading.Timer(0.05, go.set).start()
+        producer.put("k", b"last")
+
+    assert caught.value.records == (sp.UserRecord("k", b"12345"),)
+    assert client.received() == [b"12345"] * 10 + [b"last"]
+
+
+def test_a_record_larger_than_the_buffer_still_goes() -> None:
+    client = Client()
+    with sp.Producer("s", sp.ProducerConfig(max_outstanding_bytes=10), client=client) as producer:
+        producer.put("k", b"x" * 1000)
+
+    assert client.received() == [b"x" * 1000]
+
+
+@pytest.mark.parametrize("arguments", [("", b""), ("k", "text"), ("k", b"", "no number")])
+def test_bad_input_is_refused_and_disturbs_nothing(arguments: Any) -> None:
+    client = Client()
+    with sp.Producer("s", client=client) as producer:
+        producer.put("k", b"good")
+        with pytest.raises(sp.InvalidRecordError):
+            producer.put(*arguments)
+
+    assert client.received() == [b"good"]
+
+
+def test_a_future_s_callback_may_put_but_not_wait() -> None:
+    client = Client()
+    errors: list[Exception] = []
+    with sp.Producer("s", client=client) as producer:
+
+        def again(_future: Any) -> None:
+            producer.put("k", b"from the callback")
+            for wait in (producer.flush, producer.close):
+                try:
+                    wait()
+                except RuntimeError as error:
+                    errors.append(error)
+
+        producer.put("k", b"first").add_done_callback(again)
+        producer.flush(30)
+
+    assert len(errors) == 2
+    assert client.received() == [b"first", b"from the callback"]
+
+
+def test_a_cancelled_future_harms_nobody() -> None:
+    client = Client()
+    with sp.Producer("s", client=client) as producer:
+        producer.put("k", b"1").cancel()
+        second = producer.put("k", b"2")
+
+    assert second.result(0).sub_sequence_number == 1
+
+
+def test_an_error_of_its_own_reaches_those_who_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _arguments: None)
+    producer = sp.Producer("s", client=Client(lambda *_: {"Records": [{"ShardId": None}]}))
+    with caplog.at_level(logging.CRITICAL, "shardpack.producer"):
+        monkeypatch.setattr(producer._engine, "poll", lambda _now: 1 / 0)
+        error = producer.put("k", b"data").exception(30)
+
+    assert isinstance(error, sp.DeliveryError)
+    producer.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_it_may_be_made_before_a_fork_and_started_after() -> None:
+    script = """
+import os, sys, threading
+sys.path[:0] = [sys.argv[1]]
+from test_producer import Client
+import shardpack as sp
+started = sp.Producer("s", client=Client())
+unstarted = sp.Producer("s", client=Client())
+started.put("k", b"data").result(30)
+if os.fork() == 0:
+    with unstarted:
+        unstarted.put("k", b"data").result(30)
+    try:
+        started.put("k", b"data")
+    except RuntimeError as error:
+        assert "after a fork" in str(error)
+        started.close()
+        os._exit(7)
+    os._exit(1)
+_, status = os.wait()
+assert os.waitstatus_to_exitcode(status) == 7
+started.close()
+print("both fine")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stdout == "both fine\n", done.stderr
+
+
+def test_an_exit_without_close_says_what_is_not_delivered() -> None:
+    script = """
+import sys, time
+sys.path[:0] = [sys.argv[1]]
+from test_producer import Client
+import shardpack as sp
+producer = sp.Producer("s", sp.ProducerConfig(record_max_buffered_time=60), client=Client())
+producer.put("k", b"secret")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert "1 user records not delivered" in done.stderr
+    assert "secret" not in done.stderr
