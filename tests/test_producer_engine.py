@@ -41,8 +41,8 @@ class Driven:
         self.sequence_number = 0
         if shards is not None:
             assert {type(action) for action in self.poll()} == {ListShards, DescribeStream}
-            self.engine.shards_listed(shards, self.now)
-            self.engine.stream_described({}, self.now)
+            self.engine.answered(ListShards(), shards, self.now)
+            self.engine.answered(DescribeStream(), {}, self.now)
 
     def put(self, token: object, key: str = "k", data: bytes = b"data", hash_key: str | None = None) -> None:
         self.engine.put(sp.UserRecord(key, data, hash_key), token, self.now)
@@ -78,11 +78,11 @@ class Driven:
         self.answered(put, results)
 
     def answered(self, put: PutRecords, results: list[dict[str, Any]]) -> None:
-        self.engine.put_answered(put.call_id, {"Records": results}, self.now)
+        self.engine.answered(put, {"Records": results}, self.now)
         self.settle()
 
     def failed(self, put: PutRecords, code: str) -> None:
-        self.engine.put_failed(put.call_id, code, "message", self.now)
+        self.engine.failed(put, code, "message", self.now)
         self.settle()
 
     def settle(self) -> None:
@@ -206,7 +206,7 @@ def test_a_large_record_waits_until_the_stream_s_limit_is_known() -> None:
     driven.put("small")
     assert keys_of(driven.until_put()) == [["k"]]
 
-    driven.engine.stream_described({"MaxRecordSizeInKiB": 4 * KIB}, driven.now)
+    driven.engine.answered(DescribeStream(), {"MaxRecordSizeInKiB": 4 * KIB}, driven.now)
     assert [record.size for record in driven.until_put().request.records] == [2 * MIB + 1]
 
 
@@ -214,7 +214,7 @@ def test_a_large_record_fails_when_the_stream_turns_out_to_take_none() -> None:
     driven = Driven()
     driven.poll()
     driven.put("large", data=b"x" * 2 * MIB)
-    driven.engine.stream_described({}, driven.now)
+    driven.engine.answered(DescribeStream(), {}, driven.now)
     driven.poll()
 
     assert not driven.error("large").retriable
@@ -347,7 +347,7 @@ def test_a_pinned_aggregate_that_lands_elsewhere_is_delivered_and_the_shards_are
 
     assert driven.delivery(1).shard_id == "child"
     assert [type(action) for action in driven.poll()] == [ListShards]
-    driven.engine.shards_listed(TWO, driven.now)
+    driven.engine.answered(ListShards(), TWO, driven.now)
     assert driven.poll() == []
 
 
@@ -358,7 +358,7 @@ def test_the_kpl_s_aggregate_is_judged_as_a_whole() -> None:
     driven.put("high", "a", hash_key=HIGH)
     put = driven.until_put()
     driven.poll()
-    driven.engine.shards_listed(TWO, driven.now)
+    driven.engine.answered(ListShards(), TWO, driven.now)
     driven.stored(put, "low")
 
     assert driven.outcomes == {}
@@ -372,7 +372,7 @@ def test_the_kpl_s_aggregate_at_home_elsewhere_is_delivered() -> None:
     driven.put(1, "a", hash_key=LOW)
     driven.put(2, "b", hash_key=LOW)
     put = driven.until_put()
-    driven.engine.shards_listed(ONE, driven.now)
+    driven.engine.answered(ListShards(), ONE, driven.now)
     driven.stored(put, "s")
 
     assert driven.delivery(2).shard_id == "s"
@@ -385,9 +385,9 @@ def test_a_failure_to_list_shards_is_tried_again_ever_more_slowly() -> None:
         for action in driven.poll():
             if isinstance(action, ListShards):
                 times.append(driven.now)
-                driven.engine.list_shards_failed("LimitExceededException", "slow", driven.now)
+                driven.engine.failed(ListShards(), "LimitExceededException", "slow", driven.now)
             else:
-                driven.engine.stream_described({}, driven.now)
+                driven.engine.answered(DescribeStream(), {}, driven.now)
         driven.now = driven.engine.deadline() or 0.0
 
     waits = [later - earlier for earlier, later in pairwise(times)]
@@ -398,7 +398,7 @@ def test_a_failure_to_list_shards_is_tried_again_ever_more_slowly() -> None:
 def test_shards_with_a_gap_are_listed_again() -> None:
     driven = Driven()
     driven.poll()
-    driven.engine.shards_listed(TWO[:1], driven.now)
+    driven.engine.answered(ListShards(), TWO[:1], driven.now)
 
     assert ListShards() in driven.poll(1.0)
 
@@ -406,8 +406,8 @@ def test_shards_with_a_gap_are_listed_again() -> None:
 def test_on_an_auto_stream_records_go_plain() -> None:
     driven = Driven()
     driven.poll()
-    driven.engine.shards_listed(ONE, driven.now)
-    driven.engine.stream_described({"RecordDistributionStrategy": "AUTO"}, driven.now)
+    driven.engine.answered(ListShards(), ONE, driven.now)
+    driven.engine.answered(DescribeStream(), {"RecordDistributionStrategy": "AUTO"}, driven.now)
     driven.poll()
     for n in range(10):
         driven.put(n, f"k{n}")
@@ -421,8 +421,8 @@ def test_a_switch_to_auto_shows_in_where_records_land(allowed: bool) -> None:
     if not allowed:
         driven = Driven()
         driven.poll()
-        driven.engine.shards_listed(TWO, driven.now)
-        driven.engine.describe_stream_failed("AccessDeniedException", "no", driven.now)
+        driven.engine.answered(ListShards(), TWO, driven.now)
+        driven.engine.failed(DescribeStream(), "AccessDeniedException", "no", driven.now)
     rng = random.Random(3)
     described = 0
     for n in range(400):
@@ -431,13 +431,13 @@ def test_a_switch_to_auto_shows_in_where_records_land(allowed: bool) -> None:
         driven.stored(driven.until_put(), rng.choice(["low", "high"]))
         for action in driven.poll(1.0):
             if isinstance(action, ListShards):
-                driven.engine.shards_listed(TWO, driven.now)
+                driven.engine.answered(ListShards(), TWO, driven.now)
             elif isinstance(action, DescribeStream):
                 described += 1
                 if allowed:
-                    driven.engine.stream_described({"RecordDistributionStrategy": "AUTO"}, driven.now)
+                    driven.engine.answered(DescribeStream(), {"RecordDistributionStrategy": "AUTO"}, driven.now)
                 else:
-                    driven.engine.describe_stream_failed("AccessDeniedException", "no", driven.now)
+                    driven.engine.failed(DescribeStream(), "AccessDeniedException", "no", driven.now)
 
     assert described == 1
     driven.put("a", "k")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .async_producer import AsyncProducer
 from .config import ProducerConfig
 from .delivery import Attempt, Delivery
 from .producer import Producer
 
-__all__ = ["Attempt", "Delivery", "Producer", "ProducerConfig"]
+__all__ = ["AsyncProducer", "Attempt", "Delivery", "Producer", "ProducerConfig"]

@@ -21,16 +21,18 @@ def kinesis_client(
         from botocore.config import Config
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"the producer needs {error.name}: pip install 'shardpack[aws]'") from None
-    return boto3.session.Session(profile_name=profile_name, region_name=region_name).client(
-        "kinesis",
-        endpoint_url=endpoint_url,
-        config=Config(
-            connect_timeout=config.connect_timeout,
-            read_timeout=config.request_timeout,
-            max_pool_connections=config.max_connections + 2,
-            retries={"total_max_attempts": 1, "mode": "standard"},
-        ),
-    )
+    session = boto3.session.Session(profile_name=profile_name, region_name=region_name)
+    return session.client("kinesis", endpoint_url=endpoint_url, config=Config(**client_settings(config)))
+
+
+def client_settings(config: ProducerConfig) -> dict[str, Any]:
+    """What botocore's ``Config`` takes."""
+    return {
+        "connect_timeout": config.connect_timeout,
+        "read_timeout": config.request_timeout,
+        "max_pool_connections": config.max_connections + 2,
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+    }
 
 
 def stream_argument(stream_name: str) -> dict[str, str]:
@@ -38,9 +40,14 @@ def stream_argument(stream_name: str) -> dict[str, str]:
     return {"StreamARN" if stream_name.startswith("arn:") else "StreamName": stream_name}
 
 
+def list_shards_arguments(stream: Mapping[str, str]) -> dict[str, Any]:
+    """What `ListShards` takes to give the shards that are open now."""
+    return {**stream, "ShardFilter": {"Type": "AT_LATEST"}, "MaxResults": 1000}
+
+
 def list_shards(client: Any, stream: Mapping[str, str]) -> list[dict[str, Any]]:
     """All shards that are open now."""
-    page = client.list_shards(**stream, ShardFilter={"Type": "AT_LATEST"}, MaxResults=1000)
+    page = client.list_shards(**list_shards_arguments(stream))
     shards: list[dict[str, Any]] = list(page["Shards"])
     while page.get("NextToken"):
         page = client.list_shards(NextToken=page["NextToken"])

@@ -1,4 +1,4 @@
-"""What the engine asks a shell to do."""
+"""What the engine asks a shell to do; the shell tells `Engine.answered` or `Engine.failed` how it went."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..requests import PutRequest
 
 @dataclass(frozen=True, slots=True)
 class PutRecords:
-    """Call `PutRecords`, then `Engine.put_answered` or `Engine.put_failed` with the same call id."""
+    """Call `PutRecords` with the request's entries; the answer is its response."""
 
     call_id: int
     request: PutRequest
@@ -18,12 +18,12 @@ class PutRecords:
 
 @dataclass(frozen=True, slots=True)
 class ListShards:
-    """List all open shards (``AT_LATEST``, every page), then `Engine.shards_listed` or `Engine.list_shards_failed`."""
+    """List the shards that are open now (``AT_LATEST``, every page); the answer is the list of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class DescribeStream:
-    """Call `DescribeStreamSummary`, then `Engine.stream_described` or `Engine.describe_stream_failed`."""
+    """Call `DescribeStreamSummary`; the answer is its ``StreamDescriptionSummary``."""
 
 
 Action: TypeAlias = PutRecords | ListShards | DescribeStream

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
-from ..errors import DeliveryError, RecordTooLargeError
+from ..errors import BufferFullError, DeliveryError, RecordTooLargeError
 from ..hashing import hash_key
 from ..limits import KIB, MAX_RECORD_BYTES, MIB
 from ..records import UserRecord
@@ -23,7 +23,7 @@ from ..requests import PutRequest, ShardBudget, put_requests
 from ._aggregator import Aggregator, Parcel, Pending
 from ._errors import PERMANENT, THROTTLED, backoff
 from ._stream import StreamWatch
-from .actions import Action, PutRecords
+from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
 from .delivery import Attempt, Delivery
 
@@ -58,13 +58,30 @@ class Engine:
 
     # What the application does.
 
+    def has_room(self, record: UserRecord) -> bool:
+        """Whether ``max_outstanding_records`` and ``max_outstanding_bytes`` leave room; alone, any record has it."""
+        return self.outstanding_records == 0 or (
+            self.outstanding_records < self._config.max_outstanding_records
+            and self.outstanding_bytes + _size(record) <= self._config.max_outstanding_bytes
+        )
+
+    def buffer_full_error(self, record: UserRecord) -> BufferFullError:
+        """The error for a record that finds no room, and is not to wait."""
+        return BufferFullError(
+            f"{self.outstanding_records:,} user records of {self.outstanding_bytes:,} bytes are on their way"
+            f" (max_outstanding_records {self._config.max_outstanding_records:,}, max_outstanding_bytes"
+            f" {self._config.max_outstanding_bytes:,}); put more slowly, or let put wait",
+            records=(record,),
+            retriable=True,
+        )
+
     def put(self, record: UserRecord, token: object, now: float) -> None:
         """Take a user record that was checked.
 
         Raises:
             RecordTooLargeError: the stream takes none so large; nothing has changed.
         """
-        size = len(record.data) + len(record.partition_key.encode())
+        size = _size(record)
         limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
         if size > limit:
             raise RecordTooLargeError(
@@ -117,9 +134,43 @@ class Engine:
 
     # What the shell reports.
 
-    def put_answered(self, call_id: int, response: Mapping[str, Any], now: float) -> None:
-        """`PutRecords` answered."""
-        parcels, started = self._calls.pop(call_id)
+    def answered(self, action: Action, answer: Any, now: float) -> None:
+        """What was asked for has been done.
+
+        Args:
+            action: as it came from `poll`.
+            answer: the response to `PutRecords`, the list of shards, or the ``StreamDescriptionSummary``.
+            now: seconds on the shell's clock.
+        """
+        if isinstance(action, PutRecords):
+            self._put_answered(action, answer, now)
+        elif isinstance(action, ListShards):
+            self._watch.shards_listed(answer, now)
+        else:
+            self._watch.described(answer)
+            self._now_sure(now)
+
+    def failed(self, action: Action, code: str, message: str, now: float) -> None:
+        """What was asked for has failed as a whole; whether `PutRecords` stored anything is unknown.
+
+        Args:
+            action: as it came from `poll`.
+            code: the error's name, by Kinesis or by the AWS SDK.
+            message: the error for people.
+            now: seconds on the shell's clock.
+        """
+        if isinstance(action, PutRecords):
+            parcels, started = self._calls.pop(action.call_id)
+            for parcel in parcels:
+                self._refused(parcel, started, now, code, message)
+        elif isinstance(action, ListShards):
+            self._watch.list_shards_failed(code, message, now)
+        else:
+            self._watch.describe_failed(code, message, now)
+            self._now_sure(now)
+
+    def _put_answered(self, action: PutRecords, response: Mapping[str, Any], now: float) -> None:
+        parcels, started = self._calls.pop(action.call_id)
         results = response.get("Records", ())
         if len(results) != len(parcels):
             message = f"PutRecords answered {len(results)} results for {len(parcels)} records"
@@ -132,30 +183,6 @@ class Engine:
                 self._stored(parcel, result, started, now)
             else:
                 self._refused(parcel, started, now, result["ErrorCode"], result.get("ErrorMessage", ""))
-
-    def put_failed(self, call_id: int, code: str, message: str, now: float) -> None:
-        """`PutRecords` failed as a whole; whether it stored anything is unknown."""
-        parcels, started = self._calls.pop(call_id)
-        for parcel in parcels:
-            self._refused(parcel, started, now, code, message)
-
-    def shards_listed(self, shards: Iterable[Mapping[str, Any]], now: float) -> None:
-        """`ListShards` answered."""
-        self._watch.shards_listed(shards, now)
-
-    def list_shards_failed(self, code: str, message: str, now: float) -> None:
-        """`ListShards` failed."""
-        self._watch.list_shards_failed(code, message, now)
-
-    def stream_described(self, summary: Mapping[str, Any], now: float) -> None:
-        """`DescribeStreamSummary` answered; `summary` is its ``StreamDescriptionSummary``."""
-        self._watch.described(summary)
-        self._now_sure(now)
-
-    def describe_stream_failed(self, code: str, message: str, now: float) -> None:
-        """`DescribeStreamSummary` failed."""
-        self._watch.describe_failed(code, message, now)
-        self._now_sure(now)
 
     # From a user record to a call.
 
@@ -286,6 +313,10 @@ class Engine:
         self.outstanding_records -= 1
         self.outstanding_bytes -= pending.size
         self._finished.append((pending.token, outcome))
+
+
+def _size(record: UserRecord) -> int:
+    return len(record.data) + len(record.partition_key.encode())
 
 
 def _hash_key(record: UserRecord) -> int:

@@ -13,10 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import BufferFullError, DeliveryError
+from ..errors import DeliveryError
 from ..records import BytesLike, UserRecord, check_user_record
 from ._client import describe_stream, error_of, kinesis_client, list_shards, stream_argument
-from .actions import Action, DescribeStream, ListShards, PutRecords
+from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
 from .delivery import Delivery
 from .engine import Engine
@@ -101,7 +101,7 @@ class Producer:
         future: Future[Delivery] = Future()
         with self._changed:
             self._start()
-            if not self._has_room(record):
+            if not self._engine.has_room(record):
                 self._wait_for_room(record, timeout if block else 0.0)
             number = next(self._numbers)
             self._engine.put(record, number, time.monotonic())
@@ -178,25 +178,10 @@ class Producer:
                 f"this producer runs in process {self._process_id}; after a fork, make one in process {os.getpid()}"
             )
 
-    def _has_room(self, record: UserRecord) -> bool:
-        engine = self._engine
-        size = engine.outstanding_bytes + len(record.data) + len(record.partition_key)
-        return engine.outstanding_records == 0 or (
-            engine.outstanding_records < self._config.max_outstanding_records
-            and size <= self._config.max_outstanding_bytes
-        )
-
     def _wait_for_room(self, record: UserRecord, timeout: float | None) -> None:
-        if self._changed.wait_for(lambda: self._closing or self._has_room(record), timeout):
-            self._start()  # it may have been closed meanwhile
-            return
-        raise BufferFullError(
-            f"{self._engine.outstanding_records:,} user records of {self._engine.outstanding_bytes:,} bytes are on"
-            f" their way (max_outstanding_records {self._config.max_outstanding_records:,}, max_outstanding_bytes"
-            f" {self._config.max_outstanding_bytes:,}); put more slowly, or let put wait",
-            records=(record,),
-            retriable=True,
-        )
+        if not self._changed.wait_for(lambda: self._closing or self._engine.has_room(record), timeout):
+            raise self._engine.buffer_full_error(record)
+        self._start()  # it may have been closed meanwhile
 
     def _wake(self) -> None:
         """Have the thread look again, if there is something for it before it would wake by itself."""
@@ -246,16 +231,16 @@ class Producer:
 
     def _do(self, action: Action) -> None:
         try:
-            report = self._call(action)
+            answer = self._call(action)
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
             code, message = error_of(error)
             with self._changed:
-                self._report_failure(action, code, message)
+                self._engine.failed(action, code, message, time.monotonic())
                 self._changed.notify_all()
-            return
-        with self._changed:
-            self._report(action, report)
-            self._changed.notify_all()
+        else:
+            with self._changed:
+                self._engine.answered(action, answer, time.monotonic())
+                self._changed.notify_all()
 
     def _call(self, action: Action) -> Any:
         if isinstance(action, PutRecords):
@@ -263,24 +248,6 @@ class Producer:
         if isinstance(action, ListShards):
             return list_shards(self._client, self._stream)
         return describe_stream(self._client, self._stream)
-
-    def _report(self, action: Action, answer: Any) -> None:
-        now = time.monotonic()
-        if isinstance(action, PutRecords):
-            self._engine.put_answered(action.call_id, answer, now)
-        elif isinstance(action, ListShards):
-            self._engine.shards_listed(answer, now)
-        else:
-            self._engine.stream_described(answer, now)
-
-    def _report_failure(self, action: Action, code: str, message: str) -> None:
-        now = time.monotonic()
-        if isinstance(action, PutRecords):
-            self._engine.put_failed(action.call_id, code, message, now)
-        elif isinstance(action, ListShards):
-            self._engine.list_shards_failed(code, message, now)
-        elif isinstance(action, DescribeStream):
-            self._engine.describe_stream_failed(code, message, now)
 
     def _stop(self) -> None:
         was_settled = self._abandon("the producer was closed before the record was delivered; it may be stored or not")

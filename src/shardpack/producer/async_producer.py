@@ -1,0 +1,231 @@
+"""The producer for asyncio, on aiobotocore."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from ..errors import DeliveryError
+from ..records import BytesLike, UserRecord, check_user_record
+from ._client import client_settings, error_of, list_shards_arguments, stream_argument
+from .actions import Action, ListShards, PutRecords
+from .config import ProducerConfig
+from .delivery import Delivery
+from .engine import Engine
+
+_log = logging.getLogger("shardpack.producer")
+
+
+class AsyncProducer:
+    """`Producer` for asyncio: the same promises, settings and errors.
+
+    It belongs to the event loop in which it is first used, and to no task: a task that is cancelled takes nothing with
+    it but its own waiting.
+
+    Args:
+        stream_name: the stream's name or ARN.
+        config: the settings; `ProducerConfig()` has the KPL's defaults.
+        client: an aiobotocore Kinesis client to use. None: one is made from the following at first use, and closed
+            with the producer.
+        region_name: as boto3 takes it; None: as boto3 finds it.
+        endpoint_url: the same.
+        profile_name: the same.
+    """
+
+    def __init__(
+        self,
+        stream_name: str,
+        config: ProducerConfig | None = None,
+        *,
+        client: Any = None,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        profile_name: str | None = None,
+    ) -> None:
+        self._stream = stream_argument(stream_name)
+        self._config = config or ProducerConfig()
+        self._client = client
+        self._client_arguments = region_name, endpoint_url, profile_name
+        self._opened = AsyncExitStack()
+        self._engine = Engine(stream_name, self._config)
+        self._numbers = itertools.count()
+        self._unfinished: dict[int, tuple[UserRecord, asyncio.Future[Delivery]]] = {}  # in the order of the puts
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._progress = asyncio.Event()
+        self._starting = asyncio.Lock()
+        self._closing = False
+
+    async def put(
+        self, partition_key: str, data: BytesLike, explicit_hash_key: str | int | None = None, *, block: bool = True
+    ) -> asyncio.Future[Delivery]:
+        """Take a user record to deliver; waits only for room, not for the delivery.
+
+        Args:
+            partition_key: 1 to 256 Unicode characters.
+            data: the payload; a bytearray or memoryview is copied.
+            explicit_hash_key: a number from 0 to 2^128-1 that overrides the partition key's hash.
+            block: wait while ``max_outstanding_records`` or ``max_outstanding_bytes`` are on their way.
+
+        Returns:
+            A future of its `Delivery`, to be awaited or not; see `Producer.put`.
+
+        Raises:
+            InvalidRecordError: a field breaks a rule of the service.
+            RecordTooLargeError: the stream takes none so large.
+            BufferFullError: there is no room, and it may not wait.
+            RuntimeError: the producer is closed, or belongs to another event loop.
+        """
+        record = check_user_record((partition_key, data, explicit_hash_key))
+        loop = await self._start()
+        while not self._engine.has_room(record):
+            if not block:
+                raise self._engine.buffer_full_error(record)
+            await self._progress.wait()
+            self._check_open()
+        number = next(self._numbers)
+        self._engine.put(record, number, loop.time())
+        future: asyncio.Future[Delivery] = loop.create_future()
+        self._unfinished[number] = record, future
+        self._schedule(loop)
+        return future
+
+    async def flush(self) -> None:
+        """Send what is there, and return when everything put before is delivered or has failed.
+
+        Bound it with `asyncio.timeout`; what is on its way stays so.
+        """
+        if self._loop is None:
+            return
+        last = next(self._numbers)
+        self._engine.flush(self._loop.time())
+        self._step(self._loop)
+        while next(iter(self._unfinished), last + 1) <= last:
+            await self._progress.wait()
+
+    async def close(self) -> None:
+        """Deliver what is there, then refuse `put`. Closing twice is harmless.
+
+        When it is cancelled, or an `asyncio.timeout` around it ends, what is left fails with `DeliveryError`.
+        """
+        self._closing = True
+        try:
+            await self.flush()
+        finally:
+            await self._stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise RuntimeError("the producer is closed; make a new one to put more")
+
+    async def _start(self) -> asyncio.AbstractEventLoop:
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise RuntimeError("this producer belongs to another event loop; make one in each")
+        if self._client is None:
+            async with self._starting:
+                if self._client is None:
+                    manager = _client_manager(self._config, *self._client_arguments)
+                    self._client = await self._opened.enter_async_context(manager)
+            self._check_open()
+        self._loop = loop
+        return loop
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have `_step` run at the engine's deadline."""
+        deadline = self._engine.deadline()
+        if self._timer is not None:
+            if deadline is not None and self._timer.when() <= deadline:
+                return  # it will look then, and go on from there
+            self._timer.cancel()
+        self._timer = None if deadline is None else loop.call_at(deadline, self._step, loop)
+
+    def _step(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for action in self._engine.poll(loop.time()):
+            call = loop.create_task(self._do(action))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        for number, outcome in self._engine.take_finished():
+            _, future = self._unfinished.pop(number, (None, None))
+            if future is not None and not future.done():
+                if isinstance(outcome, Delivery):
+                    future.set_result(outcome)
+                else:
+                    future.set_exception(outcome)
+        self._progress.set()
+        self._progress = asyncio.Event()
+        self._schedule(loop)
+
+    async def _do(self, action: Action) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            answer = await self._call(action)
+        except asyncio.CancelledError:
+            self._engine.failed(action, "CancelledError", "the call was cancelled", loop.time())
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
+            self._engine.failed(action, *error_of(error), loop.time())
+        else:
+            self._engine.answered(action, answer, loop.time())
+        self._step(loop)
+
+    async def _call(self, action: Action) -> Any:
+        if isinstance(action, PutRecords):
+            return await self._client.put_records(**self._stream, Records=action.request.entries)
+        if isinstance(action, ListShards):
+            page = await self._client.list_shards(**list_shards_arguments(self._stream))
+            shards = list(page["Shards"])
+            while page.get("NextToken"):
+                page = await self._client.list_shards(NextToken=page["NextToken"])
+                shards += page["Shards"]
+            return shards
+        return (await self._client.describe_stream_summary(**self._stream))["StreamDescriptionSummary"]
+
+    async def _stop(self) -> None:
+        left, self._unfinished = self._unfinished, {}
+        for record, future in left.values():
+            if not future.done():
+                message = "the producer was closed before the record was delivered; it may be stored or not"
+                future.set_exception(DeliveryError(message, records=(record,), retriable=True))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        calls = set(self._calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        self._progress.set()
+        await self._opened.aclose()
+
+
+def _client_manager(
+    config: ProducerConfig, region_name: str | None, endpoint_url: str | None, profile_name: str | None
+) -> Any:
+    try:
+        from aiobotocore.config import AioConfig
+        from aiobotocore.session import AioSession
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"the asyncio producer needs {error.name}: pip install 'shardpack[async]'") from None
+    return AioSession(profile=profile_name).create_client(
+        "kinesis",
+        region_name=region_name,
+        endpoint_url=endpoint_url,
+        config=AioConfig(**client_settings(config)),
+    )
