@@ -92,7 +92,7 @@ def test_leaving_with_work_in_flight_loses_nothing() -> None:
 
     async def main() -> None:
         client = Client(lambda call, records: {"Records": [throttled for _ in records]} if call % 2 else None)
-        async with sp.AsyncProducer("s", sp.ProducerConfig(aggregation_max_count=7), client=client) as producer:
+        async with sp.AsyncProducer("s", sp.ProducerConfig(aggregation_max_count=100), client=client) as producer:
             futures = [await producer.put(f"k{n}", b"%d" % n) for n in range(500)]
         assert sorted(client.inner.received()) == sorted(b"%d" % n for n in range(500))
         assert all(future.result().sequence_number for future in futures)

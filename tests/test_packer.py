@@ -243,13 +243,13 @@ class TestWhen:
     def test_pack_takes_only_what_it_needs_for_the_next_kinesis_record(self, setting: Setting) -> None:
         taken = 0
 
-        def endless() -> Iterator[tuple[str, bytes]]:
+        def counted() -> Iterator[tuple[str, bytes]]:
             nonlocal taken
-            while True:
+            for _ in range(100):
                 taken += 1
                 yield "k", bytes(300)
 
-        packing = sp.pack(endless(), **limited(setting, max_record_bytes=1000).arguments)
+        packing = sp.pack(counted(), **limited(setting, max_record_bytes=1000).arguments)
         assert taken == 0
         for nth in range(1, 4):
             assert next(packing).user_record_count == 3

@@ -183,7 +183,7 @@ def test_flush_gives_up_after_its_timeout() -> None:
 def test_leaving_with_work_in_flight_loses_nothing() -> None:
     throttled = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": ""}
     client = Client(lambda call, records: {"Records": [throttled for _ in records]} if call % 2 else None)
-    with sp.Producer("s", sp.ProducerConfig(aggregation_max_count=7), client=client) as producer:
+    with sp.Producer("s", sp.ProducerConfig(aggregation_max_count=100), client=client) as producer:
         futures = [producer.put(f"k{n}", b"%d" % n) for n in range(500)]
 
     assert sorted(client.received()) == sorted(b"%d" % n for n in range(500))
