@@ -367,6 +367,31 @@ def test_the_kpl_s_aggregate_is_judged_as_a_whole() -> None:
     assert {packed.explicit_hash_key for packed in again.request.records} == {LOW, HIGH}
 
 
+def test_while_the_map_is_stale_the_kpl_s_hash_keys_are_not_mixed() -> None:
+    driven = Driven(ONE, hash_keys="kpl")
+    driven.put(1, "a")
+    driven.stored(driven.until_put(), "child")
+    driven.poll()
+    for n, key in enumerate("abab"):
+        driven.put((2, n), key)
+
+    assert keys_of(driven.until_put()) == [["a", "a"], ["b", "b"]]
+
+
+def test_a_call_from_before_the_shards_were_listed_does_not_have_them_listed_again() -> None:
+    driven = Driven(ONE)
+    driven.put(1)
+    old = driven.until_put()
+    driven.put(2)
+    driven.stored(driven.until_put(), "child")
+    driven.poll()
+    driven.now += 1
+    driven.engine.answered(ListShards(), TWO, driven.now)
+    driven.stored(old, "low")
+
+    assert driven.poll() == []
+
+
 def test_the_kpl_s_aggregate_at_home_elsewhere_is_delivered() -> None:
     driven = Driven(TWO, hash_keys="kpl")
     driven.put(1, "a", hash_key=LOW)
