@@ -125,9 +125,7 @@ class DeliveryError(ShardpackError):
         retriable: whether putting them again may help.
     """
 
-    def __init__(
-        self, message: str, *, records: Sequence[Any], attempts: Sequence[Any] = (), retriable: bool
-    ) -> None:
+    def __init__(self, message: str, *, records: Sequence[Any], attempts: Sequence[Any] = (), retriable: bool) -> None:
         super().__init__(message)
         self.records = records
         self.attempts = attempts
