@@ -23,7 +23,13 @@ $(BIN)/ruff: pyproject.toml $(BIN)/shardpack
 demo: $(BIN)/shardpack ## set everything up and run the main job against a local Kinesis server
 	$(BIN)/shardpack demo $(FILE)
 
-test: $(BIN)/shardpack ## set everything up and run the tests
+# Local Kinesis and DynamoDB servers for the tests; where npm is missing, the tests that need them are skipped.
+NODE := tests/node/node_modules/.package-lock.json
+$(NODE): tests/node/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/node; \
+	else echo "npm is not here: tests against kinesalite, kinesis-local and dynalite will be skipped"; fi
+
+test: $(BIN)/shardpack $(NODE) ## set everything up and run the tests
 	$(BIN)/python -m pytest
 
 check: $(BIN)/ruff ## lint and type checks
@@ -33,7 +39,7 @@ check: $(BIN)/ruff ## lint and type checks
 
 # "protobuf>=3.20.2" becomes "protobuf==3.20.2"; the demo's server is left out, because it wants the newest boto3.
 LOWEST := .venv-lowest
-test-lowest: ## run the tests with the lowest version of each dependency that pyproject.toml allows
+test-lowest: $(NODE) ## run the tests with the lowest version of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
@@ -57,4 +63,4 @@ proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/k
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(LOWEST) $(BENCH) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(BENCH) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules

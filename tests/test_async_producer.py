@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
+import servers
 import shardpack as sp
 from test_producer import Client as ThreadsClient
 from test_producer import read_all
@@ -43,12 +43,9 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 @pytest.fixture(scope="module")
 def kinesis() -> Iterator[tuple[Any, str]]:
-    if find_spec("ministack") is None or find_spec("aiobotocore") is None:
-        pytest.skip("the local server or aiobotocore is not installed")
-    from shardpack.cli.demo import _client, _local_server
-
-    with _local_server() as url, _client(url) as client:
-        yield client, url
+    pytest.importorskip("aiobotocore")
+    with servers.ministack() as url:
+        yield servers.client("kinesis", url), url
 
 
 def test_every_record_is_found_where_its_delivery_says(

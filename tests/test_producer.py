@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import servers
 import shardpack as sp
 from shardpack.limits import MAX_HASH_KEY
 
@@ -61,12 +61,8 @@ def once(event: threading.Event) -> Callable[[int, list[dict[str, Any]]], None]:
 
 @pytest.fixture(scope="module")
 def kinesis() -> Iterator[tuple[Any, str]]:
-    if find_spec("ministack") is None:
-        pytest.skip("the demo's local server is not installed")
-    from shardpack.cli.demo import _client, _local_server
-
-    with _local_server() as url, _client(url) as client:
-        yield client, url
+    with servers.ministack() as url:
+        yield servers.client("kinesis", url), url
 
 
 def stream(kinesis: tuple[Any, str], name: str, shards: int) -> str:

@@ -6,12 +6,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import servers
 import shardpack as sp
 
 ROOT = Path(__file__).parent.parent
@@ -25,18 +25,13 @@ def blocks(language: str, text: str = README) -> list[str]:
 @pytest.fixture(scope="module")
 def kinesis() -> Iterator[Any]:
     """What `boto3.client("kinesis")` finds when the README's examples call it: a server with the stream "clicks"."""
-    if find_spec("ministack") is None:
-        pytest.skip("the demo's local server is not installed")
-    import boto3
-
-    from shardpack.cli.demo import _local_server
-
+    boto3 = pytest.importorskip("boto3")
     settings = {
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
     }
-    with _local_server() as url, pytest.MonkeyPatch.context() as patch:
+    with servers.ministack() as url, pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
         patch.setenv("AWS_ENDPOINT_URL_KINESIS", url)
