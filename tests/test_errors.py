@@ -32,6 +32,8 @@ PROMISED: dict[type[Exception], tuple[type[Exception], set[str]]] = {
     sp.MalformedError: (sp.DecodeError, {"offset"}),
     sp.OutOfRangeError: (sp.DecodeError, {"hash_key", "hash_range"}),
     sp.DeliveryError: (sp.ShardpackError, {"records", "attempts", "retriable"}),
+    sp.CheckpointError: (sp.ShardpackError, {"shard_id"}),
+    sp.LeaseLostError: (sp.CheckpointError, {"shard_id"}),
 }
 
 

@@ -13,6 +13,8 @@
         OutOfRangeError             .hash_key, .hash_range
       DeliveryError                 .records, .attempts, .retriable
         BufferFullError
+      CheckpointError               .shard_id
+        LeaseLostError
 
 "Not aggregated" is an answer, not an error. Arguments of the wrong type raise `TypeError`, settings out of their range
 `ValueError`, as everywhere in Python.
@@ -134,6 +136,22 @@ class DeliveryError(ShardpackError):
 
 class BufferFullError(DeliveryError):
     """A producer has as many user records on their way as it may, and was not to wait; nothing was taken."""
+
+
+class CheckpointError(ShardpackError):
+    """A checkpoint was not recorded.
+
+    Attributes:
+        shard_id: the shard.
+    """
+
+    def __init__(self, message: str, *, shard_id: str) -> None:
+        super().__init__(message)
+        self.shard_id = shard_id
+
+
+class LeaseLostError(CheckpointError):
+    """The lease is another worker's by now, which reads the shard on from the last checkpoint."""
 
 
 def _rebuild(cls: type[ShardpackError], args: tuple[object, ...], attributes: dict[str, object]) -> ShardpackError:

@@ -1,0 +1,1 @@
+"""What the KCL does for Java: leases, checkpoints inside an aggregate, and shards in their order."""
