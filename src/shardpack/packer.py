@@ -173,7 +173,8 @@ class Packer:
             return route
         key, shard_id, partition_key = self._place(record)
         route = self._routes.get(key) or _Route(key, shard_id, partition_key)
-        if max(len(self._routes), len(self._route_of_key)) >= _CACHED_ROUTES:
+        # Twice what is open: clearing keeps that much, and must not come again with the next key.
+        if max(len(self._routes), len(self._route_of_key)) >= max(_CACHED_ROUTES, 2 * len(self._open)):
             self._route_of_key.clear()
             self._routes = dict(self._open)
         self._routes[key] = route
