@@ -368,7 +368,23 @@ def test_options_are_checked_at_the_call_and_records_later() -> None:
         sp.unpack([], on_corrupt="drop")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match='choose "keep", "drop_record", "drop_aggregate" or "raise"'):
         sp.unpack([], out_of_range="drop")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="hash_range runs from 5 down to 0"):
+        sp.unpack([], hash_range=(5, 0))
+    with pytest.raises(ValueError, match="hash_range runs from 5 down to 0"):
+        sp.unpack([], hash_range=sp.Shard("s", 5, 0))
     sp.unpack(None)
+
+
+@pytest.mark.parametrize("hash_range", [5, "ab", (1,), (1, 2, 3), (None, 5), ("x", "y")])
+def test_a_hash_range_that_is_none_is_refused_with_what_to_give(hash_range: Any) -> None:
+    with pytest.raises(TypeError, match="give a Shard, or its starting and ending hash key"):
+        sp.unpack([], hash_range=hash_range)
+
+
+@pytest.mark.parametrize("after", ["5", 5, ("5", 1)])
+def test_after_takes_positions_only(after: Any) -> None:
+    with pytest.raises(TypeError, match="give a Position"):
+        sp.unpack([], after=after)
 
 
 NEAR, FAR = sp.UserRecord("k", b"near", "5"), sp.UserRecord("k", b"far", "6")
