@@ -565,3 +565,23 @@ def test_after_counts_what_was_sent_and_not_what_was_left() -> None:
         boto3_record(OUTSIDE, "1"), hash_range=(5, 5), out_of_range="drop_record", after=sp.Position("1", 1)
     )
     assert list(rest) == dropped[1:]
+
+
+@pytest.mark.parametrize("value", [5, [], {}, b"5", True, "\ud800"])
+@pytest.mark.parametrize("field", ["PartitionKey", "ExplicitHashKey", "SequenceNumber", "ShardId"])
+def test_metadata_that_is_no_text_is_named(field: str, value: Any) -> None:
+    lower = field[0].lower() + field[1:]
+    sources: list[Any] = [{"Data": b"x", field: value}]
+    if field != "ShardId":
+        sources.append({"kinesis": {"data": "eA==", lower: value}})
+    if field != "ExplicitHashKey":
+        sources.append({"recordId": "1", "data": "eA==", "kinesisRecordMetadata": {lower: value}})
+    for source in sources:
+        with pytest.raises(sp.DecodeError, match=f"(?i)'{field}' of a Kinesis record"):
+            list(sp.unpack(source))
+
+
+@pytest.mark.parametrize("metadata", [5, ["x"], {"subsequenceNumber": "x"}, {"subsequenceNumber": [1]}])
+def test_metadata_of_firehose_that_is_none_is_named(metadata: Any) -> None:
+    with pytest.raises(sp.DecodeError, match="of a Kinesis record is"):
+        list(sp.unpack({"recordId": "1", "data": "eA==", "kinesisRecordMetadata": metadata}))
