@@ -206,13 +206,22 @@ def test_inspect_says_what_else_it_is(blob: bytes, expected: str) -> None:
         (["pack", "-", "--key", "u"], b'{"u": ""}\n', "-:1: partition_key has 0 characters"),
         (["pack", "-", "--max-record-bytes", "64"], b"ok\n" + b"x" * 100, "-:2: a user record of 100 bytes takes"),
         (["pack", "-", "--hash-keys", "kpl"], b"x", 'by="any" loses records'),
-        (["pack", "-", "--by", "shard"], b"x", "needs a shard_map"),
         (["unpack", "-"], b"hello\n", "-:1: neither JSON"),
         (["unpack", "-"], b"\xff\xfe\n", "-:1: neither JSON"),
         (["unpack", "-"], b'{"Data": "eA=="}\nnonsense\n', "-:2: not JSON"),
         (["unpack", "-"], b'{"Data": "eA=="}\n{"Data": "?"}\n', "-:2: 'Data' of a Kinesis record is not base64"),
         (["unpack", "-"], b'{"Data": "eA=="}\n{"x": 1}\n', "-:2: a mapping with the keys 'x'"),
         (["unpack", "-"], b"3\n", "-:1: int is no Kinesis record"),
+        (["pack", "-", "--key", "u"], b'{"u": 1}\n' + b"[" * 200_000, "-:2: not JSON (it is nested too deeply)"),
+        (["unpack", "-"], b"[" * 200_000, "-:1: neither JSON"),
+        (["unpack", "-"], b'{"Data": "eA=="}\n' + b"[" * 200_000, "-:2: not JSON (it is nested too deeply)"),
+        (
+            ["unpack", "-"],
+            b'{"Data": "eA==", "PartitionKey": "\\ud800"}',
+            "-:1: 'PartitionKey' of a Kinesis record has",
+        ),
+        (["inspect", "-"], b'{"Data": "eA==", "PartitionKey": 5}', "-:1: 'PartitionKey' of a Kinesis record is 5, of"),
+        (["unpack", "-", "--hash-range", "9:0"], b'{"Data": "eA=="}', "hash_range runs from 9 down to 0"),
         (["unpack", "-", "--on-corrupt", "raise"], sp.encode([("k", b"x")])[:-1], "the MD5 trailer says"),
         (["inspect", "-", "--shard-map", "nowhere.json"], b"", "nowhere.json: No such file"),
     ],
@@ -225,10 +234,25 @@ def test_wrong_input_names_file_and_line(arguments: list[str], stdin: bytes, mes
     assert "Traceback" not in error
 
 
-def test_wrong_usage_exits_with_2() -> None:
-    for arguments in (["unpack", "-", "--text", "--raw"], ["pack"], ["pack", "-", "--by", "luck"]):
-        _, error = run(*arguments, status=2)
-        assert "Usage" in error
+@pytest.mark.parametrize(
+    "line",
+    [
+        "unpack - --text --raw",
+        "pack",
+        "pack - --by luck",
+        "pack - --by shard",
+        "pack - --shards 4 --shard-map shards.json",
+        "inspect - --shards 4 --shard-map shards.json",
+        "pack - --shards 1000000000",
+        "unpack - --hash-range 5",
+        "unpack - --hash-range \u00b2:5",
+        f"unpack - --hash-range 0:{'9' * 5000}",
+        "unpack - --after 5:\u00b2",
+        f"unpack - --after 5:{'9' * 5000}",
+    ],
+)
+def test_wrong_usage_exits_with_2(line: str) -> None:
+    assert "Usage" in run(*line.split(), status=2)[1]
 
 
 def test_what_comes_before_wrong_input_is_written() -> None:

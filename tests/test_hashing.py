@@ -133,6 +133,8 @@ class TestShardMap:
     def test_refuses_a_hash_range_that_is_none(self, bounds: tuple[int, int]) -> None:
         with pytest.raises(ValueError, match="odd has the hash range"):
             sp.ShardMap([listed("odd", *bounds)])
+        with pytest.raises(ValueError, match="odd has the hash range"):
+            sp.ShardMap([sp.Shard("odd", *bounds), sp.Shard("all")])
 
     @pytest.mark.parametrize(
         "shard",

@@ -61,6 +61,17 @@ def test_put_units_beyond_a_record_are_refused(n: int) -> None:
         sp.Limits.put_units(n)
 
 
+@pytest.mark.parametrize("value", [1000.5, float("nan"), "1000", True, None])
+def test_what_is_no_int_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"max_record_bytes is .* give an int"):
+        sp.Limits(value)
+    with pytest.raises(TypeError, match=r"n is .* give an int"):
+        sp.Limits.put_units(value)
+    if value is not None:
+        with pytest.raises(TypeError, match=r"max_user_records is .* give an int"):
+            sp.Limits(1000, value)
+
+
 def test_limits_are_values() -> None:
     made = sp.Limits(100, 2)
 

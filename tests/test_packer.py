@@ -362,3 +362,24 @@ def test_settings_out_of_range_or_at_odds_are_refused_by_name(arguments: dict[st
     for make in (sp.Packer, lambda **given: sp.pack([], **given)):
         with pytest.raises(ValueError, match=says):
             make(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"shard_map": []}, "shard_map is of type list; give a ShardMap"),
+        ({"limits": 51_200}, r"limits is 51200, of type int; give a Limits, such as Limits\(51_200\)"),
+        ({"lanes": 2.5, "shard_map": sp.ShardMap.single()}, "lanes is 2.5, of type float; give an int"),
+        ({"lanes": "2"}, "lanes is '2', of type str; give an int"),
+        ({"max_buffered_bytes": "1 GB"}, "max_buffered_bytes is '1 GB', of type str"),
+    ],
+)
+def test_settings_of_the_wrong_type_are_refused_by_name(arguments: dict[str, Any], says: str) -> None:
+    for make in (sp.Packer, lambda **settings: sp.pack([], **settings)):
+        with pytest.raises(TypeError, match=says):
+            make(**arguments)
+
+
+def test_an_empty_routing_is_none_of_the_choices() -> None:
+    with pytest.raises(ValueError, match="by is ''"):
+        sp.Packer(by="")  # type: ignore[arg-type]

@@ -146,6 +146,7 @@ def test_nothing_can_be_deleted(name: str) -> None:
         b"1",
         1,
         None,
+        [],
     ],
 )
 def test_what_is_no_sequence_number_is_refused(sequence_number: object) -> None:

@@ -92,6 +92,12 @@ class TestGrouping:
         with pytest.raises(ValueError, match=says):
             sp.put_requests([], **arguments)
 
+    @pytest.mark.parametrize("name", ["max_records", "max_bytes"])
+    def test_refuses_limits_that_are_no_int(self, name: str) -> None:
+        """With 2.5 records, which no count ever equals, there would be no limit."""
+        with pytest.raises(TypeError, match=f"{name} is 2.5, of type float; give an int"):
+            sp.put_requests([], **{name: 2.5})  # type: ignore[arg-type]
+
     def test_of_what_pack_gives_makes_boto3_s_entries_in_order(self) -> None:
         packed = list(sp.pack([("k", b"1"), ("k", b"2", "7")]))
         (request,) = sp.put_requests(packed)
@@ -134,7 +140,8 @@ class TestRetry:
         assert again.records == (self.request.records[1],)
 
     @pytest.mark.parametrize(
-        "response", [{}, {"Records": []}, answer(STORED), answer(STORED, FAILED), answer(*[STORED] * 4)]
+        "response",
+        [{}, {"Records": None}, {"Records": []}, answer(STORED), answer(STORED, FAILED), answer(*[STORED] * 4)],
     )
     def test_of_an_answer_that_does_not_match_says_which_records_are_in_doubt(self, response: dict[str, Any]) -> None:
         with pytest.raises(sp.DeliveryError, match="for 3 records") as caught:

@@ -368,7 +368,23 @@ def test_options_are_checked_at_the_call_and_records_later() -> None:
         sp.unpack([], on_corrupt="drop")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match='choose "keep", "drop_record", "drop_aggregate" or "raise"'):
         sp.unpack([], out_of_range="drop")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="hash_range runs from 5 down to 0"):
+        sp.unpack([], hash_range=(5, 0))
+    with pytest.raises(ValueError, match="hash_range runs from 5 down to 0"):
+        sp.unpack([], hash_range=sp.Shard("s", 5, 0))
     sp.unpack(None)
+
+
+@pytest.mark.parametrize("hash_range", [5, "ab", (1,), (1, 2, 3), (None, 5), ("x", "y")])
+def test_a_hash_range_that_is_none_is_refused_with_what_to_give(hash_range: Any) -> None:
+    with pytest.raises(TypeError, match="give a Shard, or its starting and ending hash key"):
+        sp.unpack([], hash_range=hash_range)
+
+
+@pytest.mark.parametrize("after", ["5", 5, ("5", 1)])
+def test_after_takes_positions_only(after: Any) -> None:
+    with pytest.raises(TypeError, match="give a Position"):
+        sp.unpack([], after=after)
 
 
 NEAR, FAR = sp.UserRecord("k", b"near", "5"), sp.UserRecord("k", b"far", "6")
@@ -549,3 +565,23 @@ def test_after_counts_what_was_sent_and_not_what_was_left() -> None:
         boto3_record(OUTSIDE, "1"), hash_range=(5, 5), out_of_range="drop_record", after=sp.Position("1", 1)
     )
     assert list(rest) == dropped[1:]
+
+
+@pytest.mark.parametrize("value", [5, [], {}, b"5", True, "\ud800"])
+@pytest.mark.parametrize("field", ["PartitionKey", "ExplicitHashKey", "SequenceNumber", "ShardId"])
+def test_metadata_that_is_no_text_is_named(field: str, value: Any) -> None:
+    lower = field[0].lower() + field[1:]
+    sources: list[Any] = [{"Data": b"x", field: value}]
+    if field != "ShardId":
+        sources.append({"kinesis": {"data": "eA==", lower: value}})
+    if field != "ExplicitHashKey":
+        sources.append({"recordId": "1", "data": "eA==", "kinesisRecordMetadata": {lower: value}})
+    for source in sources:
+        with pytest.raises(sp.DecodeError, match=f"(?i)'{field}' of a Kinesis record"):
+            list(sp.unpack(source))
+
+
+@pytest.mark.parametrize("metadata", [5, ["x"], {"subsequenceNumber": "x"}, {"subsequenceNumber": [1]}])
+def test_metadata_of_firehose_that_is_none_is_named(metadata: Any) -> None:
+    with pytest.raises(sp.DecodeError, match="of a Kinesis record is"):
+        list(sp.unpack({"recordId": "1", "data": "eA==", "kinesisRecordMetadata": metadata}))

@@ -79,9 +79,9 @@ def _from_lambda(record: Mapping[str, Any]) -> KinesisRecord:
     shard_id, separator, _ = str(record.get("eventID", "")).partition(":")
     return KinesisRecord(
         _payload(kinesis, "data"),
-        kinesis.get("partitionKey"),
-        kinesis.get("explicitHashKey"),
-        kinesis.get("sequenceNumber"),
+        _text(kinesis, "partitionKey"),
+        _text(kinesis, "explicitHashKey"),
+        _text(kinesis, "sequenceNumber"),
         0,
         _timestamp(kinesis.get("approximateArrivalTimestamp"), seconds_in_unit=1),
         shard_id if separator else None,
@@ -91,27 +91,60 @@ def _from_lambda(record: Mapping[str, Any]) -> KinesisRecord:
 def _from_boto3(record: Mapping[str, Any]) -> KinesisRecord:
     return KinesisRecord(
         _payload(record, "Data"),
-        record.get("PartitionKey"),
-        record.get("ExplicitHashKey"),
-        record.get("SequenceNumber"),
+        _text(record, "PartitionKey"),
+        _text(record, "ExplicitHashKey"),
+        _text(record, "SequenceNumber"),
         0,
         _timestamp(record.get("ApproximateArrivalTimestamp"), seconds_in_unit=1),
-        record.get("ShardId"),
+        _text(record, "ShardId"),
     )
 
 
 def _from_transformation(record: Mapping[str, Any]) -> KinesisRecord:
     metadata = record.get("kinesisRecordMetadata") or record.get("kinesisStreamRecordMetadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise DecodeError(f"the metadata of a Kinesis record is no mapping: {metadata!r:.60}")
     timestamp = metadata.get("approximateArrivalTimestamp", record.get("approximateArrivalTimestamp"))
     return KinesisRecord(
         _payload(record, "data"),
-        metadata.get("partitionKey"),
+        _text(metadata, "partitionKey"),
         None,
-        metadata.get("sequenceNumber"),
-        int(metadata.get("subsequenceNumber") or 0),
+        _text(metadata, "sequenceNumber"),
+        _index(metadata, "subsequenceNumber"),
         _timestamp(timestamp, seconds_in_unit=0.001),
-        metadata.get("shardId"),
+        _text(metadata, "shardId"),
     )
+
+
+def _text(record: Mapping[str, Any], field: str) -> str | None:
+    """A field as text, or None where it is not there. Another type would be found out much later, by whom it surprises.
+
+    Raises:
+        DecodeError: it is no text, or none that UTF-8 and thus Kinesis can hold.
+    """
+    value = record.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise DecodeError(
+            f"{field!r} of a Kinesis record is {value!r:.60}, of type {type(value).__name__}; expected text"
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DecodeError(
+            f"{field!r} of a Kinesis record has a lone surrogate at character {error.start}, which UTF-8 cannot hold:"
+            f" {value!r:.60}"
+        ) from None
+    return value
+
+
+def _index(record: Mapping[str, Any], field: str) -> int:
+    value = record.get(field)
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError):
+        raise DecodeError(f"{field!r} of a Kinesis record is {value!r:.60}; expected a number") from None
 
 
 def _payload(record: Mapping[str, Any], field: str) -> bytes:

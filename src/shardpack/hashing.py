@@ -74,7 +74,9 @@ class ShardMap:
     def __init__(self, shards: Iterable[Mapping[str, Any] | Shard]) -> None:
         given = list(shards)
         parsed = [shard if isinstance(shard, Shard) else _parse_shard(shard) for shard in given]
-        self._shards = sorted((s for s in parsed if s is not None), key=lambda s: s.starting_hash_key)
+        self._shards = sorted(filter(None, parsed), key=lambda s: s.starting_hash_key)
+        for shard in self._shards:
+            _check_hash_range(shard)
         self._check_cover(len(given))
         self._ends = [shard.ending_hash_key for shard in self._shards]
         self._by_partition_key: dict[str, Shard] = {}
@@ -156,9 +158,12 @@ def _parse_shard(shard: Mapping[str, Any]) -> Shard | None:
             f"{shard!r:.200} is not a shard as ListShards gives it: ShardId and HashKeyRange with StartingHashKey"
             f" and EndingHashKey ({type(error).__name__}: {error})"
         ) from None
-    if not 0 <= parsed.starting_hash_key <= parsed.ending_hash_key <= MAX_HASH_KEY:
+    return parsed
+
+
+def _check_hash_range(shard: Shard) -> None:
+    if not 0 <= shard.starting_hash_key <= shard.ending_hash_key <= MAX_HASH_KEY:
         raise ValueError(
-            f"{parsed.shard_id} has the hash range {parsed.starting_hash_key} to {parsed.ending_hash_key};"
+            f"{shard.shard_id} has the hash range {shard.starting_hash_key} to {shard.ending_hash_key};"
             " it must run upwards within 0 to 2^128-1"
         )
-    return parsed

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ._kcl import big_integer
 from ._kcl import read as read_as_kcl
 from ._shapes import KinesisRecord
-from .errors import DecodeError
+from .errors import DecodeError, InvalidRecordError
 from .hashing import Shard, ShardMap, md5_hash_key
 from .limits import MAX_HASH_KEY, PUT_PAYLOAD_UNIT_BYTES
+from .records import check_explicit_hash_key
 from .wire._backend import Aggregate, backend
 from .wire._format import CHECKSUM_BYTES, MAGIC, entry_size
 
@@ -123,38 +124,48 @@ def _sub_records(aggregate: Aggregate, shard_map: ShardMap) -> list[SubRecord]:
 
 
 def _sub_record(partition_key: str, explicit_hash_key: str | None, data: bytes, shard_map: ShardMap) -> SubRecord:
-    hash_key: int | None
-    if explicit_hash_key is None:
-        hash_key = md5_hash_key(partition_key.encode())
-    else:
-        try:
-            hash_key = big_integer(explicit_hash_key)
-        except ValueError:
-            hash_key = None
+    try:
+        hash_key = _hash_key(partition_key, explicit_hash_key)
+    except ValueError:
+        hash_key = None
     if hash_key is None or not 0 <= hash_key <= MAX_HASH_KEY:
         return SubRecord(partition_key, explicit_hash_key, data, hash_key, None)
     return SubRecord(partition_key, explicit_hash_key, data, hash_key, shard_map.shard_for(hash_key).shard_id)
 
 
 def _outer_hash_key(record: KinesisRecord) -> int | None:
-    if record.explicit_hash_key is not None and record.explicit_hash_key.isdigit():
-        hash_key = int(record.explicit_hash_key)
-        return hash_key if hash_key <= MAX_HASH_KEY else None
+    try:
+        explicit_hash_key = check_explicit_hash_key(record.explicit_hash_key)
+    except InvalidRecordError:
+        return None
+    if explicit_hash_key is not None:
+        return int(explicit_hash_key)
     return None if record.partition_key is None else md5_hash_key(record.partition_key.encode())
+
+
+def _hash_key(partition_key: str, explicit_hash_key: str | None) -> int:
+    """The number that routes a sub-record, as the KCL sees it.
+
+    Raises:
+        ValueError: the explicit hash key is not a number.
+    """
+    return md5_hash_key(partition_key.encode()) if explicit_hash_key is None else big_integer(explicit_hash_key)
 
 
 def _kcl_verdicts(data: bytes, shard_map: ShardMap) -> list[str]:
     try:
-        whole = len(read_as_kcl(data, None).data)
+        delivered = read_as_kcl(data, None)
     except DecodeError:
         return ["delivers it whole, as a plain record"]
-    verdicts = [
-        f"delivers {whole:,} sub-records when it reads it from {shard.shard_id}"
-        for shard in shard_map.shards
-        if read_as_kcl(data, (shard.starting_hash_key, shard.ending_hash_key)).data
-    ]
-    if not whole:
-        verdicts.append("delivers nothing, from any shard")
-    elif len(verdicts) < len(shard_map):
+    if not delivered.data:
+        return ["delivers nothing, from any shard"]
+    # One shard at most owns both ends of what the hash keys span; to ask for each shard would parse it as often.
+    hash_keys = set(map(_hash_key, delivered.partition_keys, delivered.explicit_hash_keys))
+    lowest, highest = min(hash_keys), max(hash_keys)
+    home = shard_map.shard_for(lowest) if 0 <= lowest <= MAX_HASH_KEY else None
+    if home is None or highest not in home:
+        return ["drops all of it, silently, whatever shard it reads it from"]
+    verdicts = [f"delivers {len(delivered.data):,} sub-records when it reads it from {home.shard_id}"]
+    if len(shard_map) > 1:
         verdicts.append("drops all of it, silently, when it reads it from any other shard")
     return verdicts

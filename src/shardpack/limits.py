@@ -29,6 +29,16 @@ MAX_PARTITION_KEY_CHARACTERS = 256
 MAX_HASH_KEY: int = 2**128 - 1
 
 
+def check_integer(name: str, value: object) -> None:
+    """Refuse a setting that is no int: 2.5 records would pass every comparison and then never be reached.
+
+    Raises:
+        TypeError: it is none; the message names it.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is {value!r:.60}, of type {type(value).__name__}; give an int")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large a Kinesis record may become.
@@ -41,18 +51,23 @@ class Limits:
 
     Raises:
         ValueError: a setting is out of its range.
+        TypeError: a setting is no int.
     """
 
     max_record_bytes: int = MIB
     max_user_records: int | None = None
 
     def __post_init__(self) -> None:
+        check_integer("max_record_bytes", self.max_record_bytes)
         if not MIN_RECORD_BYTES <= self.max_record_bytes <= MAX_RECORD_BYTES:
             raise ValueError(
                 f"max_record_bytes is {self.max_record_bytes:,}; Kinesis records hold"
                 f" {MIN_RECORD_BYTES:,} to {MAX_RECORD_BYTES:,} bytes here"
             )
-        if self.max_user_records is not None and self.max_user_records < 1:
+        if self.max_user_records is None:
+            return
+        check_integer("max_user_records", self.max_user_records)
+        if self.max_user_records < 1:
             raise ValueError(f"max_user_records is {self.max_user_records}; give at least 1, or None for no limit")
 
     @classmethod
@@ -71,5 +86,7 @@ class Limits:
 
         Raises:
             ValueError: n units are less than one or more than 10 MiB.
+            TypeError: n is no int.
         """
+        check_integer("n", n)
         return cls(n * PUT_PAYLOAD_UNIT_BYTES)

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from .errors import RecordTooLargeError
 from .hashing import ShardMap, hash_key, lane_of, lane_partition_key
-from .limits import MIB, Limits
+from .limits import MIB, Limits, check_integer
 from .records import (
     BytesLike,
     PackedRecord,
@@ -62,6 +62,7 @@ class Packer:
 
     Raises:
         ValueError: a setting is out of its range, or two of them exclude each other.
+        TypeError: a setting is of the wrong type.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ class Packer:
         lanes: int = 1,
         max_buffered_bytes: int = 256 * MIB,
     ) -> None:
-        self._by = by or ("shard" if shard_map is not None else "any")
+        _check_types(shard_map, limits, lanes, max_buffered_bytes)
+        self._by = by if by is not None else "any" if shard_map is None else "shard"
         self._shard_map = shard_map
         self._limits = limits or Limits()
         self._max_user_records = self._limits.max_user_records
@@ -173,7 +175,8 @@ class Packer:
             return route
         key, shard_id, partition_key = self._place(record)
         route = self._routes.get(key) or _Route(key, shard_id, partition_key)
-        if max(len(self._routes), len(self._route_of_key)) >= _CACHED_ROUTES:
+        # Twice what is open: clearing keeps that much, and must not come again with the next key.
+        if max(len(self._routes), len(self._route_of_key)) >= max(_CACHED_ROUTES, 2 * len(self._open)):
             self._route_of_key.clear()
             self._routes = dict(self._open)
         self._routes[key] = route
@@ -323,6 +326,20 @@ def pack(
 
 def _flushed(packer: Packer) -> Iterator[PackedRecord]:
     yield from packer.flush()
+
+
+def _check_types(shard_map: object, limits: object, lanes: object, max_buffered_bytes: object) -> None:
+    if not isinstance(shard_map, ShardMap | None):
+        raise TypeError(
+            f"shard_map is of type {type(shard_map).__name__}; give a ShardMap: ShardMap(client.list_shards(...)"
+            '["Shards"])'
+        )
+    if not isinstance(limits, Limits | None):
+        raise TypeError(
+            f"limits is {limits!r:.60}, of type {type(limits).__name__}; give a Limits, such as Limits(51_200)"
+        )
+    check_integer("lanes", lanes)
+    check_integer("max_buffered_bytes", max_buffered_bytes)
 
 
 def _check_settings(by: str, shard_map: ShardMap | None, hash_keys: str, lanes: int, max_buffered_bytes: int) -> None:

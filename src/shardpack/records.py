@@ -115,9 +115,10 @@ class Position:
     }
 
     def __init__(self, sequence_number: str, sub_sequence_number: int = 0) -> None:
-        order = self._SENTINELS.get(sequence_number)
+        is_text = isinstance(sequence_number, str)
+        order = self._SENTINELS.get(sequence_number) if is_text else None
         if order is None:
-            if not (isinstance(sequence_number, str) and _SEQUENCE_NUMBER.fullmatch(sequence_number)):
+            if not is_text or not _SEQUENCE_NUMBER.fullmatch(sequence_number):
                 raise InvalidRecordError(
                     f"sequence_number is {_shorten(repr(sequence_number))}; a position takes a string of up to 129"
                     f" decimal digits or one of {', '.join(self._SENTINELS)}",

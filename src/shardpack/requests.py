@@ -17,6 +17,7 @@ from .limits import (
     MAX_REQUEST_RECORDS,
     SHARD_BYTES_PER_SECOND,
     SHARD_RECORDS_PER_SECOND,
+    check_integer,
 )
 from .records import PackedRecord
 
@@ -51,7 +52,7 @@ class PutRequest:
             DeliveryError: the response does not have one result for each record, so nobody knows which of them were
                 stored. Its ``records`` are all of this request's.
         """
-        results = response.get("Records", ())
+        results = response.get("Records") or ()
         if len(results) != len(self.records):
             raise DeliveryError(
                 f"PutRecords answered {len(results)} results for {len(self.records)} records; which of them were"
@@ -80,7 +81,10 @@ def put_requests(
 
     Raises:
         ValueError: a setting is out of its range, or a record is larger than any call takes (10 MiB).
+        TypeError: a setting is no int.
     """
+    check_integer("max_records", max_records)
+    check_integer("max_bytes", max_bytes)
     if not 1 <= max_records <= MAX_REQUEST_RECORDS:
         raise ValueError(f"max_records is {max_records}; PutRecords takes 1 to {MAX_REQUEST_RECORDS}")
     if not 1 <= max_bytes <= MAX_REQUEST_BYTES:

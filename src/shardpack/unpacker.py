@@ -50,12 +50,14 @@ def unpack(
         ValueError: an option is not one of those above.
         DecodeError: a record is corrupt and ``on_corrupt="raise"``, or a mapping is no Kinesis record.
         OutOfRangeError: see ``out_of_range``.
-        TypeError: something is neither a record nor an iterable of records.
+        TypeError: something is neither a record nor an iterable of records, or an option has the wrong type.
     """
     if on_corrupt not in ("raw", "raise", "kcl"):
         raise ValueError(f'on_corrupt is {on_corrupt!r}; choose "raw", "raise" or "kcl"')
     if out_of_range not in ("keep", "drop_record", "drop_aggregate", "raise"):
         raise ValueError(f'out_of_range is {out_of_range!r}; choose "keep", "drop_record", "drop_aggregate" or "raise"')
+    if not isinstance(after, Position | None):
+        raise TypeError(f"after is {after!r:.60}; give a Position, such as a received record's .position")
     bounds = _bounds(hash_range)
     read: Callable[[bytes], Aggregate] = backend().read
     if on_corrupt == "kcl":
@@ -170,9 +172,17 @@ def _out_of_range_error(
 def _bounds(hash_range: Shard | tuple[int, int] | None) -> tuple[int, int] | None:
     if hash_range is None:
         return None
+    given = hash_range
     if isinstance(hash_range, Shard):
-        return hash_range.starting_hash_key, hash_range.ending_hash_key
-    starting, ending = map(int, hash_range)
+        hash_range = hash_range.starting_hash_key, hash_range.ending_hash_key
+    try:
+        starting, ending = map(int, hash_range)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"hash_range is {given!r:.120}; give a Shard, or its starting and ending hash key as a pair of ints"
+        ) from None
+    if starting > ending:
+        raise ValueError(f"hash_range runs from {starting} down to {ending}; give the starting hash key first")
     return starting, ending
 
 

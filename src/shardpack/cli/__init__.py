@@ -9,8 +9,12 @@ def main() -> None:
     """Run the ``shardpack`` command."""
     try:
         from .app import run
+
+        status = run()
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise
         sys.exit(f"shardpack: the command line needs {error.name}: pip install 'shardpack[cli]'")
-    sys.exit(run())
+    except KeyboardInterrupt:  # while it loads; typer sees to it afterwards
+        status = 130
+    sys.exit(status)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from .. import __version__, native
 from ..errors import ShardpackError
-from ..hashing import Shard
+from ..hashing import Shard, ShardMap
 from ..limits import MAX_RECORD_BYTES, MIB, MIN_RECORD_BYTES, Limits
 from ..packer import pack
 from ..records import Position, ReceivedRecord
@@ -36,12 +39,28 @@ app = typer.Typer(
 
 def run() -> int:
     """Parse the arguments, run the command, and answer its exit status."""
+    if sys.stderr is None:  # closed by the shell; print would take standard output in its place
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # open until the end
+    if sys.stdout is None:
+        _report("standard output is closed")
+        return 1
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # an ellipsis that ASCII cannot hold shall not end a table
         app()
     except (InputError, ShardpackError, ValueError) as error:
-        print(f"shardpack: {error}", file=sys.stderr)  # noqa: T201  # the one place that reports errors
+        _report(error)
+        return 1
+    except OSError as error:
+        # What is left in standard output's buffer goes nowhere, or it would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _report(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error)
         return 1
     return 0
+
+
+def _report(error: object) -> None:
+    print(f"shardpack: {error}", file=sys.stderr)  # noqa: T201  # the one place that reports errors
 
 
 class By(StrEnum):
@@ -78,7 +97,8 @@ class OutOfRange(StrEnum):
 
 InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The input; - is standard input.")]
 ShardCount = Annotated[
-    int | None, typer.Option("--shards", min=1, help="So many shards with equal hash ranges.", show_default=False)
+    int | None,
+    typer.Option("--shards", min=1, max=100_000, help="So many shards with equal hash ranges.", show_default=False),
 ]
 ShardMapFile = Annotated[
     str | None, typer.Option("--shard-map", metavar="FILE", help="The output of `aws kinesis list-shards`.")
@@ -128,7 +148,9 @@ def pack_command(
     spreads the aggregates over the shards; with --by shard or --by key they are all given the same, which keeps their
     order.
     """
-    routes = reading.shard_map(shards, shard_map)
+    routes = _shard_map(shards, shard_map)
+    if by is By.SHARD and routes is None:
+        raise typer.BadParameter("--by shard needs the shards: --shards or --shard-map")
     with _input_lines(file) as lines:
         packed = pack(
             reading.user_records(lines, key, one_key=routes is not None or by in (By.KEY, By.SHARD)),
@@ -207,7 +229,7 @@ def inspect_command(
     from .inspecting import show
 
     with _input_lines(file, progress=False) as lines, reading.errors_at(lines):
-        show(reading.KinesisInput(lines), reading.shard_map(shards, shard_map), most, first, Console())
+        show(reading.KinesisInput(lines), _shard_map(shards, shard_map), most, first, Console())
 
 
 @app.command("demo")
@@ -231,12 +253,15 @@ def demo_command(
 @contextmanager
 def _input_lines(file: str, *, progress: bool = True) -> Iterator[reading.Lines]:
     with reading.open_input(file) as stream:
+        reading.check_is_not_output(stream, file)
         if file == "-" or not progress or not sys.stderr.isatty() or sys.stdout.isatty():
             yield reading.Lines(stream, file)
             return
-        columns = TextColumn(file), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=Path(file).stat().st_size)
+        # The file is no part of the format, because its name may hold brackets and braces.
+        name = TextColumn("{task.description}", markup=False)
+        columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+        with Progress(name, *columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(file, total=Path(file).stat().st_size)
             yield reading.Lines(stream, file, lambda size: bar.advance(task, size))
 
 
@@ -287,21 +312,27 @@ def _base64_line(record: ReceivedRecord) -> bytes:
     return base64.b64encode(record.data)
 
 
+def _shard_map(shards: int | None, file: str | None) -> ShardMap | None:
+    if shards is not None and file is not None:
+        raise typer.BadParameter("choose one of --shards and --shard-map")
+    return reading.shard_map(shards, file)
+
+
 def _hash_range(text: str | None) -> Shard | None:
     if text is None:
         return None
-    starting, _, ending = text.partition(":")
-    if not (starting.isdigit() and ending.isdigit()):
-        raise typer.BadParameter(f"--hash-range is {text!r}; give two decimal numbers, START:END")
-    return Shard("", int(starting), int(ending))
+    bounds = re.fullmatch(r"([0-9]{1,39}):([0-9]{1,39})", text)
+    if bounds is None:
+        raise typer.BadParameter(f"--hash-range is {text!r:.100}; give two decimal numbers, START:END")
+    return Shard("", int(bounds[1]), int(bounds[2]))
 
 
 def _position(text: str | None) -> Position | None:
     if text is None:
         return None
     sequence_number, _, sub_sequence_number = text.partition(":")
-    if sub_sequence_number and not sub_sequence_number.isdigit():
+    if not re.fullmatch(r"[0-9]{0,19}", sub_sequence_number):
         raise typer.BadParameter(
-            f"--after is {text!r}; give SEQ or SEQ:SUB, such as 49590338271490256608559692538361:7"
+            f"--after is {text!r:.100}; give SEQ or SEQ:SUB, such as 49590338271490256608559692538361:7"
         )
     return Position(sequence_number, int(sub_sequence_number or 0))

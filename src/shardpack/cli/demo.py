@@ -18,7 +18,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Never
 
 from rich import box
 from rich.console import Console
@@ -67,6 +68,7 @@ def run(file: str | None, records: int, shards: int, endpoint_url: str | None, c
     with ExitStack() as stack:
         if endpoint_url is None:
             console.print("Starting a local Kinesis server (ministack) …")
+            stack.enter_context(_exit_when_told_to())
             endpoint_url = stack.enter_context(_local_server())
         console.print(f"Kinesis at {endpoint_url}")
         client = stack.enter_context(_client(endpoint_url))
@@ -293,6 +295,22 @@ def _local_server() -> Iterator[str]:
             yield url
         finally:
             _stop(server)
+
+
+@contextmanager
+def _exit_when_told_to() -> Iterator[None]:
+    """Leave by an exception when asked to end, so that the server does not stay behind."""
+    told = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
+    handlers = {number: signal.signal(number, _exit) for number in told}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _exit(number: int, _frame: FrameType | None) -> Never:
+    raise SystemExit(128 + number)
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], health: str, log: Path) -> None:

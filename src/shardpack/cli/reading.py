@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +15,12 @@ import typer
 
 from ..errors import DecodeError, EncodeError
 from ..hashing import Shard, ShardMap
-from ..limits import MAX_HASH_KEY, MAX_RECORD_BYTES
+from ..limits import MAX_HASH_KEY, MAX_RECORD_BYTES, MIB
 from ..records import UserRecord
 from ..wire._format import MAGIC
 
 _LONGEST_LINE = 2 * MAX_RECORD_BYTES  # a 10 MiB record as base64 in JSON, and some
+_LARGEST_DOCUMENT = 64 * MIB  # a GetRecords response of 10 MiB in base64 and indented, and much more
 _LINES_PER_KEY = 1000
 
 
@@ -28,6 +32,8 @@ class InputError(Exception):
 def open_input(file: str) -> Iterator[IO[bytes]]:
     """A file by its name, or standard input for "-"."""
     if file == "-":
+        if sys.stdin is None:
+            raise InputError("-: standard input is closed; name a file")
         yield typer.get_binary_stream("stdin")
         return
     try:
@@ -36,6 +42,17 @@ def open_input(file: str) -> Iterator[IO[bytes]]:
         raise InputError(f"{file}: {error.strerror}") from None
     with stream:
         yield stream
+
+
+def check_is_not_output(stream: IO[bytes], file: str) -> None:
+    """Refuse to read what is being written, which would never end.
+
+    Raises:
+        InputError: standard output goes to the same file.
+    """
+    out = os.fstat(sys.stdout.fileno())
+    if stat.S_ISREG(out.st_mode) and os.path.samestat(out, os.fstat(stream.fileno())):
+        raise InputError(f"{file}: the input is the output too; write to another file")
 
 
 class Lines:
@@ -88,7 +105,7 @@ def user_records(lines: Lines, key_field: str | None, *, one_key: bool) -> Itera
 
 def _partition_key(lines: Lines, line: bytes, key_field: str) -> str:
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except ValueError as error:
         raise lines.error(f"not JSON ({error}); --key takes JSON lines") from None
     for name in key_field.split("."):
@@ -104,7 +121,7 @@ class KinesisInput:
     """The Kinesis records in an input of any of the shapes that `unpack` reads.
 
     JSON lines come one line at a time. A JSON document over several lines (``aws kinesis get-records``, a Lambda
-    event) and a raw blob are read whole; neither is larger than a few megabytes.
+    event) and a raw blob are read whole, as far as such a thing can be long.
     """
 
     def __init__(self, lines: Lines) -> None:
@@ -120,7 +137,7 @@ class KinesisInput:
             yield {"Data": self._rest(first, lines)}
             return
         try:
-            yield json.loads(first)
+            yield parse_json(first)
         except ValueError:
             yield self._document(self._rest(first, lines))
             return
@@ -128,26 +145,47 @@ class KinesisInput:
         for line in lines:
             if line.strip():
                 try:
-                    yield json.loads(line)
+                    yield parse_json(line)
                 except ValueError as error:
                     raise self._lines.error(f"not JSON ({error})") from None
 
     def _rest(self, first: bytes, lines: Iterator[bytes]) -> bytes:
-        whole = b"\n".join((first, *lines))
+        pieces, size = [first], len(first)
+        for line in lines:
+            pieces.append(line)
+            size += len(line) + 1
+            if size > _LARGEST_DOCUMENT:
+                raise InputError(
+                    f"{self._lines.file}:1: neither JSON lines, nor a JSON document or an aggregate, which have at most"
+                    f" {_LARGEST_DOCUMENT:,} bytes"
+                )
+        whole = b"\n".join(pieces)
         return whole + b"\n" if self._lines.ends_with_newline else whole
 
     def _document(self, text: bytes) -> Any:
         try:
-            return json.loads(text)
+            return parse_json(text)
         except json.JSONDecodeError as error:
             raise InputError(
                 f"{self._lines.file}:{error.lineno}: neither JSON ({error.msg}) nor an aggregate, which starts with"
                 f" {MAGIC.hex()}"
             ) from None
-        except UnicodeDecodeError:
+        except ValueError:
             raise InputError(
                 f"{self._lines.file}:1: neither JSON nor an aggregate, which starts with {MAGIC.hex()}"
             ) from None
+
+
+def parse_json(text: bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none, or is nested deeper than any record.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 @contextmanager
@@ -157,6 +195,8 @@ def errors_at(lines: Lines) -> Iterator[None]:
         yield
     except (EncodeError, DecodeError, TypeError) as error:
         raise lines.error(error) from error
+    except RecursionError:
+        raise lines.error("it is nested too deeply to hold Kinesis records") from None
 
 
 def shard_map(shards: int | None, file: str | None) -> ShardMap | None:
@@ -164,7 +204,7 @@ def shard_map(shards: int | None, file: str | None) -> ShardMap | None:
     if file is not None:
         with open_input(file) as stream:
             try:
-                return ShardMap(json.load(stream)["Shards"])
+                return ShardMap(parse_json(stream.read())["Shards"])
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{file}: not the output of `aws kinesis list-shards` ({error})") from None
     if shards is None:
