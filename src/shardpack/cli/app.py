@@ -23,6 +23,8 @@ from ..packer import pack
 from ..records import Position, ReceivedRecord
 from ..unpacker import unpack
 from . import reading
+from .options import HashKeys, InputFile, KeyField
+from .put_options import put_command
 from .reading import InputError
 
 app = typer.Typer(
@@ -52,13 +54,6 @@ class By(StrEnum):
     SHARD = "shard"
 
 
-class HashKeys(StrEnum):
-    """Choices of --hash-keys."""
-
-    PINNED = "pinned"
-    KPL = "kpl"
-
-
 class OnCorrupt(StrEnum):
     """Choices of --on-corrupt."""
 
@@ -76,7 +71,6 @@ class OutOfRange(StrEnum):
     RAISE = "raise"
 
 
-InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The input; - is standard input.")]
 ShardCount = Annotated[
     int | None, typer.Option("--shards", min=1, help="So many shards with equal hash ranges.", show_default=False)
 ]
@@ -103,10 +97,7 @@ def _options(
 @app.command("pack")
 def pack_command(
     file: InputFile,
-    key: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD", help="Lines are JSON; this field is the partition key. Dots lead inside."),
-    ] = None,
+    key: KeyField = None,
     by: Annotated[By | None, typer.Option(help="Which records may share an aggregate.", show_default="any")] = None,
     shards: ShardCount = None,
     shard_map: ShardMapFile = None,
@@ -210,6 +201,9 @@ def inspect_command(
         show(reading.KinesisInput(lines), reading.shard_map(shards, shard_map), most, first, Console())
 
 
+app.command("put")(put_command)
+
+
 @app.command("demo")
 def demo_command(
     file: Annotated[
@@ -234,9 +228,10 @@ def _input_lines(file: str, *, progress: bool = True) -> Iterator[reading.Lines]
         if file == "-" or not progress or not sys.stderr.isatty() or sys.stdout.isatty():
             yield reading.Lines(stream, file)
             return
-        columns = TextColumn(file), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+        name = TextColumn("{task.description}", markup=False)
+        columns = name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=Path(file).stat().st_size)
+            task = bar.add_task(file, total=Path(file).stat().st_size)
             yield reading.Lines(stream, file, lambda size: bar.advance(task, size))
 
 
@@ -272,11 +267,7 @@ def _json_line(record: ReceivedRecord) -> bytes:
     }
     if record.tags:
         out["tags"] = record.tags
-    try:
-        out["data"] = record.data.decode()
-    except UnicodeDecodeError:
-        out["data_base64"] = base64.b64encode(record.data).decode()
-    return json.dumps(out, ensure_ascii=False).encode()
+    return json.dumps(out | reading.data_field(record.data), ensure_ascii=False).encode()
 
 
 def _data(record: ReceivedRecord) -> bytes:
