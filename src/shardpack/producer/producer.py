@@ -223,7 +223,9 @@ class Producer:
             now = time.monotonic()
             actions = self._engine.poll(now)
             self._settling = {
-                number: (self._unfinished.pop(number)[1], outcome) for number, outcome in self._engine.take_finished()
+                number: (self._unfinished.pop(number)[1], outcome)
+                for number, outcome in self._engine.take_finished()
+                if number in self._unfinished  # not if Ctrl-C fell into its `put`: then nobody has its future
             }
             if not actions and not self._settling:
                 self._sleeps_until = self._engine.deadline()
