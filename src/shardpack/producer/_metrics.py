@@ -97,14 +97,6 @@ class Report(Protocol):
         """Take a value once more, such as ``"RequestTime"``; times in milliseconds, as the KPL has them."""
 
 
-class _NoReport:
-    def add(self, name: str, amount: int, shard_id: str | None = None, error_code: str | None = None) -> None:
-        pass
-
-    def record(self, name: str, value: float, shard_id: str | None = None) -> None:
-        pass
-
-
 class Metrics:
     """Counts what the engine tells it: once for each Kinesis record or call, never for each user record.
 
@@ -113,7 +105,7 @@ class Metrics:
     """
 
     def __init__(self, report: Report | None = None) -> None:
-        self._report = report or _NoReport()
+        self._report = report
         self._counts: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._taken: dict[str, list[float]] = {}  # count, total, minimum, maximum
@@ -146,6 +138,8 @@ class Metrics:
         """So many user records are on their way now; what was received follows from it."""
         now = self._received(pending), pending
         before, self._reported = self._reported, now
+        if self._report is None:
+            return
         if now[0] != before[0]:
             self._report.add("UserRecordsReceived", now[0] - before[0])
         if now[1] != before[1]:
@@ -168,8 +162,9 @@ class Metrics:
         """An attempt has failed, or time has run out."""
         shard_id = parcel.packed.shard_id  # the predicted one: an error names none
         self._errors[error_code] += 1
-        self._report.add("ErrorsByCode", 1, shard_id, error_code)
-        self._report.add("AllErrors", 1, shard_id)
+        if self._report is not None:
+            self._report.add("ErrorsByCode", 1, shard_id, error_code)
+            self._report.add("AllErrors", 1, shard_id)
 
     def stored(self, parcel: Parcel, shard_id: str) -> None:
         """A Kinesis record is delivered."""
@@ -199,15 +194,26 @@ class Metrics:
 
     def _count(self, name: str, amount: int, shard_id: str | None) -> None:
         self._counts[name] += amount
-        self._report.add(name, amount, shard_id)
+        if self._report is not None:
+            self._report.add(name, amount, shard_id)
 
     def _take(self, name: str, value: float, shard_id: str | None = None, unit: int = 1) -> None:
-        taken = self._taken.setdefault(name, [0, 0, value, value])
-        taken[:] = taken[0] + 1, taken[1] + value, min(taken[2], value), max(taken[3], value)
-        self._report.record(name, value * unit, shard_id)
+        taken = self._taken.get(name)
+        if taken is None:
+            taken = self._taken[name] = [0, 0, value, value]
+        taken[0] += 1
+        taken[1] += value
+        if value < taken[2]:
+            taken[2] = value
+        elif value > taken[3]:
+            taken[3] = value
+        if self._report is not None:
+            self._report.record(name, value * unit, shard_id)
 
 
 def _retries(parcel: Parcel) -> int:
     """Calls after the first."""
     attempts = (*parcel.pending[0].earlier, *parcel.attempts)
+    if len(attempts) <= 1:  # as nearly always
+        return 0
     return max(0, sum(attempt.error_code != "Expired" for attempt in attempts) - 1)
