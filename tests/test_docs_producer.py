@@ -100,8 +100,11 @@ def test_dead_letters_have_every_record_that_failed(kinesis: Any, server: str) -
 class Context:
     """Lambda's."""
 
+    def __init__(self, remaining_ms: int = 30_000) -> None:
+        self.remaining_ms = remaining_ms
+
     def get_remaining_time_in_millis(self) -> int:
-        return 30_000
+        return self.remaining_ms
 
 
 def test_the_lambda_function_has_stored_everything_when_it_returns(kinesis: Any) -> None:
@@ -116,6 +119,17 @@ def test_the_lambda_function_has_stored_everything_when_it_returns(kinesis: Any)
         function["producer"].close()
 
     assert received(kinesis)[0] == ("user-0", json.dumps(orders[0]).encode())
+
+
+def test_the_lambda_function_does_not_wait_longer_than_it_may(kinesis: Any) -> None:
+    function = example("In a Lambda function")
+    try:
+        with pytest.raises(TimeoutError, match="1 user records"):
+            function["handler"]({"orders": [{"user": "u"}]}, Context(remaining_ms=1000))
+    finally:
+        function["producer"].close()
+
+    assert len(received(kinesis)) == 1
 
 
 def test_a_record_that_fails_fails_the_invocation(kinesis: Any) -> None:
