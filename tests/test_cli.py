@@ -306,7 +306,7 @@ def test_version_names_the_core() -> None:
 
 
 def test_every_command_explains_itself() -> None:
-    for command in ("pack", "unpack", "inspect", "demo"):
+    for command in ("pack", "unpack", "inspect", "put", "demo"):
         assert "Usage" in run(command, "--help")[0].decode()
 
 

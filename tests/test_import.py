@@ -14,7 +14,7 @@ import pytest
 import shardpack as sp
 
 SOURCE = Path(sp.__file__).parent
-HEAVY = {"boto3", "botocore", "google.protobuf", "xxhash", "asyncio", "hypothesis", "typer", "rich"}
+HEAVY = {"boto3", "botocore", "google.protobuf", "xxhash", "asyncio", "hypothesis", "typer", "rich", "opentelemetry"}
 
 
 def run(code: str) -> Any:
@@ -53,6 +53,12 @@ class TestCost:
 
         assert "google.protobuf" in loaded
         assert not {"xxhash", "boto3", "botocore", "asyncio"} & loaded
+
+    def test_opentelemetry_is_loaded_only_for_a_producer_that_meters(self) -> None:
+        make = "import shardpack as sp; sp.Producer('s', sp.ProducerConfig({}), client=object()).stats()"
+
+        assert "opentelemetry" not in loaded_by(make.format("metrics_level='none'"))
+        assert "opentelemetry" in loaded_by(make.format(""))
 
 
 class TestNames:

@@ -286,6 +286,26 @@ def test_a_cancelled_future_harms_nobody() -> None:
     assert second.result(0).sub_sequence_number == 1
 
 
+def test_ctrl_c_in_the_middle_of_a_put_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+    with sp.Producer("s", client=client) as producer:
+        futures = [producer.put("k", b"before")]
+        put = producer._engine.put
+
+        def interrupted(*arguments: Any) -> None:
+            put(*arguments)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(producer._engine, "put", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                producer.put("k", b"interrupted")
+        futures.append(producer.put("k", b"after"))
+
+    assert [future.result(0).shard_id for future in futures] == ["s", "s"]
+    assert client.received() == [b"before", b"interrupted", b"after"]
+
+
 def test_an_error_of_its_own_reaches_those_who_wait(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

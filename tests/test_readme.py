@@ -71,15 +71,6 @@ def test_the_python_examples_run_in_turn(kinesis: Any, capsys: pytest.CaptureFix
     namespace["test_my_handler_sees_every_record"]()
 
 
-def test_the_examples_of_the_producer_s_page_run(kinesis: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = blocks("python", (ROOT / "docs/producer.md").read_text(encoding="utf-8"))
-    namespace: dict[str, Any] = {"__name__": "docs"}
-    exec(compile(block, "docs/producer.md", "exec"), namespace)
-
-    assert len([r for r in received(kinesis) if r.partition_key in {f"user-{n}" for n in range(7)}]) >= 1000
-    assert capsys.readouterr().out.startswith("shardId-")
-
-
 def test_the_shell_examples_run(tmp_path: Path) -> None:
     (tmp_path / "access.log").write_text("".join(f"GET /{n}\n" for n in range(5000)), encoding="utf-8")
     (script,) = blocks("sh")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .hashing import Shard, ShardMap, hash_key
     from .limits import Limits
     from .packer import Packer, pack
-    from .producer import AsyncProducer, Attempt, Delivery, Producer, ProducerConfig
+    from .producer import AsyncProducer, Attempt, Delivery, Producer, ProducerConfig, ProducerStats
     from .records import PackedRecord, Position, ReceivedRecord, UserRecord
     from .requests import PutRequest, ShardBudget, put_requests
     from .unpacker import unpack
@@ -57,7 +57,7 @@ _HOME = {
         ".hashing": ("Shard", "ShardMap", "hash_key"),
         ".limits": ("Limits",),
         ".packer": ("Packer", "pack"),
-        ".producer": ("AsyncProducer", "Attempt", "Delivery", "Producer", "ProducerConfig"),
+        ".producer": ("AsyncProducer", "Attempt", "Delivery", "Producer", "ProducerConfig", "ProducerStats"),
         ".records": ("PackedRecord", "Position", "ReceivedRecord", "UserRecord"),
         ".requests": ("PutRequest", "ShardBudget", "put_requests"),
         ".unpacker": ("unpack",),
@@ -87,6 +87,7 @@ __all__ = [
     "Position",
     "Producer",
     "ProducerConfig",
+    "ProducerStats",
     "PutRequest",
     "ReceivedRecord",
     "RecordTooLargeError",

@@ -26,6 +26,8 @@ from ..packer import pack
 from ..records import Position, ReceivedRecord
 from ..unpacker import unpack
 from . import reading
+from .options import HashKeys, InputFile, KeyField
+from .put_options import put_command
 from .reading import InputError
 
 app = typer.Typer(
@@ -71,13 +73,6 @@ class By(StrEnum):
     SHARD = "shard"
 
 
-class HashKeys(StrEnum):
-    """Choices of --hash-keys."""
-
-    PINNED = "pinned"
-    KPL = "kpl"
-
-
 class OnCorrupt(StrEnum):
     """Choices of --on-corrupt."""
 
@@ -95,7 +90,6 @@ class OutOfRange(StrEnum):
     RAISE = "raise"
 
 
-InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The input; - is standard input.")]
 ShardCount = Annotated[
     int | None,
     typer.Option("--shards", min=1, max=100_000, help="So many shards with equal hash ranges.", show_default=False),
@@ -123,10 +117,7 @@ def _options(
 @app.command("pack")
 def pack_command(
     file: InputFile,
-    key: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD", help="Lines are JSON; this field is the partition key. Dots lead inside."),
-    ] = None,
+    key: KeyField = None,
     by: Annotated[By | None, typer.Option(help="Which records may share an aggregate.", show_default="any")] = None,
     shards: ShardCount = None,
     shard_map: ShardMapFile = None,
@@ -232,6 +223,9 @@ def inspect_command(
         show(reading.KinesisInput(lines), _shard_map(shards, shard_map), most, first, Console())
 
 
+app.command("put")(put_command)
+
+
 @app.command("demo")
 def demo_command(
     file: Annotated[
@@ -297,11 +291,7 @@ def _json_line(record: ReceivedRecord) -> bytes:
     }
     if record.tags:
         out["tags"] = record.tags
-    try:
-        out["data"] = record.data.decode()
-    except UnicodeDecodeError:
-        out["data_base64"] = base64.b64encode(record.data).decode()
-    return json.dumps(out, ensure_ascii=False).encode()
+    return json.dumps(out | reading.data_field(record.data), ensure_ascii=False).encode()
 
 
 def _data(record: ReceivedRecord) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import stat
@@ -115,6 +116,48 @@ def _partition_key(lines: Lines, line: bytes, key_field: str) -> str:
     if isinstance(value, dict | list | bool) or value is None:
         raise lines.error(f"the field {key_field!r} is {json.dumps(value)[:40]}; a partition key is text or a number")
     return str(value)
+
+
+def data_field(data: bytes) -> dict[str, str]:
+    """Data as JSON has it: as text, or, if it is not UTF-8, in base64."""
+    try:
+        return {"data": data.decode()}
+    except UnicodeDecodeError:
+        return {"data_base64": base64.b64encode(data).decode()}
+
+
+def user_record_line(record: UserRecord, **more: object) -> bytes:
+    """A user record and whatever else, as a line for `written_user_records`."""
+    fields = {"partition_key": record.partition_key, "explicit_hash_key": record.explicit_hash_key}
+    return json.dumps(fields | data_field(record.data) | more).encode() + b"\n"
+
+
+def written_user_records(lines: Lines) -> Iterator[UserRecord]:
+    """A user record for each line that `shardpack unpack` or `user_record_line` wrote; fields besides are skipped."""
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise lines.error(f"not JSON ({error}); --user-records takes what `shardpack unpack` writes") from None
+        if not isinstance(value, dict) or "partition_key" not in value:
+            raise lines.error('no user record: give an object with "partition_key" and "data" or "data_base64"')
+        if value.get("tags"):
+            raise lines.error("the user record has tags, which a producer does not put; leave them out")
+        yield UserRecord(value["partition_key"], _written_data(lines, value), value.get("explicit_hash_key"))
+
+
+def _written_data(lines: Lines, value: dict[str, Any]) -> bytes:
+    text, encoded = value.get("data"), value.get("data_base64")
+    try:
+        if isinstance(text, str):
+            return text.encode()
+        if isinstance(encoded, str):
+            return base64.b64decode(encoded, validate=True)
+    except UnicodeEncodeError as error:
+        raise lines.error(f'"data" is not text ({error})') from None
+    except ValueError as error:
+        raise lines.error(f'"data_base64" is not base64 ({error})') from None
+    raise lines.error('no user record: neither "data" nor "data_base64" is text')
 
 
 class KinesisInput:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from ._metrics import ProducerStats, Statistics
+from ._otel import METRIC_NAMES
 from .async_producer import AsyncProducer
 from .config import ProducerConfig
 from .delivery import Attempt, Delivery
 from .producer import Producer
 
-__all__ = ["AsyncProducer", "Attempt", "Delivery", "Producer", "ProducerConfig"]
+__all__ = [
+    "METRIC_NAMES",
+    "AsyncProducer",
+    "Attempt",
+    "Delivery",
+    "Producer",
+    "ProducerConfig",
+    "ProducerStats",
+    "Statistics",
+]

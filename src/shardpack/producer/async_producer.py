@@ -12,6 +12,8 @@ from typing import Any, Self
 from ..errors import DeliveryError
 from ..records import BytesLike, UserRecord, check_user_record
 from ._client import client_settings, error_of, list_shards_arguments, stream_argument
+from ._metrics import Metrics, ProducerStats
+from ._otel import instruments
 from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
 from .delivery import Delivery
@@ -34,6 +36,8 @@ class AsyncProducer:
         region_name: as boto3 takes it; None: as boto3 finds it.
         endpoint_url: the same.
         profile_name: the same.
+        meter_provider: an OpenTelemetry ``MeterProvider`` for the metrics; None: the global one. Used where
+            OpenTelemetry is installed (extra ``otel``).
     """
 
     def __init__(
@@ -45,13 +49,15 @@ class AsyncProducer:
         region_name: str | None = None,
         endpoint_url: str | None = None,
         profile_name: str | None = None,
+        meter_provider: Any = None,
     ) -> None:
         self._stream = stream_argument(stream_name)
         self._config = config or ProducerConfig()
         self._client = client
         self._client_arguments = region_name, endpoint_url, profile_name
         self._opened = AsyncExitStack()
-        self._engine = Engine(stream_name, self._config)
+        metrics = Metrics(instruments(stream_name, self._config, meter_provider))
+        self._engine = Engine(stream_name, self._config, metrics=metrics)
         self._numbers = itertools.count()
         self._unfinished: dict[int, tuple[UserRecord, asyncio.Future[Delivery]]] = {}  # in the order of the puts
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -118,6 +124,10 @@ class AsyncProducer:
             await self.flush()
         finally:
             await self._stop()
+
+    def stats(self) -> ProducerStats:
+        """What it has done so far: counts, times and errors, under the names of the KPL's metrics."""
+        return self._engine.stats()
 
     async def __aenter__(self) -> Self:
         return self
@@ -211,6 +221,7 @@ class AsyncProducer:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+        self._engine.abandon()
         self._progress.set()
         await self._opened.aclose()
 

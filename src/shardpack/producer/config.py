@@ -39,6 +39,10 @@ class ProducerConfig:
             has no back-pressure, A12.)
         max_outstanding_bytes: bytes of data and keys that `put` takes before it waits, from 1.
         hash_keys: ``"pinned"`` or ``"kpl"``, see `Packer`.
+        metrics_level: which metrics go to OpenTelemetry, where it is installed: ``"none"``, ``"summary"`` or
+            ``"detailed"``, which is all. `stats` has them in any case.
+        metrics_granularity: their attributes: ``"global"``: none but the error code; ``"stream"``: the stream too;
+            ``"shard"``: and the shard.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -59,16 +63,25 @@ class ProducerConfig:
     max_outstanding_records: int = 200_000
     max_outstanding_bytes: int = 64 * MIB
     hash_keys: Literal["pinned", "kpl"] = "pinned"
+    metrics_level: Literal["none", "summary", "detailed"] = "detailed"
+    metrics_granularity: Literal["global", "stream", "shard"] = "shard"
 
     def __post_init__(self) -> None:
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
                 raise ValueError(f"{name} is {value!r}; it takes {least:,} to {most:,}")
-        if self.hash_keys not in ("pinned", "kpl"):
-            raise ValueError(f'hash_keys is {self.hash_keys!r}; choose "pinned" or "kpl"')
+        for name, choices in _CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                *others, last = (f'"{choice}"' for choice in choices)
+                raise ValueError(f"{name} is {value!r}; choose {', '.join(others)} or {last}")
 
 
+_CHOICES = {
+    "hash_keys": ("pinned", "kpl"),
+    "metrics_level": ("none", "summary", "detailed"),
+    "metrics_granularity": ("global", "stream", "shard"),
+}
 _UNBOUNDED = float("inf")
 _RANGES: dict[str, tuple[float, float]] = {
     "aggregation_max_count": (1, 4_294_967_295),

@@ -22,6 +22,7 @@ from ..records import UserRecord
 from ..requests import PutRequest, ShardBudget, put_requests
 from ._aggregator import Aggregator, Parcel, Pending
 from ._errors import PERMANENT, THROTTLED, backoff
+from ._metrics import Metrics, ProducerStats
 from ._stream import StreamWatch
 from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
@@ -37,9 +38,16 @@ class Engine:
         stream_name: for messages.
         config: the settings.
         random: numbers from 0 to 1, for jitter.
+        metrics: counts what happens.
     """
 
-    def __init__(self, stream_name: str, config: ProducerConfig, random: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        stream_name: str,
+        config: ProducerConfig,
+        random: Callable[[], float] | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._stream_name = stream_name
         self._config = config
         self._random = random or Random().random  # noqa: S311  # jitter, not secrets
@@ -53,6 +61,7 @@ class Engine:
         self._calls: dict[int, tuple[list[Parcel], float]] = {}
         self._finished: list[Finished] = []
         self._hurry = False
+        self._metrics = metrics or Metrics()
         self.outstanding_records = 0
         self.outstanding_bytes = 0
 
@@ -100,6 +109,15 @@ class Engine:
         self._enqueue(self._aggregator.close_all(), now)
         self._hurry = True
 
+    def stats(self) -> ProducerStats:
+        """What has happened so far."""
+        return self._metrics.snapshot(self.outstanding_records, self.outstanding_bytes)
+
+    def abandon(self) -> None:
+        """Nothing more is done for what is outstanding; the shell has failed it."""
+        self._metrics.abandoned(self.outstanding_records)
+        self.outstanding_records = self.outstanding_bytes = 0
+
     # What the shell asks.
 
     def poll(self, now: float) -> list[Action]:
@@ -115,6 +133,7 @@ class Engine:
             actions.append(self._call(request, now))
         if not self._collected:
             self._hurry = False
+        self._metrics.pending(self.outstanding_records)
         return actions
 
     def deadline(self) -> float | None:
@@ -161,6 +180,7 @@ class Engine:
         """
         if isinstance(action, PutRecords):
             parcels, started = self._calls.pop(action.call_id)
+            self._metrics.answered(now - started)
             for parcel in parcels:
                 self._refused(parcel, started, now, code, message)
         elif isinstance(action, ListShards):
@@ -171,11 +191,12 @@ class Engine:
 
     def _put_answered(self, action: PutRecords, response: Mapping[str, Any], now: float) -> None:
         parcels, started = self._calls.pop(action.call_id)
+        self._metrics.answered(now - started)
         results = response.get("Records", ())
         if len(results) != len(parcels):
             message = f"PutRecords answered {len(results)} results for {len(parcels)} records"
             for parcel in parcels:
-                parcel.attempts.append(Attempt(started, now - started, "Record Count Mismatch", message))
+                self._note(parcel, Attempt(started, now - started, "Record Count Mismatch", message))
                 self._fail(parcel, message, retriable=True)
             return
         for parcel, result in zip(parcels, results, strict=True):
@@ -252,6 +273,7 @@ class Engine:
         parcels = [self._collected.popleft() for _ in request.records]
         call_id = next(self._numbers)
         self._calls[call_id] = parcels, now
+        self._metrics.called(parcels, now)
         return PutRecords(call_id, request)
 
     # From an answer to a delivery.
@@ -262,10 +284,11 @@ class Engine:
         self._watch.landed(predicted, shard_id, started, now)
         if predicted not in (None, shard_id) and not self._is_at_home(parcel, shard_id):
             message = f"predicted {predicted}, stored in {shard_id}, where the KCL would drop it"
-            parcel.attempts.append(Attempt(started, now - started, "Wrong Shard", message))
+            self._note(parcel, Attempt(started, now - started, "Wrong Shard", message))
             self._aggregate_again(parcel, now)
             return
         parcel.attempts.append(Attempt(started, now - started))
+        self._metrics.stored(parcel, shard_id)
         aggregated = parcel.packed.data is not parcel.pending[0].record.data
         for index, pending in enumerate(parcel.pending):
             attempts = _since_arrival(pending, parcel)
@@ -287,7 +310,7 @@ class Engine:
             self._aggregate(pending, now)
 
     def _refused(self, parcel: Parcel, started: float, now: float, code: str, message: str) -> None:
-        parcel.attempts.append(Attempt(started, now - started, code, message))
+        self._note(parcel, Attempt(started, now - started, code, message))
         if code in PERMANENT:
             self._fail(parcel, f"{code}: {message}", retriable=False)
         elif code in THROTTLED and self._config.fail_if_throttled:
@@ -300,10 +323,15 @@ class Engine:
 
     def _expired(self, parcel: Parcel, now: float) -> None:
         message = f"not stored within the record_ttl of {self._config.record_ttl:g} s"
-        parcel.attempts.append(Attempt(now, 0.0, "Expired", message))
+        self._note(parcel, Attempt(now, 0.0, "Expired", message))
         self._fail(parcel, f"Expired: {message}", retriable=True)
 
+    def _note(self, parcel: Parcel, failure: Attempt) -> None:
+        parcel.attempts.append(failure)
+        self._metrics.refused(parcel, failure.error_code or "")
+
     def _fail(self, parcel: Parcel, message: str, *, retriable: bool) -> None:
+        self._metrics.failed(parcel)
         for pending in parcel.pending:
             attempts = _since_arrival(pending, parcel)
             error = DeliveryError(message, records=(pending.record,), attempts=attempts, retriable=retriable)

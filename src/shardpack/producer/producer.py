@@ -16,6 +16,8 @@ from typing import Any, Self
 from ..errors import DeliveryError
 from ..records import BytesLike, UserRecord, check_user_record
 from ._client import describe_stream, error_of, kinesis_client, list_shards, stream_argument
+from ._metrics import Metrics, ProducerStats
+from ._otel import instruments
 from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
 from .delivery import Delivery
@@ -38,6 +40,8 @@ class Producer:
         region_name: as boto3 takes it; None: as boto3 finds it.
         endpoint_url: the same.
         profile_name: the same.
+        meter_provider: an OpenTelemetry ``MeterProvider`` for the metrics; None: the global one. Used where
+            OpenTelemetry is installed (extra ``otel``).
 
     Raises:
         ModuleNotFoundError: boto3 is not installed and no client is given.
@@ -52,11 +56,13 @@ class Producer:
         region_name: str | None = None,
         endpoint_url: str | None = None,
         profile_name: str | None = None,
+        meter_provider: Any = None,
     ) -> None:
         self._stream = stream_argument(stream_name)
         self._config = config or ProducerConfig()
         self._client = client or kinesis_client(self._config, region_name, endpoint_url, profile_name)
-        self._engine = Engine(stream_name, self._config)
+        metrics = Metrics(instruments(stream_name, self._config, meter_provider))
+        self._engine = Engine(stream_name, self._config, metrics=metrics)
         self._changed = threading.Condition()
         self._numbers = itertools.count()
         # Both in the order in which the records were put.
@@ -151,6 +157,11 @@ class Producer:
         finally:
             self._stop()
 
+    def stats(self) -> ProducerStats:
+        """What it has done so far: counts, times and errors, under the names of the KPL's metrics."""
+        with self._changed:
+            return self._engine.stats()
+
     def __enter__(self) -> Self:
         return self
 
@@ -212,7 +223,9 @@ class Producer:
             now = time.monotonic()
             actions = self._engine.poll(now)
             self._settling = {
-                number: (self._unfinished.pop(number)[1], outcome) for number, outcome in self._engine.take_finished()
+                number: (self._unfinished.pop(number)[1], outcome)
+                for number, outcome in self._engine.take_finished()
+                if number in self._unfinished  # not if Ctrl-C fell into its `put`: then nobody has its future
             }
             if not actions and not self._settling:
                 self._sleeps_until = self._engine.deadline()
@@ -235,12 +248,14 @@ class Producer:
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
             code, message = error_of(error)
             with self._changed:
-                self._engine.failed(action, code, message, time.monotonic())
-                self._changed.notify_all()
+                if not self._closed:
+                    self._engine.failed(action, code, message, time.monotonic())
+                    self._changed.notify_all()
         else:
             with self._changed:
-                self._engine.answered(action, answer, time.monotonic())
-                self._changed.notify_all()
+                if not self._closed:
+                    self._engine.answered(action, answer, time.monotonic())
+                    self._changed.notify_all()
 
     def _call(self, action: Action) -> Any:
         if isinstance(action, PutRecords):
@@ -260,6 +275,7 @@ class Producer:
         with self._changed:
             self._closed = True
             left, self._unfinished = self._unfinished, {}
+            self._engine.abandon()
             self._changed.notify_all()
         for record, future in left.values():
             _settle(future, DeliveryError(message, records=(record,), retriable=True))

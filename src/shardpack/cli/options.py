@@ -1,0 +1,20 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The input; - is standard input.")]
+KeyField = Annotated[
+    str | None, typer.Option(metavar="FIELD", help="Lines are JSON; this field is the partition key. Dots lead inside.")
+]
+
+
+class HashKeys(StrEnum):
+    """Choices of --hash-keys."""
+
+    PINNED = "pinned"
+    KPL = "kpl"
