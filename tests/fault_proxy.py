@@ -1,9 +1,8 @@
 """An HTTP proxy in front of a local Kinesis or DynamoDB that makes it go wrong as the real one does, and more often.
 
-What the two services have in common is here: resets, 500s, throttled calls, latency, counting, and which answers were
-lost though the server had done what it was asked. What only one of them knows is its `Service`.
-
-The proxy runs in threads of the test's process: the work is the server's, and a test can steer and count directly.
+What the two have in common is here: resets, 500s, throttled calls, latency, counting, and which answers were lost
+though the server had done what it was asked. What only one of them knows is its `Service` (fault_services.py). The
+proxy runs in threads of the test's process: the work is the server's, and a test can steer and count directly.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
@@ -41,6 +40,7 @@ class Faults:
         record_failure: share of a `PutRecords` call's records that fail alone, with `InternalFailure`.
         latency: most seconds that a call waits before the server gets it.
         latency_after: most seconds that an answer waits before the client gets it.
+        stall: the answer waits for `stall_seconds`, which a client should not.
         operations: the operations that this concerns; None: all.
         at_most: how many more faults (latency aside) may strike; None: no end.
     """
@@ -53,8 +53,14 @@ class Faults:
     record_failure: float = 0.0
     latency: float = 0.0
     latency_after: float = 0.0
+    stall: float = 0.0
+    stall_seconds: float = 10.0
     operations: frozenset[str] | None = None
     at_most: int | None = None
+
+    def concerns(self, call: Call) -> bool:
+        """Whether a call's operation is among those named."""
+        return self.operations is None or call.operation in self.operations
 
 
 @dataclass
@@ -160,6 +166,8 @@ class FaultProxy:
         self.lost: list[LostAnswer] = []
         self._random = random.Random(seed)
         self._lock = threading.Lock()
+        self._under_way = 0
+        self._idle = threading.Condition()
         self._listener = _Listener(("127.0.0.1", 0), _Handler, self)
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,), name="fault-proxy")
 
@@ -172,15 +180,19 @@ class FaultProxy:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
+        self.wait_until_idle()
         self._listener.shutdown()
         self._thread.join()
         self._listener.server_close()
         self._listener.hang_up()
-        if exc is None and self._listener.errors:
+        if error[0] is None and self._listener.errors:
             raise RuntimeError("the proxy itself has failed") from self._listener.errors[0]
+
+    def wait_until_idle(self) -> None:
+        """Return when no call is under way, so that `lost` is complete for the clients that have given up."""
+        with self._idle:
+            assert self._idle.wait_for(lambda: not self._under_way, _SERVER_SECONDS), "calls without an end"
 
     # For services.
 
@@ -188,7 +200,7 @@ class FaultProxy:
         """Whether a fault of `Faults` happens now; then it is counted."""
         faults = self.faults
         share = getattr(faults, fault)
-        if not share or (faults.operations is not None and call.operation not in faults.operations):
+        if not share or not faults.concerns(call):
             return False
         with self._lock:
             if faults.at_most == 0 or self._random.random() >= share:
@@ -217,8 +229,8 @@ class FaultProxy:
             ResetError: it died meanwhile.
         """
         call.forwarded = call.arguments if arguments is None else arguments
-        body = call.body if arguments is None else json.dumps(arguments).encode()
         try:
+            body = call.body if arguments is None else json.dumps(arguments).encode()
             answer = self.ask(call, call.operation, body)
         except ServerDownError:
             call.forwarded = None
@@ -246,7 +258,6 @@ class FaultProxy:
                 connection.connect()
             except OSError as error:
                 raise ServerDownError from error
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             headers = dict(call.headers) | {"X-Amz-Target": f"{call.prefix}.{operation}", "Connection": "close"}
             connection.request("POST", "/", body, headers)
             response = connection.getresponse()
@@ -257,6 +268,18 @@ class FaultProxy:
             connection.close()
 
     # For the handler.
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """While a call is."""
+        with self._idle:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._under_way -= 1
+                self._idle.notify_all()
 
     def handle(self, call: Call) -> Answer:
         """What the client gets.
@@ -282,19 +305,14 @@ class FaultProxy:
         if self.strikes("reset_after", call):
             self.lose(call, "reset_after")
             raise ResetError
+        if self.strikes("stall", call):
+            time.sleep(self.faults.stall_seconds)
         self._wait(self.faults.latency_after, call)
         return answer
 
     def _wait(self, most: float, call: Call) -> None:
-        operations = self.faults.operations
-        if most and (operations is None or call.operation in operations):
+        if most and self.faults.concerns(call):
             time.sleep(self._random.uniform(0, most))
-
-
-@dataclass
-class _Open:
-    sockets: set[socket.socket] = field(default_factory=set)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class _Listener(ThreadingHTTPServer):
@@ -305,16 +323,17 @@ class _Listener(ThreadingHTTPServer):
         super().__init__(address, handler)
         self.proxy = proxy
         self.errors: list[BaseException] = []
-        self._open = _Open()
+        self._sockets: set[socket.socket] = set()
+        self._lock = threading.Lock()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        with self._open.lock:
-            self._open.sockets.add(request)
+        with self._lock:
+            self._sockets.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        with self._open.lock:
-            self._open.sockets.discard(request)
+        with self._lock:
+            self._sockets.discard(request)
         self.close_request(request)  # without the base class' polite FIN, which would come before a reset
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -325,12 +344,10 @@ class _Listener(ThreadingHTTPServer):
 
     def hang_up(self) -> None:
         """End the connections that clients keep open."""
-        with self._open.lock:
-            for connection in self._open.sockets:
-                try:
+        with self._lock:
+            for connection in self._sockets:
+                with suppress(OSError):  # gone already
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # gone already
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -340,6 +357,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Listener
 
     def do_POST(self) -> None:
+        with self.server.proxy.under_way():
+            self._answer()
+
+    def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         prefix, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OWN_HEADERS}
@@ -354,8 +375,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._client_is_gone():
             proxy.count("client_gone")
             proxy.lose(call, "client_gone")
-            self.close_connection = True
-            return
+            return  # reading the next call will end the connection
         self.send_response(answer.status)
         self.send_header("Content-Type", self.headers.get("Content-Type", "application/x-amz-json-1.1"))
         self.send_header("Content-Length", str(len(answer.body)))
@@ -376,5 +396,5 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.connection.setblocking(True)
 
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  # the base class' name
+    def log_message(self, *_arguments: Any) -> None:
         """Say nothing."""

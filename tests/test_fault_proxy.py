@@ -152,8 +152,8 @@ def test_the_number_of_results_is_wrong(proxy: FaultProxy, upstream: str, name: 
 
 
 def test_a_client_that_has_given_up_is_noticed(proxy: FaultProxy, upstream: str, name: str) -> None:
-    proxy.faults = Faults(latency=0.5, operations=frozenset({"PutRecords"}))
-    client = servers.client("kinesis", proxy.url, read_timeout=0.01)
+    proxy.faults = Faults(stall=1.0, stall_seconds=0.5)
+    client = servers.client("kinesis", proxy.url, read_timeout=0.1)
     with pytest.raises(ReadTimeoutError):
         client.put_records(StreamName=name, Records=entries(1))
     deadline = time.monotonic() + 30
