@@ -15,13 +15,15 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
+
+from fault_calls import Answer, Call, LostAnswer
 
 _SERVER_SECONDS = 60
 _OWN_HEADERS = frozenset({"host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect"})
@@ -63,63 +65,6 @@ class Faults:
         return self.operations is None or call.operation in self.operations
 
 
-@dataclass
-class Call:
-    """What a client asks for.
-
-    Attributes:
-        operation: as in ``PutRecords``.
-        arguments: the call's, parsed.
-        forwarded: the arguments with which the server was asked to do it, if it was.
-    """
-
-    headers: Mapping[str, str]
-    prefix: str
-    operation: str
-    body: bytes
-    arguments: dict[str, Any]
-    forwarded: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a client gets."""
-
-    status: int
-    body: bytes
-    request_id: str = "00000000-0000-0000-0000-000000000000"
-
-    @classmethod
-    def of(cls, value: Mapping[str, Any]) -> Answer:
-        """A successful answer."""
-        return cls(200, json.dumps(value).encode())
-
-    @classmethod
-    def error(cls, status: int, code: str, message: str) -> Answer:
-        """An error by the service's name."""
-        return cls(status, json.dumps({"__type": code, "message": message}).encode())
-
-    @property
-    def value(self) -> dict[str, Any]:
-        """What the body says."""
-        value: dict[str, Any] = json.loads(self.body or b"{}")
-        return value
-
-
-@dataclass(frozen=True)
-class LostAnswer:
-    """The server did what it was asked, or may have, and the client was not told, or not the truth.
-
-    Attributes:
-        kind: ``reset_after``, ``wrong_count``, ``server_lost`` (it died meanwhile) or ``client_gone`` (it had hung up).
-        arguments: what the server was asked, without what the proxy refused.
-    """
-
-    kind: str
-    operation: str
-    arguments: dict[str, Any]
-
-
 class Service(Protocol):
     """What is particular to Kinesis or to DynamoDB."""
 
@@ -148,6 +93,7 @@ class FaultProxy:
         service: whose calls these are.
         faults: what goes wrong at first.
         seed: for the dice.
+        patience: seconds after which a client may have stopped to wait; such answers count as lost, and are sent.
 
     Attributes:
         faults: what goes wrong now.
@@ -156,10 +102,19 @@ class FaultProxy:
         lost: answers that did not reach the client.
     """
 
-    def __init__(self, upstream: str, service: Service, faults: Faults | None = None, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        service: Service,
+        faults: Faults | None = None,
+        *,
+        seed: int = 0,
+        patience: float = float("inf"),
+    ) -> None:
         parts = urlsplit(upstream)
         self._server_address = parts.hostname or "", parts.port or 80
         self.service = service
+        self.patience = patience
         self.faults = faults or Faults()
         self.counts: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
@@ -365,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
         prefix, _, operation = self.headers.get("X-Amz-Target", "").partition(".")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OWN_HEADERS}
         call = Call(headers, prefix, operation, body, json.loads(body or b"{}"))
-        proxy = self.server.proxy
+        proxy, started = self.server.proxy, time.monotonic()
         try:
             answer = proxy.handle(call)
         except ResetError:
@@ -376,6 +331,9 @@ class _Handler(BaseHTTPRequestHandler):
             proxy.count("client_gone")
             proxy.lose(call, "client_gone")
             return  # reading the next call will end the connection
+        if time.monotonic() - started > proxy.patience:
+            proxy.count("late")
+            proxy.lose(call, "late")
         self.send_response(answer.status)
         self.send_header("Content-Type", self.headers.get("Content-Type", "application/x-amz-json-1.1"))
         self.send_header("Content-Length", str(len(answer.body)))

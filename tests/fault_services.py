@@ -11,7 +11,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from fault_proxy import Answer, Call, FaultProxy
+from fault_calls import Answer, Call
+from fault_proxy import FaultProxy
 
 MIB = 1 << 20
 EXCEEDED = "ProvisionedThroughputExceededException"

@@ -56,6 +56,7 @@ class Soak:
     Attributes:
         records: user records to put.
         keys: partition keys to spread them over.
+        own_hash_keys: the share of user records that have an explicit hash key.
         kills: how often kinesalite is killed and started again.
         pause: seconds between two reshards.
         faults: what goes wrong.
@@ -65,6 +66,7 @@ class Soak:
 
     records: int = 200_000
     keys: int = 5_000
+    own_hash_keys: float = 0.05
     kills: int = 3
     pause: float = 0.3
     faults: Faults = field(default_factory=all_faults)
@@ -76,7 +78,7 @@ class Soak:
         dice = random.Random(self.seed << 40 | number)
         head = b"%d:" % number
         data = head + _FILLER[: dice.randint(50, 1000) - len(head)]
-        explicit_hash_key = str(dice.randrange(16) << 124) if dice.random() < 0.05 else None
+        explicit_hash_key = str(dice.randrange(16) << 124) if dice.random() < self.own_hash_keys else None
         return sp.UserRecord(f"user-{dice.randrange(self.keys)}", data, explicit_hash_key)
 
 
@@ -119,7 +121,9 @@ class Report:
             "not as put": f"{verdict.unknown:,}",
             "verdict": "nothing acknowledged is lost" if verdict.is_sound else "BROKEN PROMISE",
         }
-        return "\n".join(f"{name:<25} {value}" for name, value in rows.items())
+        lines = [f"{name:<25} {value}" for name, value in rows.items()]
+        lines += verdict.unexplained[:10]
+        return "\n".join(lines)
 
 
 def run(soak: Soak, say: Callable[[str], object] = lambda _line: None) -> Report:
@@ -127,7 +131,8 @@ def run(soak: Soak, say: Callable[[str], object] = lambda _line: None) -> Report
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="shardpack-soak-"))
         server = stack.enter_context(_Server(Path(folder)))
-        proxy = stack.enter_context(FaultProxy(server.url, Kinesis(), soak.faults, seed=soak.seed))
+        patience = soak.config.request_timeout / 2
+        proxy = stack.enter_context(FaultProxy(server.url, Kinesis(), soak.faults, seed=soak.seed, patience=patience))
         direct = servers.client("kinesis", server.url)
         servers.create_stream(direct, STREAM, 4)
         client = servers.client(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import servers
 import shardpack as sp
-from fault_proxy import LostAnswer
+from fault_calls import LostAnswer
 from shardpack.producer import Delivery
 
 
@@ -167,7 +167,7 @@ class Verdict:
     misplaced: list[int] = field(default_factory=list)
     unknown: int = 0
     duplicates: int = 0
-    unexplained: list[Stored] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
     explained: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     failed_but_stored: int = 0
@@ -182,12 +182,16 @@ class Verdict:
 
     def explain(self, stored: Stored, lost_kinds: list[str], outcomes: Mapping[int, Outcome]) -> None:
         """Find the lost answer that left a Kinesis record without acknowledgement; each explains one."""
-        if lost_kinds:
-            self.explained[lost_kinds.pop()] += 1
-        elif all(_was_not_judged(outcomes.get(_number(record)), stored.shard_id) for record in stored.records):
+        # Told by the producer itself first: the same bytes may also have been lost, and be stored, elsewhere.
+        if all(_was_not_judged(outcomes.get(_number(record)), stored.shard_id) for record in stored.records):
             self.explained["unlisted_shard"] += 1
+        elif lost_kinds:
+            self.explained[lost_kinds.pop()] += 1
         else:
-            self.unexplained.append(stored)
+            number = _number(stored.records[0])
+            errors = [(attempt.error_code, attempt.error_message) for attempt in outcomes[number].attempts]
+            where = f"{stored.shard_id} {stored.sequence_number}"
+            self.unexplained.append(f"{where} has {number} and {len(stored.records) - 1} more, tried: {errors}")
 
 
 def judge(
@@ -221,10 +225,8 @@ def judge(
             if outcome is None or (record.partition_key, record.data) != (sent.partition_key, sent.data):
                 verdict.unknown += 1
                 continue
-            if isinstance(outcome, Delivery) and (outcome.shard_id, outcome.position) == (
-                one.shard_id,
-                record.position,
-            ):
+            place = one.shard_id, record.position
+            if isinstance(outcome, Delivery) and (outcome.shard_id, outcome.position) == place:
                 placed.add(number)
             if number not in read:
                 verdict.overtaken += number < latest[record.partition_key]
@@ -250,15 +252,8 @@ def _number(record: sp.ReceivedRecord) -> int:
 
 def _was_not_judged(outcome: Outcome | None, shard_id: str) -> bool:
     """Whether an attempt stored it in a shard that came and went between two lists (``hash_keys="kpl"`` alone)."""
-    return outcome is not None and any(
-        attempt.error_code == "Wrong Shard"
-        and f"stored in {shard_id}, which is not listed" in str(attempt.error_message)
-        for attempt in outcome.attempts
-    )
-
-
-def _is_where_it_should_be(outcome: Outcome, stored: Stored, record: sp.ReceivedRecord) -> bool:
-    return isinstance(outcome, Delivery) and (outcome.shard_id, outcome.position) == (stored.shard_id, record.position)
+    messages = [str(attempt.error_message) for attempt in outcome.attempts] if outcome else []
+    return any(f"stored in {shard_id}, which is not listed" in message for message in messages)
 
 
 def _lost_kinds(lost: Iterable[LostAnswer]) -> defaultdict[bytes, list[str]]:
