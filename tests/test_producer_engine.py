@@ -254,6 +254,16 @@ def test_a_full_shard_does_not_hold_up_the_others() -> None:
     assert sum(packed.shard_id == "high" for packed in sent) == 1
 
 
+def test_records_of_unknown_shards_do_not_share_one_shard_s_budget() -> None:
+    """A stream of many shards would be held to the rate of one while they cannot be listed."""
+    driven = Driven(aggregation_enabled=False)
+    for n in range(5000):
+        driven.put(n)
+    puts = [action for action in driven.poll() if isinstance(action, PutRecords)]
+
+    assert sum(len(put.request.records) for put in puts) == 5000
+
+
 def test_what_is_throttled_goes_again_byte_for_byte_and_only_that() -> None:
     driven = Driven(TWO)
     for n in range(10):

@@ -225,7 +225,9 @@ class Engine:
 
     def _wait(self, parcel: Parcel, now: float, least: float) -> None:
         """Let it go when its shard's budget allows it, or fail when it has expired by then."""
-        parcel.ready = now + max(least, self._budget.wait_for(parcel.packed, now))
+        if parcel.packed.shard_id is not None:  # else it may go to any shard, and Kinesis must say which is full
+            least = max(least, self._budget.wait_for(parcel.packed, now))
+        parcel.ready = now + least
         heapq.heappush(self._waiting, (min(parcel.ready, parcel.expires), next(self._numbers), parcel))
 
     def _now_sure(self, now: float) -> None:
