@@ -40,11 +40,11 @@ def all_faults() -> Faults:
         reset_after=0.02,
         internal_failure=0.01,
         throttle=0.01,
-        wrong_count=0.003,
+        wrong_count=0.006,
         record_failure=0.01,
         latency=0.03,
         latency_after=0.03,
-        stall=0.002,
+        stall=0.004,
         stall_seconds=7.0,
     )
 
