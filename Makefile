@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
+ARGS ?= # make bench ARGS=--quick
 FILE ?= # make demo FILE=access.log sends the lines of a file
-.PHONY: help demo test test-lowest check bench proto clean
+.PHONY: help demo test test-lowest soak check bench proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +33,10 @@ $(NODE): tests/node/package-lock.json
 test: $(BIN)/shardpack $(NODE) ## set everything up and run the tests
 	$(BIN)/python -m pytest
 
+RECORDS ?= 200000
+soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
+	$(BIN)/python tests/soak_producer.py --records $(RECORDS) $(ARGS)
+
 check: $(BIN)/ruff ## lint and type checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -46,7 +51,6 @@ test-lowest: $(NODE) ## run the tests with the lowest version of each dependency
 	$(LOWEST)/bin/python -m pip install --quiet --editable '.[aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pytest $(ARGS)
 
-ARGS ?= # make bench ARGS=--quick
 BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)

@@ -254,6 +254,16 @@ def test_a_full_shard_does_not_hold_up_the_others() -> None:
     assert sum(packed.shard_id == "high" for packed in sent) == 1
 
 
+def test_records_of_unknown_shards_do_not_share_one_shard_s_budget() -> None:
+    """A stream of many shards would be held to the rate of one while they cannot be listed."""
+    driven = Driven(aggregation_enabled=False)
+    for n in range(5000):
+        driven.put(n)
+    puts = [action for action in driven.poll() if isinstance(action, PutRecords)]
+
+    assert sum(len(put.request.records) for put in puts) == 5000
+
+
 def test_what_is_throttled_goes_again_byte_for_byte_and_only_that() -> None:
     driven = Driven(TWO)
     for n in range(10):
@@ -401,6 +411,78 @@ def test_the_kpl_s_aggregate_at_home_elsewhere_is_delivered() -> None:
     driven.stored(put, "s")
 
     assert driven.delivery(2).shard_id == "s"
+
+
+MERGED = [shard("merged", 0, MAX_HASH_KEY)]
+
+
+def landed_on_a_shard_not_listed_yet(**settings: Any) -> Driven:
+    """An aggregate of two records that went to "merged", of which the engine has not heard."""
+    driven = Driven(TWO, hash_keys="kpl", **settings)
+    driven.put(1, "a", hash_key=LOW)
+    driven.put(2, "b", hash_key=LOW)
+    driven.stored(driven.until_put(), "merged")
+    return driven
+
+
+def test_the_kpl_s_aggregate_in_a_shard_not_listed_yet_is_not_put_again_before_it_is() -> None:
+    """A merge's child has all that its parents had, so putting it again would store it twice."""
+    driven = landed_on_a_shard_not_listed_yet()
+    assert driven.outcomes == {}
+    assert driven.poll(5.0) == [ListShards()]
+    driven.engine.answered(ListShards(), MERGED, driven.now)
+
+    assert driven.poll() == []
+    assert driven.delivery(2).position == sp.Position("1", 1)
+    assert driven.delivery(2).attempts[-1].duration < 5.0
+    assert driven.engine.deadline() is None
+
+
+def test_a_shard_that_a_list_begun_before_does_not_name_is_looked_for_in_the_next() -> None:
+    driven = Driven(TWO, hash_keys="kpl")
+    for token in (1, 2):
+        driven.put(token, "a", hash_key=HIGH)
+    other = driven.until_put()
+    driven.put(3, "a", hash_key=LOW)
+    driven.put(4, "b", hash_key=LOW)
+    put = driven.until_put()
+    driven.stored(other, "new")
+    assert driven.poll() == [ListShards()]
+    driven.stored(put, "merged")
+    driven.engine.answered(ListShards(), [TWO[0], shard("new", HALF, MAX_HASH_KEY)], driven.now)
+
+    assert driven.poll() == [ListShards()]
+    assert set(driven.outcomes) == {1, 2}
+    driven.engine.answered(ListShards(), MERGED, driven.now)
+    driven.poll()
+    assert driven.delivery(4).shard_id == "merged"
+
+
+def test_the_kpl_s_aggregate_in_a_shard_that_no_list_names_is_put_again() -> None:
+    driven = landed_on_a_shard_not_listed_yet()
+    driven.poll()
+    driven.engine.answered(ListShards(), ONE, driven.now)  # "merged" has closed meanwhile
+    driven.stored(driven.until_put(), "s")
+
+    wrong, right = driven.delivery(2).attempts
+    assert (wrong.error_code, right.error_code) == ("Wrong Shard", None)
+    assert "not listed" in str(wrong.error_message)
+
+
+def test_the_kpl_s_aggregate_in_a_shard_that_cannot_be_looked_up_expires() -> None:
+    driven = landed_on_a_shard_not_listed_yet(record_ttl=5.0)
+    for action in driven.poll():
+        driven.engine.failed(action, "LimitExceededException", "slow", driven.now)
+    while (deadline := driven.engine.deadline()) is not None and deadline < 105.0:
+        driven.now = deadline
+        for action in driven.poll():
+            driven.engine.failed(action, "LimitExceededException", "slow", driven.now)
+    assert driven.outcomes == {}
+    assert deadline == 105.0
+    driven.now = deadline
+    driven.poll()
+
+    assert [attempt.error_code for attempt in driven.error(1).attempts] == ["Wrong Shard", "Expired"]
 
 
 def test_a_failure_to_list_shards_is_tried_again_ever_more_slowly() -> None:

@@ -29,6 +29,7 @@ class StreamWatch:
         is_stale: whether an answer has shown that the map is out of date.
         max_record_bytes: the largest Kinesis record that the stream takes, or None while that is unknown.
         ignores_keys: whether Kinesis places records without regard to their keys (``AUTO``).
+        listings: how many times it has begun to list the shards.
     """
 
     def __init__(self, stream_name: str) -> None:
@@ -37,6 +38,7 @@ class StreamWatch:
         self.is_stale = True
         self.max_record_bytes: int | None = None
         self.ignores_keys = False
+        self.listings = 0
         self._seen: dict[str, Shard] = {}
         self._listed_at = float("-inf")
         self._listing = _Call()
@@ -47,6 +49,7 @@ class StreamWatch:
         """The calls to make now."""
         actions: list[Action] = []
         if self._listing.begin(now):
+            self.listings += 1
             actions.append(ListShards())
         if self._describing.begin(now):
             actions.append(DescribeStream())
@@ -60,6 +63,10 @@ class StreamWatch:
     def shard(self, shard_id: str) -> Shard | None:
         """A shard that was open at some time."""
         return self._seen.get(shard_id)
+
+    def list_again(self, now: float) -> None:
+        """List the shards, unless that is under way."""
+        self._listing.request(now)
 
     def shards_listed(self, shards: Iterable[Mapping[str, Any]], now: float) -> None:
         """`ListShards` answered."""

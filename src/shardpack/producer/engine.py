@@ -13,7 +13,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import BufferFullError, DeliveryError, RecordTooLargeError
 from ..hashing import hash_key
@@ -29,6 +29,17 @@ from .config import ProducerConfig
 from .delivery import Attempt, Delivery
 
 Finished = tuple[Any, Delivery | DeliveryError]
+
+
+class _Landed(NamedTuple):
+    """A parcel that was stored; `listings` is how many lists of the shards had been begun by then."""
+
+    parcel: Parcel
+    shard_id: str
+    sequence_number: str
+    started: float
+    duration: float
+    listings: int
 
 
 class Engine:
@@ -57,6 +68,7 @@ class Engine:
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, Parcel]] = []  # a heap, by when each may go, or has expired
         self._unsure: list[Parcel] = []  # larger than 1 MiB, until the stream's limit is known
+        self._unjudged: list[_Landed] = []  # in shards whose hash ranges are not known yet
         self._collected: deque[Parcel] = deque()
         self._calls: dict[int, tuple[list[Parcel], float]] = {}
         self._finished: list[Finished] = []
@@ -142,6 +154,7 @@ class Engine:
         if self._waiting:
             deadlines.append(self._waiting[0][0])
         deadlines += [parcel.expires for parcel in self._unsure]
+        deadlines += [landed.parcel.expires for landed in self._unjudged]
         if self._collected and len(self._calls) < self._config.max_connections:
             deadlines.append(self._collected[0].ready + self._collect_time)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -165,6 +178,9 @@ class Engine:
             self._put_answered(action, answer, now)
         elif isinstance(action, ListShards):
             self._watch.shards_listed(answer, now)
+            unjudged, self._unjudged = self._unjudged, []
+            for landed in unjudged:
+                self._judge(landed, now)
         else:
             self._watch.described(answer)
             self._now_sure(now)
@@ -230,7 +246,9 @@ class Engine:
 
     def _wait(self, parcel: Parcel, now: float, least: float) -> None:
         """Let it go when its shard's budget allows it, or fail when it has expired by then."""
-        parcel.ready = now + max(least, self._budget.wait_for(parcel.packed, now))
+        if parcel.packed.shard_id is not None:  # else it may go to any shard, and Kinesis must say which is full
+            least = max(least, self._budget.wait_for(parcel.packed, now))
+        parcel.ready = now + least
         heapq.heappush(self._waiting, (min(parcel.ready, parcel.expires), next(self._numbers), parcel))
 
     def _now_sure(self, now: float) -> None:
@@ -250,6 +268,9 @@ class Engine:
         for parcel in [parcel for parcel in self._unsure if parcel.expires <= now]:
             self._unsure.remove(parcel)
             self._expired(parcel, now)
+        for landed in [landed for landed in self._unjudged if landed.parcel.expires <= now]:
+            self._unjudged.remove(landed)
+            self._put_elsewhere(landed, now)
 
     @property
     def _collect_time(self) -> float:
@@ -279,27 +300,42 @@ class Engine:
     # From an answer to a delivery.
 
     def _stored(self, parcel: Parcel, result: Mapping[str, Any], started: float, now: float) -> None:
-        shard_id, sequence_number = result["ShardId"], result["SequenceNumber"]
-        predicted = parcel.packed.shard_id
+        shard_id, predicted = result["ShardId"], parcel.packed.shard_id
+        landed = _Landed(parcel, shard_id, result["SequenceNumber"], started, now - started, self._watch.listings)
         self._watch.landed(predicted, shard_id, started, now)
-        if predicted not in (None, shard_id) and not self._is_at_home(parcel, shard_id):
-            message = f"predicted {predicted}, stored in {shard_id}, where the KCL would drop it"
-            self._note(parcel, Attempt(started, now - started, "Wrong Shard", message))
-            self._aggregate_again(parcel, now)
-            return
-        parcel.attempts.append(Attempt(started, now - started))
-        self._metrics.stored(parcel, shard_id)
+        if predicted in (None, shard_id) or self._config.hash_keys == "pinned" or len(parcel.pending) == 1:
+            self._delivered(landed)
+        else:
+            self._judge(landed, now)
+
+    def _judge(self, landed: _Landed, now: float) -> None:
+        """Whether the KCL keeps an aggregate that landed elsewhere than predicted, judged as a whole (A9a)."""
+        shard = self._watch.shard(landed.shard_id)
+        if shard is not None and all(_hash_key(pending.record) in shard for pending in landed.parcel.pending):
+            self._delivered(landed)
+        elif shard is None and landed.listings == self._watch.listings:
+            # It may be at home there, as after every merge; putting it again unseen would store it twice.
+            self._unjudged.append(landed)
+            self._watch.list_again(now)
+        else:
+            self._put_elsewhere(landed, now)
+
+    def _delivered(self, landed: _Landed) -> None:
+        parcel = landed.parcel
+        parcel.attempts.append(Attempt(landed.started, landed.duration))
+        self._metrics.stored(parcel, landed.shard_id)
         aggregated = parcel.packed.data is not parcel.pending[0].record.data
         for index, pending in enumerate(parcel.pending):
             attempts = _since_arrival(pending, parcel)
-            self._finish(pending, Delivery(shard_id, sequence_number, index, aggregated, attempts))
+            self._finish(pending, Delivery(landed.shard_id, landed.sequence_number, index, aggregated, attempts))
 
-    def _is_at_home(self, parcel: Parcel, shard_id: str) -> bool:
-        """Whether the KCL keeps an aggregate that landed elsewhere than predicted, judged as a whole (A9a)."""
-        if self._config.hash_keys == "pinned" or len(parcel.pending) == 1:
-            return True
-        shard = self._watch.shard(shard_id)
-        return shard is not None and all(_hash_key(pending.record) in shard for pending in parcel.pending)
+    def _put_elsewhere(self, landed: _Landed, now: float) -> None:
+        parcel = landed.parcel
+        known = self._watch.shard(landed.shard_id) is not None
+        why = "where the KCL would drop it" if known else "which is not listed, so that the KCL may drop it"
+        message = f"predicted {parcel.packed.shard_id}, stored in {landed.shard_id}, {why}"
+        self._note(parcel, Attempt(landed.started, landed.duration, "Wrong Shard", message))
+        self._aggregate_again(parcel, now)
 
     def _aggregate_again(self, parcel: Parcel, now: float) -> None:
         if parcel.expires <= now:
