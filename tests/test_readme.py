@@ -1,4 +1,4 @@
-"""Every example of the README runs as it stands, its AWS calls against a real local server."""
+"""Every example of the README and of docs/ runs as it stands, its AWS calls against a real local server."""
 
 from __future__ import annotations
 
@@ -78,6 +78,16 @@ def test_the_examples_of_the_producer_s_page_run(kinesis: Any, capsys: pytest.Ca
 
     assert len([r for r in received(kinesis) if r.partition_key in {f"user-{n}" for n in range(7)}]) >= 1000
     assert capsys.readouterr().out.startswith("shardId-")
+
+
+def test_the_examples_of_the_page_on_testing_run() -> None:
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    for number, block in enumerate(blocks("python", (ROOT / "docs/testing.md").read_text(encoding="utf-8"))):
+        exec(compile(block, f"docs/testing.md, Python example {number}", "exec"), namespace)
+    tests = [value for name, value in namespace.items() if name.startswith("test_")]
+    assert len(tests) == 9
+    for test in tests:
+        test()
 
 
 def test_the_shell_examples_run(tmp_path: Path) -> None:
