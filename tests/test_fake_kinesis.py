@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, OperationNotPageableError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import shardpack as sp
@@ -218,7 +218,21 @@ def test_the_clock_stands_still_until_it_is_moved(clock: ManualClock, fake: Fake
         clock.advance(-1)
 
 
+def test_steps_that_floats_do_not_have_add_up(clock: ManualClock, fake: FakeKinesis) -> None:
+    for _ in range(100):
+        clock.advance(0.1)
+    put(fake, S, b"0")
+    assert fake.records()[0]["ApproximateArrivalTimestamp"] == datetime.fromtimestamp(1_800_000_010, UTC)
+
+
+def test_nothing_arrives_in_the_future(clock: ManualClock, fake: FakeKinesis) -> None:
+    clock.advance(0.0009)
+    put(fake, S, b"0")
+    assert fake.records()[0]["ApproximateArrivalTimestamp"] == datetime.fromtimestamp(1_800_000_000, UTC)
+
+
 @given(st.floats(1e9, 2e9), st.floats(0, 1), st.floats(0.0011, 1))
+@example(1000000000.8536658, 0.0, 0.3333333333333333)
 def test_at_timestamp_takes_a_record_from_its_arrival_on(start: float, before: float, after: float) -> None:
     clock = ManualClock(start)
     fake = FakeKinesis(streams={S: 1}, clock=clock)
@@ -359,9 +373,10 @@ def test_the_other_changes_take_their_time_too(clock: ManualClock) -> None:
     clock.advance(2)
     assert stored(put(fake, S, bytes(MIB))) == 1
     fake.delete_stream(StreamName=S)
+    clock.advance(1)
     fake.delete_stream(StreamARN=arn)
     assert status(fake) == "DELETING"
-    clock.advance(2)
+    clock.advance(1)
     assert code_of(lambda: status(fake)) == "ResourceNotFoundException"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..limits import KIB, MAX_HASH_KEY, MIB
 from ._clock import Clock
 from ._script import Fault
-from ._service import THROTTLED, ServiceError, seconds
+from ._service import THROTTLED, ServiceError, seconds, whole_milliseconds
 from ._shards import ACCOUNT, ON_DEMAND_SHARDS, RETENTION_HOURS, StoredShard, Stream
 
 _TOKEN_SECONDS = 300  # both kinds expire after five minutes (GetShardIterator, ListShards)
@@ -293,7 +293,7 @@ class Api:
         if kind == "AT_TIMESTAMP":
             if "Timestamp" not in parameters:
                 raise ServiceError("InvalidArgumentException", "Must give Timestamp with AT_TIMESTAMP.")
-            if (moment := seconds(parameters["Timestamp"])) > self._clock.now():
+            if (moment := seconds(parameters["Timestamp"])) > whole_milliseconds(self._clock.now()):
                 raise ServiceError("InvalidArgumentException", f"The Timestamp {moment} lies in the future.")
             return shard.first_from(moment)
         number = int(parameters["StartingSequenceNumber"])

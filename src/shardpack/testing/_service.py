@@ -226,8 +226,8 @@ def seconds(timestamp: Any) -> float:
 
 
 def whole_milliseconds(moment: float) -> float:
-    """A moment with the precision of the service's timestamps; never rounded up, as nothing arrives in the future."""
-    return math.floor(moment * 1000 + 1e-3) / 1000  # the fraction makes up for what floats lose
+    """A moment with the precision of the service's timestamps; not rounded up, as nothing arrives in the future."""
+    return math.floor(moment * 1000 + 0.05) / 1000  # the fraction makes up for what a clock's steps add up to
 
 
 def client_error(code: str, message: str, operation: str) -> BaseException:
