@@ -6,11 +6,10 @@ botocore is imported inside functions: only who makes a FakeKinesis needs it.
 from __future__ import annotations
 
 import functools
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -227,7 +226,9 @@ def seconds(timestamp: Any) -> float:
 
 def whole_milliseconds(moment: float) -> float:
     """A moment with the precision of the service's timestamps; not rounded up, as nothing arrives in the future."""
-    return math.floor(moment * 1000 + 0.05) / 1000  # the fraction makes up for what a clock's steps add up to
+    # First microseconds: whoever asks by a datetime has no more. Then a few on top, for what a clock's steps lose.
+    at = datetime.fromtimestamp(moment, UTC) + timedelta(microseconds=50)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000).timestamp()
 
 
 def client_error(code: str, message: str, operation: str) -> BaseException:
