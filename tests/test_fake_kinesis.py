@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -549,6 +549,14 @@ def test_errors_are_botocore_s(fake: FakeKinesis) -> None:
     assert fake.describe_stream_summary(StreamName=S)["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
+def test_a_broken_rule_is_named_as_the_service_names_it(fake: FakeKinesis) -> None:
+    with pytest.raises(ClientError, match=r"Value 'x' at 'records\.2\.member\.explicitHashKey' failed to satisfy"):
+        fake.put_records(
+            StreamName=S,
+            Records=[{"Data": b"", "PartitionKey": "k"}, {"Data": b"", "PartitionKey": "k", "ExplicitHashKey": "x"}],
+        )
+
+
 def test_meta_is_that_of_a_client(fake: FakeKinesis) -> None:
     assert fake.meta.region_name == "us-east-1"
     assert fake.meta.service_model.service_name == "kinesis"
@@ -569,6 +577,15 @@ def test_calls_shows_what_arrived(clock: ManualClock, fake: FakeKinesis) -> None
     assert failed.response is None
 
 
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_threads")
 def test_eight_threads_put_at_once() -> None:
     fake = FakeKinesis(streams={S: 2})
 

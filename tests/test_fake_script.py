@@ -286,6 +286,15 @@ def test_only_for_some_seconds(fake: FakeKinesis) -> None:
     assert data(fake) == [b"1"]
 
 
+def test_an_entry_whose_time_has_passed_meets_no_call(fake: FakeKinesis) -> None:
+    clock = fake.clock
+    assert isinstance(clock, ManualClock)
+    fake.script("put_records", error="InternalFailure", times=None, for_seconds=10)
+    clock.advance(10)
+    put(fake, S, b"0")
+    assert data(fake) == [b"0"]
+
+
 def test_scripts_can_be_forgotten(fake: FakeKinesis) -> None:
     fake.script("put_records", error="InternalFailure")
     left = fake.script("list_shards", error="InternalFailure")

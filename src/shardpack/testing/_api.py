@@ -340,7 +340,7 @@ def _page_end(shard: StoredShard, start: int, limit: int) -> int:
     size, end = 0, start
     for record in shard.records[start : start + limit]:
         size += record.size
-        if size > _PAGE_BYTES and end > start:
+        if size > _PAGE_BYTES:  # never the first: a record has at most as much
             break
         end += 1
     return end
