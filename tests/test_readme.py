@@ -1,4 +1,4 @@
-"""Every example of the README runs as it stands, its AWS calls against a real local server."""
+"""Every example of the README and of docs/ runs as it stands, its AWS calls against a real local server."""
 
 from __future__ import annotations
 
@@ -69,6 +69,16 @@ def test_the_python_examples_run_in_turn(kinesis: Any, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "k None 0 b'hello'\n"
     assert len(list(namespace["deaggregate_records"]([{"kinesis": {"data": "aGVsbG8=", "partitionKey": "k"}}]))) == 1
     namespace["test_my_handler_sees_every_record"]()
+
+
+def test_the_examples_of_the_page_on_testing_run() -> None:
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    for number, block in enumerate(blocks("python", (ROOT / "docs/testing.md").read_text(encoding="utf-8"))):
+        exec(compile(block, f"docs/testing.md, Python example {number}", "exec"), namespace)
+    tests = [value for name, value in namespace.items() if name.startswith("test_")]
+    assert len(tests) == 9
+    for test in tests:
+        test()
 
 
 def test_the_shell_examples_run(tmp_path: Path) -> None:

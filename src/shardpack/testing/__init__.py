@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import strategies
-    from .kinesis import AsyncFakeKinesis, FakeKinesis, ManualClock
+    from .kinesis import AsyncFakeKinesis, Call, Clock, FakeKinesis, ManualClock, Script, SystemClock
 
-__all__ = ["AsyncFakeKinesis", "FakeKinesis", "ManualClock", "strategies"]
+__all__ = [
+    "AsyncFakeKinesis",
+    "Call",
+    "Clock",
+    "FakeKinesis",
+    "ManualClock",
+    "Script",
+    "SystemClock",
+    "strategies",
+]
 
 
 def __getattr__(name: str) -> object:

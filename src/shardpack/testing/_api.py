@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Any
 from ..limits import KIB, MAX_HASH_KEY, MIB
 from ._clock import Clock
 from ._script import Fault
-from ._service import THROTTLED, ServiceError, seconds
+from ._service import THROTTLED, ServiceError, seconds, whole_milliseconds
 from ._shards import ACCOUNT, ON_DEMAND_SHARDS, RETENTION_HOURS, StoredShard, Stream
 
 _TOKEN_SECONDS = 300  # both kinds expire after five minutes (GetShardIterator, ListShards)
@@ -44,6 +45,7 @@ class Api:
         self._max_request_bytes = max_request_bytes
         self._transition_seconds = transition_seconds
         self._seed = seed
+        self._counter = itertools.count(1)
 
     def settle(self) -> None:
         """Let the changes take effect that have fallen due."""
@@ -58,10 +60,8 @@ class Api:
 
     def add(self, parameters: Parameters, *, on_demand: bool) -> Stream:
         """A new stream, by the parameters of `CreateStream`."""
-        name, distribution = (
-            parameters["StreamName"],
-            parameters.get("RecordDistributionStrategy", "USER_PARTITION_KEY"),
-        )
+        name = parameters["StreamName"]
+        distribution = parameters.get("RecordDistributionStrategy", "USER_PARTITION_KEY")
         if name in self.streams:
             raise ServiceError("ResourceInUseException", f"Stream {name} under account {ACCOUNT} already exists.")
         _check_distribution(distribution, on_demand=on_demand)
@@ -71,6 +71,7 @@ class Api:
             parameters.get("ShardCount", ON_DEMAND_SHARDS),
             on_demand=on_demand,
             now=self._clock.now(),
+            counter=self._counter,
             throttling=self._throttling,
             seed=self._seed,
         )
@@ -119,10 +120,8 @@ class Api:
     def list_shards(self, parameters: Parameters, _: Fault) -> Response:
         now = self._clock.now()
         if "NextToken" in parameters:
-            if not parameters.keys().isdisjoint({"StreamName", "StreamARN", "StreamCreationTimestamp", "ShardFilter"}):
-                raise ServiceError(
-                    "InvalidArgumentException", "NextToken and the stream or a ShardFilter cannot be given together."
-                )
+            for other in parameters.keys() - {"NextToken", "MaxResults"}:
+                raise ServiceError("InvalidArgumentException", f"NextToken and {other} cannot be provided together.")
             name, kind, moment, after, issued = _read_token(parameters["NextToken"], "NextToken")
             if now - issued > _TOKEN_SECONDS:
                 raise ServiceError("ExpiredNextTokenException", "NextToken has expired; list from the start.")
@@ -136,7 +135,7 @@ class Api:
         count = min(parameters.get("MaxResults", _PAGE_SHARDS), _PAGE_SHARDS)
         response: Response = {"Shards": [shard.described() for shard in shards[:count]]}
         if len(shards) > count:
-            response["NextToken"] = _token(stream.name, kind, moment, shards[count - 1].shard_id, now)
+            response["NextToken"] = _token("NextToken", stream.name, kind, moment, shards[count - 1].shard_id, now)
         return response
 
     def put_record(self, parameters: Parameters, fault: Fault) -> Response:
@@ -172,15 +171,15 @@ class Api:
 
     def get_records(self, parameters: Parameters, fault: Fault) -> Response:
         now = self._clock.now()
-        name, created_at, shard_id, start, issued = _read_token(parameters["ShardIterator"], "ShardIterator")
+        name, shard_id, starting_number, start, issued = _read_token(parameters["ShardIterator"], "ShardIterator")
         stream = self._ready({"StreamName": name, **{k: v for k, v in parameters.items() if k == "StreamARN"}})
-        if stream.created_at != created_at:
+        shard = stream.shard(shard_id)
+        if shard.starting_number != starting_number:
             raise ServiceError("ResourceNotFoundException", f"Stream {name} under account {ACCOUNT} was made anew.")
         if now - issued > _TOKEN_SECONDS:
             raise ServiceError(
                 "ExpiredIteratorException", f"Iterator expired. It was made at {issued}, and the time is {now}."
             )
-        shard = stream.shard(shard_id)
         if fault.throttles(shard_id):
             raise stream.throttled(shard)
         start = max(start, shard.first_from(now - RETENTION_HOURS * 3600))
@@ -239,12 +238,7 @@ class Api:
         stream.require_active()
         distribution = parameters["RecordDistributionStrategy"]
         _check_distribution(distribution, on_demand=stream.mode == "ON_DEMAND")
-        stream.change(
-            "UPDATING",
-            lambda _: setattr(stream, "distribution", distribution),
-            self._clock.now(),
-            self._transition_seconds,
-        )
+        stream.distribution = distribution  # "the change takes effect immediately", and the stream stays ACTIVE
         return {}
 
     def _stream(self, parameters: Parameters) -> Stream:
@@ -286,6 +280,12 @@ class Api:
     def _start(self, stream: Stream, shard: StoredShard, parameters: Parameters) -> int:
         """The index of the first record that an iterator gives."""
         kind = parameters["ShardIteratorType"]
+        by_number = kind in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
+        if by_number != ("StartingSequenceNumber" in parameters):
+            raise ServiceError(
+                "InvalidArgumentException",
+                f"StartingSequenceNumber goes with AT_ and AFTER_SEQUENCE_NUMBER, not {kind}.",
+            )
         if kind == "TRIM_HORIZON":
             return 0
         if kind == "LATEST":
@@ -293,16 +293,15 @@ class Api:
         if kind == "AT_TIMESTAMP":
             if "Timestamp" not in parameters:
                 raise ServiceError("InvalidArgumentException", "Must give Timestamp with AT_TIMESTAMP.")
-            if (moment := seconds(parameters["Timestamp"])) > self._clock.now():
+            if (moment := seconds(parameters["Timestamp"])) > whole_milliseconds(self._clock.now()):
                 raise ServiceError("InvalidArgumentException", f"The Timestamp {moment} lies in the future.")
             return shard.first_from(moment)
-        if "StartingSequenceNumber" not in parameters:
-            raise ServiceError("InvalidArgumentException", f"Must give StartingSequenceNumber with {kind}.")
         number = int(parameters["StartingSequenceNumber"])
         return stream.position(shard, number if kind == "AT_SEQUENCE_NUMBER" else number + 1)
 
     def _iterator(self, stream: Stream, shard: StoredShard, start: int) -> str:
-        return _token(stream.name, stream.created_at, shard.shard_id, start, self._clock.now())
+        now = self._clock.now()
+        return _token("ShardIterator", stream.name, shard.shard_id, shard.starting_number, start, now)
 
 
 def _check_distribution(distribution: str, *, on_demand: bool) -> None:
@@ -341,7 +340,7 @@ def _page_end(shard: StoredShard, start: int, limit: int) -> int:
     size, end = 0, start
     for record in shard.records[start : start + limit]:
         size += record.size
-        if size > _PAGE_BYTES and end > start:
+        if size > _PAGE_BYTES:  # never the first: a record has at most as much
             break
         end += 1
     return end
@@ -367,6 +366,6 @@ def _read_token(token: str, name: str) -> list[Any]:
         fields = json.loads(base64.b64decode(token, validate=True))
     except (binascii.Error, ValueError):
         fields = None
-    if not isinstance(fields, list) or len(fields) != 5:
+    if not isinstance(fields, list) or fields[:1] != [name]:
         raise ServiceError("InvalidArgumentException", f"Invalid {name}.")
-    return fields
+    return fields[1:]

@@ -22,7 +22,7 @@ class Clock(Protocol):
 
 
 class ManualClock:
-    """A clock that stands still until a test moves it. Thread-safe.
+    """A clock that stands still until a test moves it. Thread-safe. Called, it gives the time, as `time.time` does.
 
     Args:
         start: seconds since the epoch; the default is a moment in 2027.
@@ -60,7 +60,7 @@ class ManualClock:
 
 
 class SystemClock:
-    """The real time: for tests with real threads, in which latency has to take its time."""
+    """The real time: for tests with real threads, in which latency has to take its time. Called, it gives the time."""
 
     def now(self) -> float:
         """Seconds since the epoch."""

@@ -11,6 +11,9 @@ from ._service import OPERATIONS
 RecordFaults: TypeAlias = Mapping[int, str] | Callable[[int, Mapping[str, Any]], str | None]
 
 
+_THROTTLED_BY_SHARD = ("put_records", "put_record", "get_shard_iterator", "get_records")
+
+
 @dataclass
 class Call:
     """A call that reached a FakeKinesis.
@@ -44,7 +47,11 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Script:
-    """One entry of a script; `FakeKinesis.script` makes it and describes the fields."""
+    """One entry of a script; `FakeKinesis.script` makes it and describes the fields.
+
+    Attributes:
+        until: when the entry is forgotten, in seconds on the fake's clock, or None for never.
+    """
 
     operation: str
     error: str | BaseException | None = None
@@ -69,6 +76,12 @@ class Script:
             )
         if self.operation not in ("put_records", "*") and not (self.records is None and self.result_count is None):
             raise ValueError(f"records and result_count are put_records' own; {self.operation} returns no such results")
+        if self.operation not in (*_THROTTLED_BY_SHARD, "*") and self.throttle:
+            raise ValueError(f"throttle is for {', '.join(_THROTTLED_BY_SHARD)}; for {self.operation} give error")
+        if self.after_storing and self.error is None and self.records is None:
+            raise ValueError("after_storing is about error and records; give one of them")
+        if self.result_count is not None and self.result_count < 0:
+            raise ValueError(f"result_count is {self.result_count}; give 0 or more")
         if self.times is not None and self.times < 1:
             raise ValueError(f"times is {self.times}; give at least 1, or None for every call")
         if min(self.latency, self.latency_after) < 0:

@@ -9,7 +9,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -129,6 +129,8 @@ def check(parameters: Mapping[str, Any], path: str = "") -> None:
                 "ValidationException",
                 f"1 validation error detected: Value{shown} at '{where}' failed to satisfy constraint: {broken}",
             )
+        if name == "Tags":
+            continue  # names of the caller's own
         if name == "Records":
             for number, entry in enumerate(value, 1):
                 check(entry, f"{where}.{number}.member.")
@@ -215,11 +217,18 @@ def _with_bytes(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seconds(timestamp: Any) -> float:
-    """A timestamp in any form that boto3 takes (datetime, seconds, text), as seconds since the epoch."""
+    """A timestamp in any form that boto3 takes (datetime, seconds, text), as seconds since the epoch, in whole ms."""
     from botocore.utils import parse_to_aware_datetime
 
     moment: datetime = parse_to_aware_datetime(timestamp)
-    return moment.timestamp()
+    return whole_milliseconds(moment.timestamp())
+
+
+def whole_milliseconds(moment: float) -> float:
+    """A moment with the precision of the service's timestamps; not rounded up, as nothing arrives in the future."""
+    # First microseconds: whoever asks by a datetime has no more. Then a few on top, for what a clock's steps lose.
+    at = datetime.fromtimestamp(moment, UTC) + timedelta(microseconds=50)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000).timestamp()
 
 
 def client_error(code: str, message: str, operation: str) -> BaseException:
@@ -241,6 +250,22 @@ def scripted_error(error: str | BaseException, operation: str, endpoint_url: str
         made: BaseException = getattr(botocore_exceptions(), error)(endpoint_url=endpoint_url, error="scripted")
         return made
     return client_error(error, f"scripted: {error}", operation)
+
+
+def paginator(operation: str, method: Any) -> Any:
+    """What boto3 has as ``client.get_paginator(operation)``, over a method.
+
+    Raises:
+        OperationNotPageableError: botocore's.
+    """
+    import botocore.loaders
+    import botocore.paginate
+
+    pages = botocore.loaders.create_loader().load_service_model("kinesis", "paginators-1")["pagination"]
+    name = OPERATIONS.get(operation)
+    if name not in pages:
+        raise botocore_exceptions().OperationNotPageableError(operation_name=operation)
+    return botocore.paginate.Paginator(method, pages[name], service_model().operation_model(name))
 
 
 def response_metadata(status: int = 200) -> dict[str, Any]:

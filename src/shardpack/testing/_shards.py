@@ -12,7 +12,7 @@ from typing import Any
 
 from ..hashing import md5_hash_key
 from ..limits import KIB, MAX_HASH_KEY, SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND
-from ._service import THROTTLED, ServiceError
+from ._service import THROTTLED, ServiceError, whole_milliseconds
 
 ACCOUNT = "123456789012"
 RETENTION_HOURS = 24
@@ -77,7 +77,8 @@ class StoredShard:
         return bisect_left(self.records, number, key=lambda record: record.number)
 
     def was_open(self, moment: float) -> bool:
-        return self.opened_at <= moment and (self.closed_at is None or self.closed_at > moment)
+        """Both ends belong to it (`ShardFilter` API reference): at the moment of a split, parent and children were."""
+        return self.opened_at <= moment and (self.closed_at is None or self.closed_at >= moment)
 
     def described(self) -> dict[str, Any]:
         """As ``ListShards`` gives it."""
@@ -134,17 +135,27 @@ class Stream:
         shard_count: shards at the start.
         on_demand: whether it has the on-demand capacity mode.
         now: the time.
+        counter: of sequence numbers. All streams share it, so that one made anew repeats none of its predecessor's.
         throttling: whether shards keep to their budget.
         seed: of the order in which AUTO distribution takes the shards.
     """
 
     def __init__(
-        self, name: str, arn: str, shard_count: int, *, on_demand: bool, now: float, throttling: bool, seed: int
+        self,
+        name: str,
+        arn: str,
+        shard_count: int,
+        *,
+        on_demand: bool,
+        now: float,
+        counter: Iterator[int],
+        throttling: bool,
+        seed: int,
     ) -> None:
         self.name = name
         self.arn = arn
         self.mode = "ON_DEMAND" if on_demand else "PROVISIONED"
-        self.created_at = now
+        self.created_at = whole_milliseconds(now)
         self.max_record_bytes = 1024 * KIB
         self.distribution = "USER_PARTITION_KEY"
         self.status = "ACTIVE"
@@ -155,7 +166,7 @@ class Stream:
         self._round: list[StoredShard] = []
         # Sequence numbers have 56 digits, as the service's have: a prefix of this stream, a count, the shard, a tail.
         self._prefix = (2 << 36) | int(now)
-        self._counter = itertools.count(1)
+        self._counter = counter
         starts = [(MAX_HASH_KEY + 1) * index // shard_count for index in range(shard_count)]
         for start, following in itertools.pairwise([*starts, MAX_HASH_KEY + 1]):
             self._open((start, following - 1), (), now)
@@ -216,8 +227,8 @@ class Stream:
     def store(
         self, shard: StoredShard, data: bytes, partition_key: str | None, explicit_hash_key: str | None, now: float
     ) -> StoredRecord:
-        # The service's arrival timestamps have milliseconds.
-        record = StoredRecord(self._number(shard.index), round(now, 3), data, partition_key, explicit_hash_key)
+        arrival = whole_milliseconds(now)
+        record = StoredRecord(self._number(shard.index), arrival, data, partition_key, explicit_hash_key)
         shard.records.append(record)
         return record
 
@@ -232,7 +243,8 @@ class Stream:
     def position(self, shard: StoredShard, number: int) -> int:
         """The index of the first record at or after a sequence number of this shard."""
         # Above the tail and the shard's index stand the count and, above that, the prefix.
-        if number >> (40 + 32 + 76) != self._prefix or (number >> 40) & 0xFFFFFFFF != shard.index:
+        is_of_stream = number >> (40 + 32 + 76) == self._prefix and number >= shard.starting_number
+        if not is_of_stream or (number >> 40) & 0xFFFFFFFF != shard.index:
             raise ServiceError(
                 "InvalidArgumentException",
                 f"StartingSequenceNumber {number} used in GetShardIterator on shard {shard.shard_id} in stream"
@@ -297,7 +309,7 @@ class Stream:
 
     def _close(self, parents: tuple[StoredShard, ...], ranges: tuple[tuple[int, int], ...], now: float) -> None:
         for parent in parents:
-            parent.ending_number, parent.closed_at = self._number(parent.index), now
+            parent.ending_number, parent.closed_at = self._number(parent.index), whole_milliseconds(now)
         children = tuple(self._open(hash_range, parents, now) for hash_range in ranges)
         for parent in parents:
             parent.children = children
@@ -305,7 +317,8 @@ class Stream:
 
     def _open(self, hash_range: tuple[int, int], parents: tuple[StoredShard, ...], now: float) -> StoredShard:
         index = len(self.shards)
-        shard = StoredShard(index, *hash_range, self._number(index), now, _Budget(now), parents)
+        opened_at = whole_milliseconds(now)
+        shard = StoredShard(index, *hash_range, self._number(index), opened_at, _Budget(now), parents)
         self.shards.append(shard)
         return shard
 

@@ -21,6 +21,7 @@ from ..records import ReceivedRecord
 from ..unpacker import unpack
 from ._aio import AsyncFakeKinesis
 from ._api import Api
+from ._client import Client
 from ._clock import Clock, ManualClock, SystemClock
 from ._script import Call, Fault, RecordFaults, Script, ScriptBook
 from ._service import (
@@ -38,7 +39,7 @@ from ._shards import StoredShard, Stream
 __all__ = ["AsyncFakeKinesis", "Call", "Clock", "FakeKinesis", "ManualClock", "Script", "SystemClock"]
 
 
-class FakeKinesis:
+class FakeKinesis(Client):
     """A scriptable Kinesis in memory with the interface of boto3's client. Thread-safe.
 
     Operations take boto3's keyword arguments, return boto3's responses and raise boto3's errors: ``ClientError`` with
@@ -185,15 +186,16 @@ class FakeKinesis:
                 ``"ReadTimeoutError"``; or an exception of your own.
             records: which records of a ``put_records`` fail: {index: error code}, or a function of index and entry that
                 gives an error code or None.
-            after_storing: `error` is raised, or `records` are said to have failed, though everything was done: the
-                response was lost.
+            after_storing: `error` is raised, or `records` are said to have failed, though the call took effect, as when
+                its response was lost.
             throttle: ids of shards that answer ``ProvisionedThroughputExceededException`` (``"*"``: all): to
                 ``put_records`` record by record, to ``put_record``, ``get_records`` and ``get_shard_iterator`` by
                 raising it.
             result_count: how many results ``put_records`` returns, be it too few or too many.
-            latency: seconds that pass on the clock before the call takes effect.
+            latency: seconds that pass on the clock before the call takes effect; a `ManualClock` is moved.
             latency_after: seconds that pass after it took effect, before the caller has the answer or the error.
-            action: called just before the call takes effect, for instance to split a shard under it.
+            action: called just before the call takes effect, for instance to split a shard under it. Other threads'
+                calls wait meanwhile.
             when: only calls for whose parameters it holds.
             times: how many calls, or None for every one.
             for_seconds: forget the entry after so long on the clock; then `times` may well be None.
@@ -204,6 +206,8 @@ class FakeKinesis:
         Raises:
             ValueError: there is no such operation, a setting is out of its range, or the entry does nothing.
         """
+        if for_seconds is not None and for_seconds <= 0:
+            raise ValueError(f"for_seconds is {for_seconds}; give more than 0, or None for no end")
         until = None if for_seconds is None else self.clock.now() + for_seconds
         entry = Script(
             operation=operation,
@@ -285,59 +289,6 @@ class FakeKinesis:
                 out_of_range="drop_aggregate",
             )
         ]
-
-    # boto3's client
-
-    def create_stream(self, **parameters: Any) -> dict[str, Any]:
-        """`CreateStream`: instantly ACTIVE, unless ``transition_seconds`` says otherwise."""
-        return self._call("create_stream", parameters)
-
-    def delete_stream(self, **parameters: Any) -> dict[str, Any]:
-        """`DeleteStream`: the stream and its records are gone."""
-        return self._call("delete_stream", parameters)
-
-    def describe_stream_summary(self, **parameters: Any) -> dict[str, Any]:
-        """`DescribeStreamSummary`, with ``MaxRecordSizeInKiB`` and ``RecordDistributionStrategy``."""
-        return self._call("describe_stream_summary", parameters)
-
-    def list_shards(self, **parameters: Any) -> dict[str, Any]:
-        """`ListShards`, with every ``ShardFilter``; a page shows the shards as they are when it is asked for."""
-        return self._call("list_shards", parameters)
-
-    def put_record(self, **parameters: Any) -> dict[str, Any]:
-        """`PutRecord`; ``SequenceNumberForOrdering`` is accepted, and numbers rise in any case."""
-        return self._call("put_record", parameters)
-
-    def put_records(self, **parameters: Any) -> dict[str, Any]:
-        """`PutRecords`: all is refused when one record breaks a rule; throttling fails record by record."""
-        return self._call("put_records", parameters)
-
-    def get_shard_iterator(self, **parameters: Any) -> dict[str, Any]:
-        """`GetShardIterator` of all five types; an iterator lives five minutes."""
-        return self._call("get_shard_iterator", parameters)
-
-    def get_records(self, **parameters: Any) -> dict[str, Any]:
-        """`GetRecords`: at most 10,000 records and 10 MiB; records expire after 24 hours."""
-        return self._call("get_records", parameters)
-
-    def split_shard(self, **parameters: Any) -> dict[str, Any]:
-        """`SplitShard`, in provisioned mode only."""
-        return self._call("split_shard", parameters)
-
-    def merge_shards(self, **parameters: Any) -> dict[str, Any]:
-        """`MergeShards`, in provisioned mode only."""
-        return self._call("merge_shards", parameters)
-
-    def update_max_record_size(self, **parameters: Any) -> dict[str, Any]:
-        """`UpdateMaxRecordSize`, which names the stream by ``StreamARN``."""
-        return self._call("update_max_record_size", parameters)
-
-    def update_stream_record_distribution_strategy(self, **parameters: Any) -> dict[str, Any]:
-        """`UpdateStreamRecordDistributionStrategy`, in on-demand mode only; it names the stream by ``StreamARN``."""
-        return self._call("update_stream_record_distribution_strategy", parameters)
-
-    def close(self) -> None:
-        """Does nothing, as there is nothing to close."""
 
     # How a call goes
 
