@@ -82,7 +82,7 @@ def _from_lambda(record: Mapping[str, Any]) -> KinesisRecord:
         kinesis.get("partitionKey"),
         kinesis.get("explicitHashKey"),
         kinesis.get("sequenceNumber"),
-        0,
+        _sub_sequence_number(kinesis.get("subSequenceNumber")),
         _timestamp(kinesis.get("approximateArrivalTimestamp"), seconds_in_unit=1),
         shard_id if separator else None,
     )
@@ -108,10 +108,21 @@ def _from_transformation(record: Mapping[str, Any]) -> KinesisRecord:
         metadata.get("partitionKey"),
         None,
         metadata.get("sequenceNumber"),
-        int(metadata.get("subsequenceNumber") or 0),
+        _sub_sequence_number(metadata.get("subsequenceNumber")),
         _timestamp(timestamp, seconds_in_unit=0.001),
         metadata.get("shardId"),
     )
+
+
+def _sub_sequence_number(value: Any) -> int:
+    """An index that someone before us has given, as Firehose and ``aws_kinesis_agg`` do; text in older events."""
+    try:
+        number = int(value or 0)
+    except (ValueError, TypeError) as error:
+        raise DecodeError(f"the sub-sequence number {value!r:.60} is no index from 0 ({error})") from None
+    if number < 0:
+        raise DecodeError(f"the sub-sequence number {value!r:.60} is no index from 0")
+    return number
 
 
 def _payload(record: Mapping[str, Any], field: str) -> bytes:
