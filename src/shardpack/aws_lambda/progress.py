@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -54,7 +53,7 @@ class SQLiteProgress:
         ttl: seconds until what was saved is forgotten; longer than Lambda goes on sending a batch again.
     """
 
-    def __init__(self, path: str | Path, *, consumer: str | None = None, ttl: float = DEFAULT_TTL) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, consumer: str | None = None, ttl: float = DEFAULT_TTL) -> None:
         import sqlite3
 
         self._ttl = _check_ttl(ttl)
