@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -533,6 +535,67 @@ class TestByKey:
         )
         assert process(batch, handle, workers=2) == failed(102)
         assert done == [b"1", b"2"]
+
+    def test_a_later_failure_does_not_undo_an_earlier(self) -> None:
+        all_begun = threading.Barrier(3, timeout=10)
+        first, second = threading.Event(), threading.Event()
+        began: list[bytes] = []
+
+        def handle(received: sp.ReceivedRecord) -> None:
+            began.append(received.data)
+            all_begun.wait()
+            if received.data == b"first":
+                first.set()
+                raise ValueError("first")
+            if received.data == b"second":
+                first.wait(10)
+                time.sleep(0.05)  # until the first failure is noted
+                second.set()
+                raise ValueError("second")
+            second.wait(10)
+            time.sleep(0.05)
+
+        batch = event(
+            *(record(100, b"0", "a"), record(101, b"first", "b"), record(102, b"never", "a")),
+            *(record(103, b"second", "c"), record(104, b"never", "a")),
+        )
+        assert process(batch, handle, workers=3) == failed(101)
+        assert sorted(began) == [b"0", b"first", b"second"]
+
+    @pytest.mark.parametrize(
+        "seconds", [0.0, 0.1]
+    )  # while the threads are being started, and while they are waited for
+    def test_an_interrupt_of_the_main_thread_lets_no_record_begin(self, seconds: float) -> None:
+        began: list[bytes] = []
+
+        def handle(received: sp.ReceivedRecord) -> None:
+            began.append(received.data)
+            if received.data == b"0":
+                time.sleep(seconds)
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.2)  # until the main thread has noticed
+
+        batch = event(aggregate(7, [("k", b"%d" % n) for n in range(50)]))
+        with pytest.raises(KeyboardInterrupt):
+            process(batch, handle, workers=2)
+        time.sleep(0.3)
+        assert began == [b"0"]
+
+    def test_what_ends_a_process_in_one_thread_lets_no_record_begin_in_another(self) -> None:
+        both = threading.Barrier(2, timeout=10)
+        began: list[bytes] = []
+
+        def handle(received: sp.ReceivedRecord) -> None:
+            began.append(received.data)
+            both.wait()
+            if received.partition_key == "bad":
+                raise SystemExit
+            time.sleep(0.1)  # until the other thread has ended
+
+        batch = event(aggregate(7, [("slow", b"%d" % n) for n in range(50)]), record(8, b"bad", "bad"))
+        with pytest.raises(SystemExit):
+            process(batch, handle, workers=2)
+        assert sorted(began) == [b"0", b"bad"]
 
     def test_the_lowest_of_several_failures_is_reported_and_what_is_done_beyond_it_is_kept(self) -> None:
         progress = DictProgress()

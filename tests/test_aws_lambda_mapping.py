@@ -28,10 +28,8 @@ HANDLER = """
 import json
 import os
 
-import shardpack
 from shardpack.aws_lambda import SQLiteProgress, process
 
-assert "boto3" not in vars(shardpack)
 folder = os.environ["FOLDER"]
 progress = SQLiteProgress(f"{folder}/progress.sqlite") if os.environ["PROGRESS"] == "yes" else None
 

@@ -99,12 +99,14 @@ class TestStores:
         assert make(consumer="one").load("shard", "7", "7") == {"7": b"\x01"}
 
     def test_what_has_expired_is_forgotten(self, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        make(ttl=100).save("shard", {"7": b"\x01"})
+        opened = make(ttl=100)
+        opened.save("shard", {"7": b"\x01"})
         now = time.time()
 
         monkeypatch.setattr(time, "time", lambda: now + 90)
         assert make().load("shard", "7", "7") == {"7": b"\x01"}
         monkeypatch.setattr(time, "time", lambda: now + 101)
+        assert opened.load("shard", "7", "7") == {}
         assert make().load("shard", "7", "7") == {}
 
     def test_more_than_one_write_and_more_than_one_page(self, make: Any) -> None:

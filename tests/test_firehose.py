@@ -148,6 +148,16 @@ class TestPartitionKeys:
         assert answered(answer) == [("1", "ProcessingFailed", blob)]
         assert "different partition keys" in caplog.text
 
+    @pytest.mark.parametrize("keyless", [b"a", b"b"])
+    def test_keys_on_some_user_records_and_none_on_others_differ(self, keyless: bytes) -> None:
+        blob = aggregate(b"a", b"b")
+
+        answer = transform(
+            event(record("1", blob)), lambda r: r.data if r.data == keyless else Transformed(r.data, {"letter": "x"})
+        )
+
+        assert answered(answer) == [("1", "ProcessingFailed", blob)]
+
     def test_dropped_user_records_have_no_say(self) -> None:
         def keep_b(received: sp.ReceivedRecord) -> Transformed | None:
             return Transformed(received.data, {"letter": "b"}) if received.data == b"b" else None

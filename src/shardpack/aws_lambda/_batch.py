@@ -178,9 +178,8 @@ class Batch:
             for record, error in batch_record.open(self._on_corrupt):
                 queues.setdefault(record.partition_key, []).append((index, record, error))
         with ThreadPoolExecutor(workers, thread_name_prefix="shardpack") as pool:
-            futures = [pool.submit(self._run_queue, jobs) for jobs in queues.values()]
             try:
-                for future in futures:
+                for future in [pool.submit(self._run_queue, jobs) for jobs in queues.values()]:
                     future.result()
             except BaseException:
                 self._stopped_at = -1  # the other threads finish their user record and begin none
