@@ -17,6 +17,8 @@ from rich.table import Table
 _COMMANDS = {
     "bare interpreter": "pass",
     "import shardpack": "import shardpack",
+    "import shardpack.aws_lambda": "import shardpack.aws_lambda",
+    "import shardpack.firehose": "import shardpack.firehose",
     "shardpack.unpack of one aggregate": (
         "import shardpack; blob = bytes.fromhex('f3899ac20a016b1a0708001a03616263') ; "
         "import hashlib; blob += hashlib.md5(blob[4:]).digest(); "

@@ -60,6 +60,14 @@ class TestCost:
         assert "opentelemetry" not in loaded_by(make.format("metrics_level='none'"))
         assert "opentelemetry" in loaded_by(make.format(""))
 
+    def test_a_lambda_function_loads_no_client_no_event_loop_and_no_protobuf(self) -> None:
+        loaded = loaded_by("from shardpack.aws_lambda import DynamoDBProgress, SQLiteProgress, process")
+
+        assert not (HEAVY | {"sqlite3", "logging", "threading", "concurrent.futures", "aws_lambda_powertools"}) & loaded
+
+    def test_a_firehose_function_loads_no_client_no_event_loop_and_no_protobuf(self) -> None:
+        assert not (HEAVY | {"logging", "threading"}) & loaded_by("from shardpack.firehose import transform")
+
 
 class TestNames:
     def test_every_public_name_is_there_and_listed(self) -> None:
@@ -181,7 +189,7 @@ class TestAlone:
 # Who comes later may import who comes earlier, and nobody else.
 ORDER = [
     *("errors", "limits", "records", "hashing", "wire", "_shapes", "_kcl", "packer", "unpacker", "requests", "dedup"),
-    *("inspection", "density", "arrow", "firehose", "aws_lambda", "compat", "producer", "consumer", "testing", "cli"),
+    *("inspection", "density", "arrow", "firehose", "compat", "aws_lambda", "producer", "consumer", "testing", "cli"),
 ]
 WITHOUT_IO = ORDER[: ORDER.index("compat")]
 IO = {

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Literal, Protocol, TypeAlias
 
 from xxhash import xxh3_128_intdigest
 
+from .records import ReceivedRecord, UserRecord
+
+Duplicate: TypeAlias = Literal["redelivery", "reproduction"]
 _MODULUS = 2**128
 
 
@@ -70,3 +74,136 @@ class RecordDigest:
 
     def __repr__(self) -> str:
         return f"<RecordDigest {self.hexdigest()} of {self.count:,} records, {self.data_bytes:,} bytes>"
+
+
+class Deduplicator:
+    """Which user records were seen before, within a window of the latest.
+
+    Looking and remembering are two steps, so that a record whose handling fails is not taken for its own duplicate::
+
+        if not deduplicator.seen(record):
+            handle(record)
+            deduplicator.add(record)
+
+    A record is known by the xxh3-128 (seed 0) of its partition key, explicit hash key and data, each after its length
+    in eight bytes, or of what ``key`` picks. Two records that are really the same event are only told from two events
+    that happen to be equal when the event has an id: pick that. Of n different records in the window, two share a
+    fingerprint by accident with a probability of about n^2 / 2^129; it is no protection against forgeries.
+
+    It remembers in this process alone. What it cannot do: see duplicates that went to another process, another Lambda
+    execution environment or a restarted one, or that come later than the window reaches; make handling and remembering
+    one step (a crash between the two lets the record run again). Not safe for use by several threads at a time.
+
+    Args:
+        max_count: most user records to remember, 1 or more; the one seen longest ago is forgotten first.
+        max_age: seconds to remember a user record since it was last added; None: without limit.
+        key: picks what makes a user record the same, such as an event id, as ``str`` or ``bytes``.
+        explicit_hash_key: whether the explicit hash key counts. A pinned aggregate gives its records one, which is
+            another each time they are put, so leave it out where producers pin, as shardpack's do by default.
+
+    Raises:
+        ValueError: ``max_count`` or ``max_age`` is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_count: int = 100_000,
+        max_age: float | None = None,
+        key: Callable[[ReceivedRecord | UserRecord], str | bytes] | None = None,
+        explicit_hash_key: bool = False,
+    ) -> None:
+        if max_count < 1:
+            raise ValueError(f"max_count is {max_count!r}; give at least 1 user record to remember")
+        if max_age is not None and not max_age > 0:
+            raise ValueError(f"max_age is {max_age!r}; give seconds, more than 0, or None for no limit")
+        self._max_count = max_count
+        self._max_age = max_age
+        self._key = key
+        self._explicit_hash_key = explicit_hash_key
+        self._now = float("-inf")
+        # Fingerprints, and fingerprints with positions, each with the time it was last added at; oldest first.
+        self._records: OrderedDict[int, float] = OrderedDict()
+        self._deliveries: OrderedDict[int, float] = OrderedDict()
+
+    def seen(self, record: ReceivedRecord | UserRecord, now: float | None = None) -> Duplicate | None:
+        """What a user record repeats, if anything; it is not remembered by that.
+
+        Args:
+            record: received from a stream, or not.
+            now: the time in seconds, on a clock of your choice that is always the same. None: the record's arrival
+                timestamp, so that age is the stream's own time and a replay gives the same answers. Time that goes
+                backwards, as between shards, is taken to stand still.
+
+        Returns:
+            ``"redelivery"``: the same record at the same position, delivered again, for instance after a failed batch.
+            ``"reproduction"``: the same record at another position, put again by a producer. None: not seen.
+
+        Raises:
+            ValueError: there is a ``max_age``, and neither ``now`` nor an arrival timestamp.
+            TypeError: ``key`` picked something other than ``str`` or ``bytes``.
+        """
+        self._advance(record, now)
+        fingerprint = self._fingerprint(record)
+        if fingerprint not in self._records:
+            return None
+        return "redelivery" if _delivery(record, fingerprint) in self._deliveries else "reproduction"
+
+    def add(self, record: ReceivedRecord | UserRecord, now: float | None = None) -> None:
+        """Remember a user record, once it is handled.
+
+        Args:
+            record: as for `seen`.
+            now: as for `seen`.
+
+        Raises:
+            ValueError: as `seen`.
+            TypeError: as `seen`.
+        """
+        self._advance(record, now)
+        fingerprint = self._fingerprint(record)
+        self._remember(self._records, fingerprint)
+        delivery = _delivery(record, fingerprint)
+        if delivery is not None:
+            self._remember(self._deliveries, delivery)
+
+    def __len__(self) -> int:
+        """Different user records that are remembered."""
+        return len(self._records)
+
+    def _remember(self, window: OrderedDict[int, float], digest: int) -> None:
+        window[digest] = self._now
+        window.move_to_end(digest)
+        if len(window) > self._max_count:
+            window.popitem(last=False)
+
+    def _advance(self, record: ReceivedRecord | UserRecord, now: float | None) -> None:
+        if self._max_age is None:
+            return
+        if now is None:
+            arrival = record.approximate_arrival_timestamp if isinstance(record, ReceivedRecord) else None
+            if arrival is None:
+                raise ValueError("max_age needs a time: the record has no arrival timestamp, so give now, in seconds")
+            now = arrival.timestamp()
+        self._now = max(self._now, now)
+        for window in (self._records, self._deliveries):
+            while window and next(iter(window.values())) <= self._now - self._max_age:
+                window.popitem(last=False)
+
+    def _fingerprint(self, record: ReceivedRecord | UserRecord) -> int:
+        if self._key is not None:
+            picked = self._key(record)
+            if not isinstance(picked, str | bytes):
+                raise TypeError(f"key picked {picked!r:.80}; give what identifies the record as str or bytes")
+            return xxh3_128_intdigest(picked.encode() if isinstance(picked, str) else picked)
+        explicit_hash_key = record.explicit_hash_key if self._explicit_hash_key else None
+        fields = ((record.partition_key or "").encode(), (explicit_hash_key or "").encode(), record.data)
+        return xxh3_128_intdigest(b"".join(len(field).to_bytes(8, "little") + field for field in fields))
+
+
+def _delivery(record: ReceivedRecord | UserRecord, fingerprint: int) -> int | None:
+    """What a record and its position add up to; None without a position."""
+    if not isinstance(record, ReceivedRecord) or record.sequence_number is None:
+        return None
+    position = f"{record.shard_id}:{record.sequence_number}:{record.sub_sequence_number}:{fingerprint:x}"
+    return xxh3_128_intdigest(position.encode())
