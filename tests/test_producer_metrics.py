@@ -124,7 +124,7 @@ class TestStats:
         driven = Driven(TWO, hash_keys="kpl")
         driven.put(1, hash_key=LOW)
         driven.put(2, hash_key="0")
-        driven.stored(driven.until_put(), "unknown")
+        driven.stored(driven.until_put(), "high")
         driven.stored(driven.until_put(), "low")
 
         stats = driven.engine.stats()
