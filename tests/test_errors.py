@@ -34,6 +34,7 @@ PROMISED: dict[type[Exception], tuple[type[Exception], set[str]]] = {
     sp.DeliveryError: (sp.ShardpackError, {"records", "attempts", "retriable"}),
     sp.CheckpointError: (sp.ShardpackError, {"shard_id"}),
     sp.LeaseLostError: (sp.CheckpointError, {"shard_id"}),
+    sp.LeaseStoreError: (sp.ShardpackError, {"retriable"}),
 }
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .consumer.dynamodb_leases import DynamoDBLeases
+    from .consumer.memory_leases import MemoryLeases
+    from .consumer.sqlite_leases import SQLiteLeases
     from .errors import (
         BufferFullError,
         CheckpointError,
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
         EncodeError,
         InvalidRecordError,
         LeaseLostError,
+        LeaseStoreError,
         MalformedError,
         OutOfRangeError,
         RecordTooLargeError,
@@ -39,6 +43,9 @@ __version__ = "0.1.0"
 _HOME = {
     name: module
     for module, names in {
+        ".consumer.dynamodb_leases": ("DynamoDBLeases",),
+        ".consumer.memory_leases": ("MemoryLeases",),
+        ".consumer.sqlite_leases": ("SQLiteLeases",),
         ".errors": (
             "BufferFullError",
             "CheckpointError",
@@ -48,6 +55,7 @@ _HOME = {
             "EncodeError",
             "InvalidRecordError",
             "LeaseLostError",
+            "LeaseStoreError",
             "MalformedError",
             "OutOfRangeError",
             "RecordTooLargeError",
@@ -76,11 +84,14 @@ __all__ = [
     "DecodeError",
     "Delivery",
     "DeliveryError",
+    "DynamoDBLeases",
     "EncodeError",
     "InvalidRecordError",
     "LeaseLostError",
+    "LeaseStoreError",
     "Limits",
     "MalformedError",
+    "MemoryLeases",
     "OutOfRangeError",
     "PackedRecord",
     "Packer",
@@ -91,6 +102,7 @@ __all__ = [
     "PutRequest",
     "ReceivedRecord",
     "RecordTooLargeError",
+    "SQLiteLeases",
     "Shard",
     "ShardBudget",
     "ShardMap",

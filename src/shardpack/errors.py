@@ -15,6 +15,7 @@
         BufferFullError
       CheckpointError               .shard_id
         LeaseLostError
+      LeaseStoreError               .retriable
 
 "Not aggregated" is an answer, not an error. Arguments of the wrong type raise `TypeError`, settings out of their range
 `ValueError`, as everywhere in Python.
@@ -152,6 +153,18 @@ class CheckpointError(ShardpackError):
 
 class LeaseLostError(CheckpointError):
     """The lease is another worker's by now, which reads the shard on from the last checkpoint."""
+
+
+class LeaseStoreError(ShardpackError):
+    """Leases could not be read or written: a permission, a table or a file is not as it must be, or there is an outage.
+
+    Attributes:
+        retriable: whether the same call may succeed later without anybody's doing.
+    """
+
+    def __init__(self, message: str, *, retriable: bool) -> None:
+        super().__init__(message)
+        self.retriable = retriable
 
 
 def _rebuild(cls: type[ShardpackError], args: tuple[object, ...], attributes: dict[str, object]) -> ShardpackError:

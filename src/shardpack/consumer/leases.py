@@ -2,7 +2,8 @@
 
 The rules are the KCL's (kpl-kcl-semantics.md, B6 to B8), so that a table may be shared with a Java fleet. A worker that
 holds a lease proves that it is alive by raising the lease's counter; others compare no clocks, they watch whether the
-counter moves. Every write is conditional on the counter that the writer last saw.
+counter moves. Every write is conditional: counter, owner and checkpoint owner must be what the writer last saw. (The
+KCL looks at the counter alone, which a lease that was deleted and created again may reach a second time.)
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ class Lease:
         checkpoint: everything up to and including this position is done (``checkpoint``,
             ``checkpointSubSequenceNumber``). A start such as `Position.TRIM_HORIZON`: nothing is done yet.
             `Position.SHARD_END`: everything is.
-        owner_switches: how often it was taken since the last checkpoint (``ownerSwitchesSinceCheckpoint``).
-        parents: ids of the shards that this one was split or merged from (``parentShardId``).
-        children: ids of the shards that it was split or merged into, once they are known (``childShardIds``).
+        owner_switches: how often it was taken from one worker by another since the last checkpoint
+            (``ownerSwitchesSinceCheckpoint``); taking a lease that nobody holds, or one's own, does not count.
+        parents: ids of the shards that this one was split or merged from (``parentShardId``), sorted.
+        children: ids of the shards that it was split or merged into, once they are known (``childShardIds``), sorted.
         hash_range: the shard's first and last hash key (``startingHashKey``, ``endingHashKey``); None: not known.
-        checkpoint_owner: in a hand-over as the KCL 3.x does it, the worker that may still checkpoint
-            (``checkpointOwner``).
+        checkpoint_owner: in a hand-over as the KCL 3.x does it, the worker that reads on and may still checkpoint,
+            while `owner` waits (``checkpointOwner``).
     """
 
     key: str
@@ -47,7 +49,8 @@ class Leases(Protocol):
     """A store of leases. Implementations are thread-safe, and wait out throttling and short outages by themselves.
 
     A write that finds that the lease is not as the writer last saw it changes nothing. If it turns out that this very
-    write did happen and only its answer was lost, it counts as done.
+    write did happen and only its answer was lost, it counts as done. Every method raises `LeaseStoreError` if the store
+    cannot be used; whether a write then happened is not known, and it may be called again with the same lease.
     """
 
     def prepare(self) -> None:
@@ -63,26 +66,34 @@ class Leases(Protocol):
         """Make `owner` the lease's owner, whoever held it; None if the lease has changed meanwhile, or is gone."""
 
     def renew(self, lease: Lease) -> Lease:
-        """Show that the owner is alive.
+        """Show that the holder is alive.
 
         Raises:
-            LeaseLostError: the lease has changed meanwhile, or is gone.
+            LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; or a KCL 3.x gives it to another
+                worker (`Lease.checkpoint_owner`).
         """
 
     def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
         """Record that everything up to and including `position` is done; renews the lease too.
 
+        Where a KCL 3.x has begun to hand the lease over since `lease` was read, its holder may still checkpoint: the
+        answer then has another owner, and the holder as `Lease.checkpoint_owner`.
+
         Args:
             lease: as it was last written.
             position: the position.
-            children: the shard's children, told when `position` is `Position.SHARD_END`.
+            children: the shard's children, told when `position` is `Position.SHARD_END`; none: those known stay.
 
         Raises:
-            LeaseLostError: the lease has changed meanwhile, or is gone; nothing is recorded.
+            LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; nothing is recorded.
         """
 
     def release(self, lease: Lease) -> bool:
-        """Give the lease up, so that another worker can take it at once; False if it was lost before."""
+        """Give the lease up, so that another worker can take it at once; False if it was lost before.
+
+        Where a KCL 3.x has begun to hand the lease over, this ends the hand-over; so it is worth calling, and does no
+        harm, after a `LeaseLostError` too.
+        """
 
     def delete(self, lease: Lease) -> bool:
-        """Remove a lease that is no longer needed; False if it has changed meanwhile."""
+        """Remove a lease that is no longer needed; False if it has changed meanwhile, or is gone."""

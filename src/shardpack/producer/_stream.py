@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .._aws_errors import PERMANENT
 from ..hashing import Shard, ShardMap
 from ..limits import KIB, MIB
-from ._errors import PERMANENT
 from .actions import Action, DescribeStream, ListShards
 
 _log = logging.getLogger("shardpack.producer")

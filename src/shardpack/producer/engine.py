@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, NamedTuple
 
+from .._aws_errors import PERMANENT, THROTTLED, backoff
 from ..errors import BufferFullError, DeliveryError, RecordTooLargeError
 from ..hashing import hash_key
 from ..limits import KIB, MAX_RECORD_BYTES, MIB
 from ..records import UserRecord
 from ..requests import PutRequest, ShardBudget, put_requests
 from ._aggregator import Aggregator, Parcel, Pending
-from ._errors import PERMANENT, THROTTLED, backoff
 from ._metrics import Metrics, ProducerStats
 from ._stream import StreamWatch
 from .actions import Action, ListShards, PutRecords
