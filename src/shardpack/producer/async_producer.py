@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from .._kinesis_client import OPEN_SHARDS, client_settings, error_of, stream_argument
 from ..errors import DeliveryError
 from ..records import BytesLike, UserRecord, check_user_record
-from ._client import client_settings, error_of, list_shards_arguments, stream_argument
 from ._metrics import Metrics, ProducerStats
 from ._otel import instruments
 from .actions import Action, ListShards, PutRecords
@@ -200,7 +200,7 @@ class AsyncProducer:
         if isinstance(action, PutRecords):
             return await self._client.put_records(**self._stream, Records=action.request.entries)
         if isinstance(action, ListShards):
-            page = await self._client.list_shards(**list_shards_arguments(self._stream))
+            page = await self._client.list_shards(**self._stream, **OPEN_SHARDS)
             shards = list(page["Shards"])
             while page.get("NextToken"):
                 page = await self._client.list_shards(NextToken=page["NextToken"])

@@ -13,9 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
+from .._kinesis_client import OPEN_SHARDS, describe_stream, error_of, kinesis_client, list_shards, stream_argument
 from ..errors import DeliveryError
 from ..records import BytesLike, UserRecord, check_user_record
-from ._client import describe_stream, error_of, kinesis_client, list_shards, stream_argument
 from ._metrics import Metrics, ProducerStats
 from ._otel import instruments
 from .actions import Action, ListShards, PutRecords
@@ -261,7 +261,7 @@ class Producer:
         if isinstance(action, PutRecords):
             return self._client.put_records(**self._stream, Records=action.request.entries)
         if isinstance(action, ListShards):
-            return list_shards(self._client, self._stream)
+            return list_shards(self._client, self._stream, OPEN_SHARDS)
         return describe_stream(self._client, self._stream)
 
     def _stop(self) -> None:

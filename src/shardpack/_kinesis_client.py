@@ -1,17 +1,26 @@
-"""What the producer asks of a boto3 Kinesis client."""
+"""Kinesis clients of the AWS SDK, and the calls that producer and consumer make alike."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from .config import ProducerConfig
+
+class ClientSettings(Protocol):
+    """What a configuration says about its client."""
+
+    @property
+    def connect_timeout(self) -> float: ...
+    @property
+    def request_timeout(self) -> float: ...
+    @property
+    def max_connections(self) -> int: ...
 
 
 def kinesis_client(
-    config: ProducerConfig, region_name: str | None, endpoint_url: str | None, profile_name: str | None
+    config: ClientSettings, region_name: str | None, endpoint_url: str | None, profile_name: str | None
 ) -> Any:
-    """A client that leaves retries to the producer.
+    """A client that leaves retries to whoever uses it.
 
     FIPS and dual-stack endpoints are chosen by the AWS SDK's own settings (``AWS_USE_FIPS_ENDPOINT``, a profile), VPC
     endpoints by `endpoint_url` or ``AWS_ENDPOINT_URL_KINESIS``.
@@ -20,12 +29,12 @@ def kinesis_client(
         import boto3
         from botocore.config import Config
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"the producer needs {error.name}: pip install 'shardpack[aws]'") from None
+        raise ModuleNotFoundError(f"a Kinesis client needs {error.name}: pip install 'shardpack[aws]'") from None
     session = boto3.session.Session(profile_name=profile_name, region_name=region_name)
     return session.client("kinesis", endpoint_url=endpoint_url, config=Config(**client_settings(config)))
 
 
-def client_settings(config: ProducerConfig) -> dict[str, Any]:
+def client_settings(config: ClientSettings) -> dict[str, Any]:
     """What botocore's ``Config`` takes."""
     return {
         "connect_timeout": config.connect_timeout,
@@ -40,14 +49,13 @@ def stream_argument(stream_name: str) -> dict[str, str]:
     return {"StreamARN" if stream_name.startswith("arn:") else "StreamName": stream_name}
 
 
-def list_shards_arguments(stream: Mapping[str, str]) -> dict[str, Any]:
-    """What `ListShards` takes to give the shards that are open now."""
-    return {**stream, "ShardFilter": {"Type": "AT_LATEST"}, "MaxResults": 1000}
+OPEN_SHARDS = {"ShardFilter": {"Type": "AT_LATEST"}, "MaxResults": 1000}
+ALL_SHARDS = {"MaxResults": 1000}
 
 
-def list_shards(client: Any, stream: Mapping[str, str]) -> list[dict[str, Any]]:
-    """All shards that are open now."""
-    page = client.list_shards(**list_shards_arguments(stream))
+def list_shards(client: Any, stream: Mapping[str, str], which: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`OPEN_SHARDS` or `ALL_SHARDS` of a stream, every page."""
+    page = client.list_shards(**stream, **which)
     shards: list[dict[str, Any]] = list(page["Shards"])
     while page.get("NextToken"):
         page = client.list_shards(NextToken=page["NextToken"])
