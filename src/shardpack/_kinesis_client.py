@@ -70,7 +70,7 @@ def describe_stream(client: Any, stream: Mapping[str, str]) -> dict[str, Any]:
 
 
 def error_of(error: Exception) -> tuple[str, str]:
-    """Code and message of what a call raised: Kinesis' own code, else the name of the exception's class."""
+    """Code and message of what a call raised: the service's own code, else the name of the exception's class."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
         return str(response["Error"].get("Code", type(error).__name__)), str(response["Error"].get("Message", error))
