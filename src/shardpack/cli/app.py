@@ -25,7 +25,7 @@ from ..limits import MAX_RECORD_BYTES, MIB, MIN_RECORD_BYTES, Limits
 from ..packer import pack
 from ..records import Position, ReceivedRecord
 from ..unpacker import unpack
-from . import reading
+from . import leases, reading
 from .options import HashKeys, InputFile, KeyField
 from .put_options import put_command
 from .reading import InputError
@@ -224,6 +224,7 @@ def inspect_command(
 
 
 app.command("put")(put_command)
+app.add_typer(leases.app, name="leases")
 
 
 @app.command("demo")
