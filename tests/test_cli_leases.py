@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +17,8 @@ import pytest
 
 import servers
 import shardpack as sp
+from shardpack.cli import leases as cli
+from shardpack.cli.reading import InputError
 from shardpack.consumer.leases import Lease, Leases
 from test_cli import SEQUENCE_NUMBER, json_lines, run
 from test_leases import created, only, taken
@@ -283,3 +287,64 @@ class TestErrors:
         _, error = run("leases", "show", "dynamodb:none", status=1)
         assert "NoRegionError" in error
         assert error.count("\n") == 1
+
+    def test_without_boto3(self) -> None:
+        source = "import sys; sys.modules['boto3'] = None; from shardpack.cli import main; main()"
+        command = [sys.executable, "-c", source, "leases", "show", "dynamodb:none"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (
+            1,
+            "shardpack: DynamoDBLeases needs boto3: pip install 'shardpack[aws]'\n",
+        )
+
+
+class Quick(sp.MemoryLeases):
+    """Leases whose worker renews between an operator's reading and writing, so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+        taken(self, created(self, CHILD), "worker-1")
+
+    def list(self) -> list[Lease]:
+        listed = super().list()
+        if self.times:
+            self.times -= 1
+            self.renew(listed[0])
+        return listed
+
+
+@pytest.mark.parametrize("times", [0, 1, 3, 100])
+@pytest.mark.parametrize("command", ["set", "release", "delete"])
+def test_a_worker_that_is_always_quicker(command: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Quick(times)
+    monkeypatch.setattr(cli, "_open", lambda *_: store)
+    commands: dict[str, Callable[[], None]] = {
+        "set": lambda: cli.set_command("x", CHILD.key, "LATEST", force=True),
+        "release": lambda: cli.release_command("x", CHILD.key),
+        "delete": lambda: cli.delete_command("x", CHILD.key, yes=True, force=True),
+    }
+
+    if times == 100:
+        with pytest.raises(InputError, match="worker-1 is alive"):
+            commands[command]()
+    else:
+        commands[command]()
+    store.times = 0
+    left = [lease.owner for lease in store.list()]
+    assert left == (["worker-1"] if times == 100 else [] if command == "delete" else [None])
+
+
+def test_a_worker_that_wakes_up_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Quick(1)
+    monkeypatch.setattr(cli, "_open", lambda *_: store)
+
+    commands: list[Callable[[], None]] = [
+        lambda: cli.set_command("x", CHILD.key, "LATEST", watch=0.0),
+        lambda: cli.delete_command("x", CHILD.key, yes=True, watch=0.0),
+    ]
+    for command in commands:
+        store.times = 1
+        with pytest.raises(InputError, match="worker-1 is alive"):
+            command()
+    assert only(store).checkpoint == CHILD.checkpoint
