@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .consumer.batch import Batch
+    from .consumer.async_consumer import AsyncConsumer
+    from .consumer.batch import AsyncBatch, Batch
     from .consumer.config import ConsumerConfig
     from .consumer.consumer import Consumer
     from .consumer.dynamodb_leases import DynamoDBLeases
@@ -46,7 +47,8 @@ __version__ = "0.1.0"
 _HOME = {
     name: module
     for module, names in {
-        ".consumer.batch": ("Batch",),
+        ".consumer.async_consumer": ("AsyncConsumer",),
+        ".consumer.batch": ("AsyncBatch", "Batch"),
         ".consumer.config": ("ConsumerConfig",),
         ".consumer.consumer": ("Consumer",),
         ".consumer.dynamodb_leases": ("DynamoDBLeases",),
@@ -82,6 +84,8 @@ _HOME = {
 }
 
 __all__ = [
+    "AsyncBatch",
+    "AsyncConsumer",
     "AsyncProducer",
     "Attempt",
     "Batch",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .batch import Batch
+from .async_consumer import AsyncConsumer
+from .batch import AsyncBatch, Batch
 from .config import ConsumerConfig
 from .consumer import Consumer
 from .dynamodb_leases import DynamoDBLeases
@@ -11,6 +12,8 @@ from .memory_leases import MemoryLeases
 from .sqlite_leases import SQLiteLeases
 
 __all__ = [
+    "AsyncBatch",
+    "AsyncConsumer",
     "Batch",
     "Consumer",
     "ConsumerConfig",

@@ -108,3 +108,8 @@ def describe(shard_id: str, part: Sequence[ReceivedRecord], given: int | None) -
         return f"at {position_of(part[0])} of {shard_id}"
     where = f"in the {len(part):,} user records of {shard_id} from {position_of(part[0])} to {position_of(part[-1])}"
     return where if given is None else f"{where}, while it had number {given:,}, {position_of(part[given - 1])}"
+
+
+def stopped_error(errors: list[Exception]) -> ExceptionGroup:
+    """What a run raises that has stopped shards."""
+    return ExceptionGroup(f"{len(errors)} shard{'s were' if len(errors) > 1 else ' was'} stopped", errors)

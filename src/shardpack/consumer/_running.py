@@ -11,7 +11,7 @@ from typing import Any
 from .._aws_errors import backoff
 from ..errors import LeaseLostError
 from ..records import ReceivedRecord
-from ._handling import Handling, Policy, describe
+from ._handling import Handling, Policy, describe, stopped_error
 from ._shell import Shell
 from .engine import Delivered
 
@@ -43,8 +43,7 @@ class Run:
             finally:  # also after Ctrl-C: the batches in hand are finished
                 self._shell.stop()
         if self._errors:
-            count = len(self._errors)
-            raise ExceptionGroup(f"{count} shard{'s were' if count > 1 else ' was'} stopped", self._errors)
+            raise stopped_error(self._errors)
         for work in works:
             work.result()
 

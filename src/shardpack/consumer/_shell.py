@@ -183,7 +183,7 @@ class Shell:
 
     def _check_open(self, hold: Hold) -> None:
         if self._closed:
-            raise _closed(hold.lease.key)
+            raise closed_error(hold.lease.key)
 
     def _run(self) -> None:
         try:
@@ -250,7 +250,7 @@ class Shell:
     def _abandon(self) -> None:
         self._closed = True
         for shard_id, recorded in self._engine.abandon():
-            self._settle([(recorded, _closed(shard_id))])
+            self._settle([(recorded, closed_error(shard_id))])
         self._changed.notify_all()
 
 
@@ -276,7 +276,8 @@ def call_leases(leases: Leases, action: LeaseAction) -> Any:
         return None
 
 
-def _closed(shard_id: str) -> LeaseLostError:
+def closed_error(shard_id: str) -> LeaseLostError:
+    """Why a checkpoint after the end is refused."""
     return LeaseLostError(
         f"the consumer is closed, and the lease of {shard_id} given up; checkpoint before closing", shard_id=shard_id
     )

@@ -93,3 +93,11 @@ class Batch(BatchBase):
             LeaseStoreError: the leases cannot be written.
         """
         self._checkpoint(self._position(record))
+
+
+class AsyncBatch(BatchBase):
+    __doc__ = BatchBase.__doc__
+
+    async def checkpoint(self, record: ReceivedRecord | None = None) -> None:
+        """See `Batch.checkpoint`."""
+        await self._checkpoint(self._position(record))
