@@ -59,7 +59,7 @@ class AsyncShell:
 
     async def take(self) -> Delivered | None:
         """What the engine gives next, in hand until `done`; None: no more."""
-        loop = await self._start()
+        loop = await self.start()
         while not self._stopping:
             if self._engine.fatal is not None:
                 raise self._engine.fatal
@@ -165,9 +165,12 @@ class AsyncShell:
         self._tell()
         await self._opened.aclose()
 
-    # The loop's side.
+    async def start(self) -> asyncio.AbstractEventLoop:
+        """Start at the first call; the loop.
 
-    async def _start(self) -> asyncio.AbstractEventLoop:
+        Raises:
+            RuntimeError: it is closed, or was started in another loop.
+        """
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             raise RuntimeError("this consumer belongs to another event loop; make one in each")
@@ -182,6 +185,8 @@ class AsyncShell:
                 self._loop = loop
                 self._step(loop)
         return loop
+
+    # The loop's side.
 
     def _look(self) -> None:
         if self._loop is not None and not self._closed:

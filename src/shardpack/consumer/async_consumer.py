@@ -79,6 +79,7 @@ class AsyncConsumer:
         Returns:
             The batch; None after `stop`.
         """
+        await self._shell.start()
         if self._in_hand is not None:
             self._shell.done(self._in_hand)
             self._in_hand = None
