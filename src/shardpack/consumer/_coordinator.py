@@ -30,6 +30,7 @@ class Coordinator:
 
     def __init__(self, worker_id: str, config: ConsumerConfig, start: Start, random: Random) -> None:
         self._worker_id = worker_id
+        self._config = config
         self._start = start
         self._random = random
         self._shard_listing = Periodic(config.shard_sync_interval, random)
@@ -37,6 +38,7 @@ class Coordinator:
         self._queue: list[LeaseChange] = []
         self._under_way: set[str] = set()  # leases that are being created, taken or deleted, or are about to be
         self._closing = False
+        self._shards_asked_for = self._leases_listed = float("-inf")
         self.view = LeaseView(worker_id, config, random)
         self.shards: Mapping[str, ListedShard] | None = None
         self.held: set[str] = set()
@@ -47,8 +49,9 @@ class Coordinator:
         """The calls to make now."""
         actions: list[Action] = []
         if not self._closing and self._shard_listing.begin(now):
+            self._shards_asked_for = now
             actions.append(ListShards())
-        if not self._closing and self.shards is not None and self._lease_listing.begin(now):
+        if not self._closing and self._lease_listing.begin(now):
             actions.append(ListLeases())
         queue, self._queue = self._queue, []
         return [*actions, *queue]
@@ -59,8 +62,7 @@ class Coordinator:
             return float("-inf")
         if self._closing:
             return None
-        dues = [self._shard_listing.due, self._lease_listing.due if self.shards is not None else None]
-        return min((due for due in dues if due is not None), default=None)
+        return min((due for due in (self._shard_listing.due, self._lease_listing.due) if due is not None), default=None)
 
     def ensure(self, leases: Iterable[Lease]) -> bool:
         """Whether there are leases with these keys; those that are missing are created."""
@@ -98,8 +100,7 @@ class Coordinator:
         """
         self.shards = listed_shards(shards)
         self._shard_listing.succeeded(now)
-        if self._lease_listing.has_succeeded:
-            self._create_missing(self.shards)
+        self._create_missing(now)
 
     def leases_listed(self, leases: Iterable[Lease], now: float) -> None:
         """`ListLeases` has succeeded.
@@ -108,11 +109,11 @@ class Coordinator:
             ValueError: the application wants to start in a shard that is not there.
         """
         self._lease_listing.succeeded(now)
+        self._leases_listed = now
         self.view.observe(leases, now)
         if self._closing:
             return
-        if self.shards is not None:
-            self._create_missing(self.shards)
+        self._create_missing(now)
         for lease in self.view.to_take(self.held | self._under_way, now):
             self._enqueue(TakeLease(lease, self._worker_id))
         for lease in self.view.to_delete(now):
@@ -147,9 +148,20 @@ class Coordinator:
             self._under_way.discard(action.lease.key)
             self.look_at_leases(now + _RETRY_SECONDS)
 
-    def _create_missing(self, shards: Mapping[str, ListedShard]) -> None:
-        if not self._closing:
-            for lease in leases_to_create(shards, self.view.leases, self._start):
+    def _create_missing(self, now: float) -> None:
+        if self.shards is None or not self._lease_listing.has_succeeded or self._closing:
+            return
+        missing = leases_to_create(self.shards, self.view.leases, self._start)
+        if not missing:
+            return
+        # A lease that is made again has its shard read again. That it was deleted because the shard is done shows only
+        # in its descendants, and these only in a list of shards that is younger than the list of leases.
+        if self._shards_asked_for < self._leases_listed:
+            self.look_at_shards(now)
+        elif now - self._leases_listed > 2 * self._config.failover_time:
+            self.look_at_leases(now)
+        else:
+            for lease in missing:
                 self._enqueue(CreateLease(lease))
 
     def _enqueue(self, action: LeaseChange) -> None:
