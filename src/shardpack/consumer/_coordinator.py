@@ -90,6 +90,12 @@ class Coordinator:
         """Whether no lease is being created, taken or deleted."""
         return not self._under_way
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every lease is there, and none waits for this worker."""
+        has_all = self._lease_listing.has_succeeded and self.shards is not None and bool(self.view.leases)
+        return has_all and self.is_idle and not self.view.waiting(self.held)
+
     # How it went.
 
     def shards_listed(self, shards: Iterable[Mapping[str, Any]], now: float) -> None:

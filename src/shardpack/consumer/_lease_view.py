@@ -54,6 +54,13 @@ class LeaseView:
         """Whether leases of the shard's parents are there."""
         return any(parent in self.leases for parent in lease.parents)
 
+    def waiting(self, held: Collection[str]) -> bool:
+        """Whether there are leases that nobody holds, and whose shards are not at their ends."""
+        return any(
+            lease.checkpoint != Position.SHARD_END and lease.owner in (None, self._worker_id) and lease.key not in held
+            for lease in self.leases.values()
+        )
+
     def to_take(self, held: Collection[str], now: float) -> list[Lease]:
         """The leases that this worker should take now, so that all are held, and evenly.
 

@@ -28,6 +28,7 @@ class Reader:
         is_ended: everything has been read; nothing more will ever come.
         children: what the shard was split or merged into, when its last response said so.
         millis_behind_latest: of the last response; None before the first.
+        is_at_end: whether the last response brought nothing and said that there is no more.
         error: what made unpacking fail, under ``on_corrupt="raise"`` or ``out_of_range="raise"``. All records before it
             have been given.
     """
@@ -55,6 +56,7 @@ class Reader:
         self._due = float("-inf")
         self._failures = 0
         self.is_ended = False
+        self.is_at_end = False
         self.children: list[ListedShard] = []
         self.millis_behind_latest: int | None = None
         self.error: Exception | None = None
@@ -93,6 +95,7 @@ class Reader:
         self._failures = 0
         self._iterator = response.get("NextShardIterator") or None
         self.millis_behind_latest = response.get("MillisBehindLatest")
+        self.is_at_end = not records and not self.millis_behind_latest
         if records:
             self._buffered_to = records[-1]["SequenceNumber"]
             self._pages.append((records, size, self.millis_behind_latest))
@@ -101,7 +104,7 @@ class Reader:
             self.is_ended = True
             self.children = child_shards(response)
         pause = max(1 / _CALLS_PER_SECOND, size / _BYTES_PER_SECOND)
-        if not records and not self.millis_behind_latest:
+        if self.is_at_end:
             pause = max(pause, self._config.idle_time_between_reads)
         self._due = started + pause
 

@@ -152,3 +152,11 @@ class AsyncConsumer:
         return self._shell.look(
             lambda engine: {hold.lease.key: hold.reader.millis_behind_latest for hold in engine.holds}
         )
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything was handed out, and is no longer in hand, that this worker's shards held when last read.
+
+        False until the first shards are read, and while shards that nobody holds wait to be taken.
+        """
+        return self._shell.look(lambda engine: engine.is_caught_up)

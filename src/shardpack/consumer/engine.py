@@ -161,6 +161,13 @@ class Engine:
         """The leases that are held."""
         return self._holds.values()
 
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything is handed out that this worker's shards held when they were last read."""
+        return self._coordinator.is_settled and all(
+            hold.reader.is_at_end and not hold.in_hand and not hold.reader.has_records for hold in self._holds.values()
+        )
+
     # What the shell asks.
 
     def poll(self, now: float) -> list[Action]:
