@@ -101,8 +101,9 @@ def test_a_handler_ends_by_sigterm_and_gives_the_leases_up(tmp_path: Path) -> No
 
 
 def test_poison_goes_to_the_queue(aws: tuple[Any, dict[str, str]], environment: dict[str, str], tmp_path: Path) -> None:
-    aws[0].put_record(StreamName="clicks", PartitionKey="user-0", Data=b"no JSON")
-    assert len(output(2, tmp_path, PAGES_SEEN, signal.SIGINT)) == PAGES_SEEN
+    for data in (b"no JSON", b'{"page": 40}'):  # in one shard, so that the second comes after the first is diverted
+        aws[0].put_record(StreamName="clicks", PartitionKey="user-0", Data=data)
+    assert "40" in output(2, tmp_path, PAGES_SEEN + 1, signal.SIGINT)
     sqs = servers.client("sqs", environment["AWS_ENDPOINT_URL_SQS"])
     queue = sqs.get_queue_url(QueueName="clicks-poison")["QueueUrl"]
     (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
