@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 ARGS ?= # make bench ARGS=--quick
 FILE ?= # make demo FILE=access.log sends the lines of a file
-.PHONY: help demo test test-lowest soak check bench proto clean
+.PHONY: help demo test test-lowest soak soak-consumer check bench proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ test: $(BIN)/shardpack $(NODE) ## set everything up and run the tests
 RECORDS ?= 200000
 soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
 	$(BIN)/python tests/soak_producer.py --records $(RECORDS) $(ARGS)
+
+soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of consumers; make soak-consumer ARGS="--store dynalite"
+	$(BIN)/python tests/soak_consumer.py $(ARGS)
 
 check: $(BIN)/ruff ## lint and type checks
 	$(BIN)/ruff check
