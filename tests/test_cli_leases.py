@@ -20,6 +20,7 @@ import shardpack as sp
 from shardpack.cli import leases as cli
 from shardpack.cli.reading import InputError
 from shardpack.consumer.leases import Lease, Leases
+from shardpack.testing import FakeKinesis
 from test_cli import SEQUENCE_NUMBER, json_lines, run
 from test_leases import created, only, taken
 
@@ -348,3 +349,25 @@ def test_a_worker_that_wakes_up_at_the_last_moment(monkeypatch: pytest.MonkeyPat
         with pytest.raises(InputError, match="worker-1 is alive"):
             command()
     assert only(store).checkpoint == CHILD.checkpoint
+
+
+def test_a_consumer_reads_on_from_where_it_is_set(tmp_path: Path) -> None:
+    kinesis = FakeKinesis(streams={"clicks": 1})
+    blob = sp.encode([("k", b"0"), ("k", b"1"), ("k", b"2")])
+    number = kinesis.put_record(StreamName="clicks", Data=blob, PartitionKey="k")["SequenceNumber"]
+    path = tmp_path / "app.db"
+
+    def read(most: int) -> list[bytes]:
+        got: list[bytes] = []
+        with sp.Consumer("clicks", client=kinesis, leases=sp.SQLiteLeases(path)) as consumer:
+            while len(got) < most:
+                batch = consumer.next_batch()
+                assert batch is not None
+                got += [record.data for record in batch]
+                batch.checkpoint()
+        return got
+
+    assert read(3) == [b"0", b"1", b"2"]
+    for position, rest in [("TRIM_HORIZON", [b"0", b"1", b"2"]), (number, [b"1", b"2"]), (f"{number}:1", [b"2"])]:
+        run("leases", "set", f"sqlite:{path}", "shardId-000000000000", position)
+        assert read(len(rest)) == rest
