@@ -58,12 +58,13 @@ BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
 
 # A venv of its own: the peers' dependencies and the local Kinesis server's exclude each other.
 $(BENCH)/bin/shardpack: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BENCH)/bin/python -m pip install --quiet --editable '.[cli]' --group bench
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[async,aws,cli]' --group bench
 	@touch $@
 
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto
