@@ -70,6 +70,10 @@ class Aggregator:
         self._open: dict[Hashable, _Open] = {}  # in the order of their deadlines
         self.enabled = config.aggregation_enabled
 
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     @property
     def deadline(self) -> float | None:
         """When the oldest aggregate must close."""

@@ -95,10 +95,11 @@ class AsyncProducer:
             await self._progress.wait()
             self._check_open()
         number = next(self._numbers)
-        self._engine.put(record, number, loop.time())
+        is_news = self._engine.put(record, number, loop.time())
         future: asyncio.Future[Delivery] = loop.create_future()
         self._unfinished[number] = record, future
-        self._schedule(loop)
+        if is_news:
+            self._schedule(loop)
         return future
 
     async def flush(self) -> None:

@@ -96,8 +96,8 @@ class Engine:
             retriable=True,
         )
 
-    def put(self, record: UserRecord, token: object, now: float) -> None:
-        """Take a user record that was checked.
+    def put(self, record: UserRecord, token: object, now: float) -> bool:
+        """Take a user record that was checked; whether `deadline` may be earlier now.
 
         Raises:
             RecordTooLargeError: the stream takes none so large; nothing has changed.
@@ -114,7 +114,7 @@ class Engine:
             )
         self.outstanding_records += 1
         self.outstanding_bytes += size
-        self._aggregate(Pending(record, token, now, size), now)
+        return self._aggregate(Pending(record, token, now, size), now)
 
     def flush(self, now: float) -> None:
         """Send what is there without waiting for more."""
@@ -223,12 +223,16 @@ class Engine:
 
     # From a user record to a call.
 
-    def _aggregate(self, pending: Pending, now: float) -> None:
+    def _aggregate(self, pending: Pending, now: float) -> bool:
         # A map known to be stale mixes keys of two shards, which only pinned aggregates survive.
         shard_map = self._watch.shard_map
         if self._config.hash_keys == "kpl" and self._watch.is_stale:
             shard_map = None
-        self._enqueue(self._aggregator.add(pending, shard_map, now), now)
+        open_before = len(self._aggregator)
+        full = self._aggregator.add(pending, shard_map, now)
+        if full:
+            self._enqueue(full, now)
+        return bool(full) or len(self._aggregator) != open_before
 
     def _enqueue(self, parcels: Iterable[Parcel], now: float) -> None:
         limit = self._watch.max_record_bytes

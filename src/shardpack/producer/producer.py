@@ -16,6 +16,7 @@ from typing import Any, Self
 from .._kinesis_client import OPEN_SHARDS, describe_stream, error_of, kinesis_client, list_shards, stream_argument
 from ..errors import DeliveryError
 from ..records import BytesLike, UserRecord, check_user_record
+from ._future import DeliveryFuture
 from ._metrics import Metrics, ProducerStats
 from ._otel import instruments
 from .actions import Action, ListShards, PutRecords
@@ -104,15 +105,16 @@ class Producer:
             RuntimeError: the producer is closed, or was started in another process.
         """
         record = check_user_record((partition_key, data, explicit_hash_key))
-        future: Future[Delivery] = Future()
+        future = DeliveryFuture()
         with self._changed:
             self._start()
             if not self._engine.has_room(record):
                 self._wait_for_room(record, timeout if block else 0.0)
             number = next(self._numbers)
-            self._engine.put(record, number, time.monotonic())
+            is_news = self._engine.put(record, number, time.monotonic())
             self._unfinished[number] = record, future
-            self._wake()
+            if is_news:
+                self._wake()
         return future
 
     def flush(self, timeout: float | None = None) -> None:
