@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ._lease_view import LeaseView
 from ._periodic import Periodic
-from ._shards import ListedShard, leases_to_create, listed_shards
+from ._shards import ListedShard, ancestors, leases_to_create, listed_shards
 from .actions import Action, CreateLease, DeleteLease, ListLeases, ListShards, TakeLease
 from .config import ConsumerConfig
 from .leases import Lease
@@ -37,6 +37,7 @@ class Coordinator:
         self._lease_listing = Periodic(config.failover_time, random)
         self._queue: list[LeaseChange] = []
         self._under_way: set[str] = set()  # leases that are being created, taken or deleted, or are about to be
+        self._create_due = float("-inf")  # not before, because the last try has failed
         self._closing = False
         self._shards_asked_for = self._leases_listed = float("-inf")
         self.view = LeaseView(worker_id, config, random)
@@ -64,11 +65,16 @@ class Coordinator:
             return None
         return min((due for due in (self._shard_listing.due, self._lease_listing.due) if due is not None), default=None)
 
-    def ensure(self, leases: Iterable[Lease]) -> bool:
-        """Whether there are leases with these keys; those that are missing are created."""
-        missing = [lease for lease in leases if lease.key not in self.view.leases]
-        for lease in missing:
-            self._enqueue(CreateLease(lease))
+    def ensure(self, children: Iterable[ListedShard], now: float) -> bool:
+        """Whether these shards have leases; those that are missing are created.
+
+        What was merged gets its lease after all its parents have theirs: a missing one would count as over.
+        """
+        missing = {shard.shard_id: shard for shard in children if shard.shard_id not in self.view.leases}
+        if missing and now >= self._create_due:
+            shards = {**(self.shards or {}), **missing}
+            needed = missing.keys() | ancestors(missing, {shard.shard_id: shard.parents for shard in shards.values()})
+            self._create(lease for lease in self._missing(shards) if lease.key in needed)
         return not missing
 
     def look_at_shards(self, moment: float) -> None:
@@ -139,7 +145,7 @@ class Coordinator:
             else:  # not at once, because whoever was faster would be met again
                 self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
         else:
-            if answer:
+            if key not in self.view.leases:  # if somebody else was faster, the next look shows how it is
                 self.view.update(action.lease, now)
             if not self._under_way:  # to take them, and to see what others have made of theirs
                 self.look_at_leases(now)
@@ -152,12 +158,13 @@ class Coordinator:
             self._lease_listing.failed(now)
         elif isinstance(action, LeaseChange):
             self._under_way.discard(action.lease.key)
+            self._create_due = now + _RETRY_SECONDS
             self.look_at_leases(now + _RETRY_SECONDS)
 
     def _create_missing(self, now: float) -> None:
         if self.shards is None or not self._lease_listing.has_succeeded or self._closing:
             return
-        missing = leases_to_create(self.shards, self.view.leases, self._start)
+        missing = self._missing(self.shards)
         if not missing:
             return
         # A lease that is made again has its shard read again. That it was deleted because the shard is done shows only
@@ -167,8 +174,14 @@ class Coordinator:
         elif now - self._leases_listed > 2 * self._config.failover_time:
             self.look_at_leases(now)
         else:
-            for lease in missing:
-                self._enqueue(CreateLease(lease))
+            self._create(missing)
+
+    def _missing(self, shards: Mapping[str, ListedShard]) -> list[Lease]:
+        return leases_to_create(shards, self.view.leases, self._start)
+
+    def _create(self, leases: Iterable[Lease]) -> None:
+        for lease in leases:
+            self._enqueue(CreateLease(lease))
 
     def _enqueue(self, action: LeaseChange) -> None:
         if action.lease.key not in self._under_way and not self._closing:

@@ -60,7 +60,7 @@ def leases_to_create(shards: Mapping[str, ListedShard], leases: Mapping[str, Lea
     """
     parents = {key: lease.parents for key, lease in leases.items()} | {s.shard_id: s.parents for s in shards.values()}
     if any(is_started(lease.checkpoint) for lease in leases.values()):
-        over = _ancestors(leases, parents)
+        over = ancestors(leases, parents)
         missing = [s.lease(Position.TRIM_HORIZON) for key, s in shards.items() if key not in leases and key not in over]
     else:
         missing = [lease for lease in _first_leases(shards, leases, parents, start) if lease.key not in leases]
@@ -79,18 +79,19 @@ def _first_leases(
         raise ValueError(
             f"start_at names {', '.join(sorted(unknown))}; the stream has {', '.join(shards) or 'no shards'}"
         )
-    before_named = _ancestors(start.shards, parents)
+    before_named = ancestors(start.shards, parents)
     first: list[Lease] = []
     for key, shard in shards.items():
-        ancestors = _ancestors([key], parents)
-        if key in start.shards or not ancestors.isdisjoint(start.shards) or not ancestors.isdisjoint(leases):
+        before = ancestors([key], parents)
+        if key in start.shards or not before.isdisjoint(start.shards) or not before.isdisjoint(leases):
             first.append(shard.lease(Position.TRIM_HORIZON))
         elif key not in before_named and (shard.is_open or start.position != Position.LATEST):
             first.append(shard.lease(start.position))
     return first
 
 
-def _ancestors(keys: Iterable[str], parents: Mapping[str, tuple[str, ...]]) -> set[str]:
+def ancestors(keys: Iterable[str], parents: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """What the shards were split or merged from, over all generations that are known."""
     found: set[str] = set()
     left = [parent for key in keys for parent in parents.get(key, ())]
     while left:

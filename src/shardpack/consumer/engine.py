@@ -322,7 +322,7 @@ class Engine:
         children = self._children(hold, now)
         if children is None:
             return
-        if self._coordinator.ensure(child.lease(Position.TRIM_HORIZON) for child in children):
+        if self._coordinator.ensure(children, now):
             hold.finish(tuple(child.shard_id for child in children))
 
     def _children(self, hold: Hold, now: float) -> list[ListedShard] | None:
