@@ -52,6 +52,7 @@ class Call:
 
     worker: Worker
     action: Action
+    began: float
     outcome: tuple[Any, Exception | None] | None = None
 
 
@@ -111,6 +112,8 @@ class Simulation(RuleBasedStateMachine):
         self.history: defaultdict[str, list[sp.Position]] = defaultdict(list)
         self.created: set[str] = set()
         self.exactly_once = True
+        self.had_hung_call = False
+        self.repeated: set[str] = set()
         self.join()
 
     # The stream.
@@ -204,7 +207,7 @@ class Simulation(RuleBasedStateMachine):
         for worker in list(self.workers):
             if worker.asleep_until > self.now:
                 continue
-            self.calls += [Call(worker, action) for action in worker.engine.poll(self.now)]
+            self.calls += [Call(worker, action, self.now) for action in worker.engine.poll(self.now)]
             assert worker.engine.poll(self.now) == []
             deadline = worker.engine.deadline(self.now)
             assert deadline is None or deadline > self.now, "it looks again and again, and finds nothing to do"
@@ -235,6 +238,7 @@ class Simulation(RuleBasedStateMachine):
         if call.worker.asleep_until > self.now:
             return
         self.calls.remove(call)
+        self.had_hung_call |= self.now - call.began > FAILOVER
         if fate == "answer lost" and not self.rough:
             fate = "refused"
         if fate != "refused" or call.outcome is not None:
@@ -263,13 +267,14 @@ class Simulation(RuleBasedStateMachine):
     def perform(self, call: Call) -> None:
         if call.outcome is not None:
             return
+        self.had_hung_call |= self.now - call.began > FAILOVER
         try:
-            call.outcome = (self.effect(call.action), None)
+            call.outcome = (self.effect(call), None)
         except Exception as error:  # noqa: BLE001  # an answer like another
             call.outcome = (None, error)
 
-    def effect(self, action: Action) -> Any:
-        match action:
+    def effect(self, call: Call) -> Any:
+        match action := call.action:
             case GetRecords():
                 response = self.kinesis.get_records(ShardIterator=action.iterator, Limit=action.limit)
                 return response if self.names_children else {k: v for k, v in response.items() if k != "ChildShards"}
@@ -281,11 +286,19 @@ class Simulation(RuleBasedStateMachine):
         before = {lease.key: lease for lease in self.leases.list()}
         answer = call_leases(self.leases, action)
         if isinstance(action, CreateLease) and answer:
-            assert action.lease.key not in self.created, "a lease was deleted too early"
-            self.created.add(action.lease.key)
+            self.check_creation(action.lease.key)
         if isinstance(action, Checkpoint) and answer is not None:
             self.check_checkpoint(before[action.lease.key], action)
         return answer
+
+    def check_creation(self, shard_id: str) -> None:
+        """A shard is not begun anew after its lease was deleted, unless an old call took effect very late."""
+        if shard_id in self.created:
+            assert self.had_hung_call, "a lease was deleted too early"
+            self.repeated.add(shard_id)
+            self.history[shard_id].clear()
+            self.exactly_once = False
+        self.created.add(shard_id)
 
     def check_checkpoint(self, before: Lease, action: Checkpoint) -> None:
         """Only the holder writes, and forwards."""
@@ -330,7 +343,8 @@ class Simulation(RuleBasedStateMachine):
         (shard,) = (shard for shard in self.listing() if shard["ShardId"] == shard_id)
         for name in ("ParentShardId", "AdjacentParentShardId"):
             if (parent := shard.get(name)) is not None:
-                assert parent not in leases or leases[parent].checkpoint == sp.Position.SHARD_END
+                done = parent not in leases or leases[parent].checkpoint == sp.Position.SHARD_END
+                assert done or parent in self.repeated
                 for record in self.user_records(parent):
                     assert record.position
                     assert self.handled[parent, record.position], "a child was begun before its parent was done"
@@ -376,9 +390,8 @@ class Simulation(RuleBasedStateMachine):
             return
         for index in range(len(self.workers)):
             if self.rough:
-                self.workers.clear()
+                self.kill(0)
             else:
-                self.workers[index].asleep_until = 0.0
                 self.shut_down(index)
         for call in self.calls if self.rough else []:
             self.perform(call)
@@ -418,7 +431,9 @@ class Simulation(RuleBasedStateMachine):
             assert deadline is not None, "it sleeps for ever"
             self.clock.advance(max(0.001, deadline - self.now))
         assert self.is_all_done(), "something hangs"
-        assert max(calls.values()) <= MOST_CALLS_PER_SECOND + 10 * len(self.listing())
+        # A shard that is short may well be read to its end within a second, and its children too.
+        most = MOST_CALLS_PER_SECOND + 20 * len(self.listing()) + 2 * len(self.handled)
+        assert max(calls.values()) <= most, calls
 
     def is_all_done(self) -> bool:
         done = {lease.key: lease.checkpoint for lease in self.leases.list()}

@@ -64,8 +64,9 @@ class AsyncShell:
             if self._engine.fatal is not None:
                 raise self._engine.fatal
             delivered = self._engine.next_batch(time.monotonic())
+            if self._engine.needs_poll:
+                self._step(loop)  # there may be room to read ahead
             if delivered is not None:
-                self._step(loop)  # there is room to read ahead
                 return delivered
             await self._changed.wait()
         return None

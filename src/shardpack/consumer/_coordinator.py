@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any, TypeAlias
 
+from ..records import Position
 from ._lease_view import LeaseView
 from ._periodic import Periodic
 from ._shards import ListedShard, ancestors, leases_to_create, listed_shards
@@ -73,8 +74,12 @@ class Coordinator:
         missing = {shard.shard_id: shard for shard in children if shard.shard_id not in self.view.leases}
         if missing and now >= self._create_due:
             shards = {**(self.shards or {}), **missing}
-            needed = missing.keys() | ancestors(missing, {shard.shard_id: shard.parents for shard in shards.values()})
+            parents = {shard.shard_id: shard.parents for shard in shards.values()}
+            needed = missing.keys() | ancestors(missing, parents)
             self._create(lease for lease in self._missing(shards) if lease.key in needed)
+            # Somebody has leases of their children already. Rather read them twice than not at all.
+            over = missing.keys() & ancestors(self.view.leases, parents)
+            self._create(missing[key].lease(Position.TRIM_HORIZON) for key in over)
         return not missing
 
     def look_at_shards(self, moment: float) -> None:

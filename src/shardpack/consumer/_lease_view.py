@@ -13,6 +13,7 @@ from .leases import Lease
 from .start import is_started
 
 _ABANDONED = 3  # times the failover time: nobody has taken it though it expired, so it is taken out of turn
+_SETTLED = 3  # times the failover time: no worker has a call on its way that would create the lease again
 
 
 class LeaseView:
@@ -89,7 +90,7 @@ class LeaseView:
             lease
             for lease in self.leases.values()
             if lease.checkpoint == Position.SHARD_END
-            and (lease.owner == self._worker_id or self._is_free(lease, now))
+            and self._is_unchanged(lease, now, _SETTLED)
             and self._are_begun(lease.children)
         ]
 

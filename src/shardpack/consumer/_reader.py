@@ -29,6 +29,7 @@ class Reader:
         children: what the shard was split or merged into, when its last response said so.
         millis_behind_latest: of the last response; None before the first.
         is_at_end: whether the last response brought nothing and said that there is no more.
+        taken_millis_behind_latest: of the response that brought what was taken last.
         error: what made unpacking fail, under ``on_corrupt="raise"`` or ``out_of_range="raise"``. All records before it
             have been given.
     """
@@ -59,6 +60,7 @@ class Reader:
         self.is_at_end = False
         self.children: list[ListedShard] = []
         self.millis_behind_latest: int | None = None
+        self.taken_millis_behind_latest: int | None = None
         self.error: Exception | None = None
 
     # What to ask Kinesis, and when.
@@ -91,7 +93,8 @@ class Reader:
     def records_answered(self, response: Mapping[str, Any], started: float) -> None:
         """`GetRecords` answered a call that was made then."""
         records = response["Records"]
-        size = sum(len(record["Data"]) + len(record["PartitionKey"].encode()) for record in records)
+        # Where Kinesis distributes records by itself, they may have no partition key.
+        size = sum(len(record["Data"]) + len((record.get("PartitionKey") or "").encode()) for record in records)
         self._failures = 0
         self._iterator = response.get("NextShardIterator") or None
         self.millis_behind_latest = response.get("MillisBehindLatest")
@@ -112,6 +115,7 @@ class Reader:
         """A call failed in a way that may pass; `expired`: because the iterator was too old."""
         if expired:
             self._iterator = None
+            self._due = now + 1 / _CALLS_PER_SECOND
             return
         self._failures += 1
         self._due = now + 1 / _CALLS_PER_SECOND + backoff(self._failures, self._random)
@@ -133,6 +137,7 @@ class Reader:
         while not taken and self.error is None and self.has_records:
             if self._unpacking is None:
                 self._unpacking = self._unpacked(self._pages[0][0])
+            self.taken_millis_behind_latest = self._pages[0][2]
             try:
                 taken.extend(islice(self._unpacking, self._config.batch_max_records))
             except Exception as error:  # noqa: BLE001  # DecodeError, or what a hostile record does; told after `taken`

@@ -65,6 +65,7 @@ class Shell:
     def take(self, timeout: float | None) -> Delivered | None:
         """What the engine gives next, in hand until `done`; None: nothing in time, or no more."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._check_process()
         with self._changed:
             self._start()
             while not self._stopping:
@@ -73,8 +74,9 @@ class Shell:
                 if self._closed:
                     self._start()  # says why
                 delivered = self._engine.next_batch(time.monotonic())
+                if self._engine.needs_poll:
+                    self._changed.notify_all()  # there may be room to read ahead
                 if delivered is not None:
-                    self._changed.notify_all()  # there is room to read ahead
                     return delivered
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
@@ -96,6 +98,7 @@ class Shell:
 
     def done(self, hold: Hold, *, stop: bool = False) -> None:
         """See `Engine.done`."""
+        self._check_process()
         with self._changed:
             self._engine.done(hold, stop=stop)
             self._changed.notify_all()
@@ -108,6 +111,7 @@ class Shell:
             LeaseStoreError: the leases cannot be written.
         """
         recorded: Future[None] = Future()
+        self._check_process()
         with self._changed:
             position = position or hold.delivered
             if position is None:
@@ -176,7 +180,10 @@ class Shell:
             self._process_id = os.getpid()
             self._thread = threading.Thread(target=self._run, name="shardpack-consumer", daemon=True)
             self._thread.start()
-        elif self._process_id != os.getpid():
+
+    def _check_process(self) -> None:
+        # Before the lock, which one of the parent's threads may have held when it forked.
+        if self._process_id not in (None, os.getpid()):
             raise RuntimeError(
                 f"this consumer runs in process {self._process_id}; after a fork, make one in process {os.getpid()}"
             )
@@ -190,10 +197,8 @@ class Shell:
             while self._step():
                 pass
         except BaseException as error:  # a bug of ours: nobody must wait for this thread for ever
-            _log.exception("the consumer's thread has failed")
             with self._changed:
-                self._broken = error
-                self._abandon()
+                self._break(error)
             raise
 
     def _step(self) -> bool:
@@ -213,18 +218,22 @@ class Shell:
         return True
 
     def _do(self, action: Action) -> None:
+        answer, failure = None, None
         try:
             answer = self._call(action)
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
-            with self._changed:
-                if not self._closed:
-                    self._engine.failed(action, error, error_of(error)[0], time.monotonic())
-                    self._changed.notify_all()
-        else:
-            with self._changed:
-                if not self._closed:
+            failure = error
+        with self._changed:
+            if self._closed:
+                return
+            try:
+                if failure is None:
                     self._engine.answered(action, answer, time.monotonic())
-                    self._changed.notify_all()
+                else:
+                    self._engine.failed(action, failure, error_of(failure)[0], time.monotonic())
+            except Exception as error:  # noqa: BLE001  # a bug of ours
+                self._break(error)
+            self._changed.notify_all()
 
     def _call(self, action: Action) -> Any:
         match action:
@@ -246,6 +255,11 @@ class Shell:
                 recorded.set_result(None)
             else:
                 recorded.set_exception(error)
+
+    def _break(self, error: BaseException) -> None:
+        _log.error("the consumer has failed", exc_info=error)
+        self._broken = error
+        self._abandon()
 
     def _abandon(self) -> None:
         self._closed = True

@@ -78,6 +78,8 @@ class Engine:
 
     Attributes:
         fatal: why nothing can go on, or None.
+        needs_poll: whether `next_batch` has made room or has found an end since the last `poll`, be it that it gave
+            nothing because everything was to be skipped.
     """
 
     def __init__(
@@ -98,9 +100,11 @@ class Engine:
         self._coordinator = Coordinator(worker_id, config, start, self._random)
         self._numbers = itertools.count(1)
         self._holds: dict[int, Hold] = {}  # in the order in which they give batches
+        self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
         self._finished: list[Finished] = []
         self._closing = False
         self.fatal: Exception | None = None
+        self.needs_poll = True
 
     # What the application does.
 
@@ -112,17 +116,23 @@ class Engine:
         if self._closing:
             return None
         for hold in list(self._holds.values()):
-            if hold.in_hand or hold.is_stopped or hold.is_ending or hold.is_handed_over or not hold.is_valid(now):
+            if hold.lease.key in self._in_hand or hold.is_stopped or hold.is_ending or hold.is_handed_over:
                 continue
+            if not hold.is_valid(now):
+                continue
+            self.needs_poll |= hold.reader.has_records
             delivered = self._batch_of(hold)
             if delivered is not None:
                 hold.in_hand = True
+                self._in_hand.add(hold.lease.key)
                 self._holds[hold.number] = self._holds.pop(hold.number)  # behind the others
                 return delivered
         return None
 
     def done(self, hold: Hold, *, stop: bool = False) -> None:
         """The application is done with what it had in hand of a shard; `stop`: and wants no more of it."""
+        if hold.in_hand:
+            self._in_hand.discard(hold.lease.key)
         hold.in_hand = False
         hold.is_stopped = hold.is_stopped or stop
 
@@ -172,8 +182,9 @@ class Engine:
 
     def poll(self, now: float) -> list[Action]:
         """What to do now."""
+        self.needs_poll = False
         for hold in self._holds.values():
-            if hold.is_done and not self._closing:
+            if hold.is_done and hold.is_valid(now) and not self._closing:
                 self._end(hold, now)
         actions = self._coordinator.poll(now)
         for hold in self._holds.values():
@@ -309,9 +320,10 @@ class Engine:
         records = reader.take()
         if records:
             hold.delivered = records[-1].position
-            return Delivered(hold, records, reader.millis_behind_latest, hold.is_read_to_the_end, None)
+            hold.told_end = hold.is_read_to_the_end
+            return Delivered(hold, records, reader.taken_millis_behind_latest, hold.told_end, None)
         if reader.error is not None:
-            return Delivered(hold, [], reader.millis_behind_latest, False, reader.error)
+            return Delivered(hold, [], reader.taken_millis_behind_latest, False, reader.error)
         if hold.is_read_to_the_end and not hold.is_done and not hold.told_end:
             hold.told_end = True
             return Delivered(hold, [], reader.millis_behind_latest, True, None)
@@ -327,8 +339,10 @@ class Engine:
 
     def _children(self, hold: Hold, now: float) -> list[ListedShard] | None:
         """What the shard was split or merged into; None while that is being looked for."""
-        children = hold.reader.children or children_of(hold.lease.key, self._coordinator.shards or {})
-        if children:
+        # They must be listed, because then the other parents of one that was merged are listed too.
+        listed = self._coordinator.shards or {}
+        children, named = children_of(hold.lease.key, listed), hold.reader.children
+        if children and all(child.shard_id in listed for child in named):
             return children
         if hold.searching_since is None:
             hold.searching_since = now
@@ -337,8 +351,9 @@ class Engine:
         if now - hold.searching_since < _CHILDREN_PATIENCE:
             self._coordinator.look_at_shards(now + _RETRY_SECONDS)
             return None
-        _log.warning("%s: %s has ended, and has no children", self._stream_name, hold.lease.key)
-        return []
+        if not named:
+            _log.warning("%s: %s has ended, and has no children", self._stream_name, hold.lease.key)
+        return children or named
 
 
 def _is_permanent(action: Action, error: Exception, code: str) -> bool:
