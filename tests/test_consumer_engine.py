@@ -346,6 +346,59 @@ class TestHandOver:
         assert (stream.lease().owner, stream.lease().checkpoint_owner) == ("java", None)
         assert stream.lease().checkpoint == delivered.hold.delivered
 
+    def test_a_renewal_finds_it_and_the_batch_in_hand_may_take_its_time(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a", b"b")
+        worker = stream.worker(batch_max_records=1)
+        worker.run()
+        delivered = worker.batch(done=False)
+        assert delivered
+        self.hand_over(stream)
+        counter = stream.lease().counter
+        worker.run(3 * FAILOVER)
+        assert worker.held == {shard(0)}
+        assert stream.lease().counter > counter + 5  # so that nobody takes it for dead
+        assert stream.lease().checkpoint_owner == "me"
+        assert delivered.hold.delivered
+        worker.engine.checkpoint(delivered.hold, delivered.hold.delivered, "token")
+        worker.engine.done(delivered.hold)
+        worker.run()
+        assert worker.finished["token"] is None
+        assert (stream.lease().owner, stream.lease().checkpoint_owner) == ("java", None)
+        assert stream.lease().checkpoint == delivered.hold.delivered
+        renew_all(stream, "java")
+        worker.run(FAILOVER)
+        assert not worker.held
+
+    def test_a_shard_at_rest_is_given_over_at_the_next_renewal(self) -> None:
+        stream = Stream(1)
+        worker = stream.worker()
+        worker.run()
+        self.hand_over(stream)
+        worker.run(FAILOVER / 3 + 0.1)
+        assert not worker.held
+        assert (stream.lease().owner, stream.lease().checkpoint_owner) == ("java", None)
+        assert stream.lease().checkpoint == sp.Position.TRIM_HORIZON
+
+    @pytest.mark.parametrize("owner", ["me", "other"])
+    def test_a_lease_that_is_being_handed_over_is_left_alone(self, owner: str) -> None:
+        stream = Stream(2)
+        for number in range(2):
+            stream.leases.create(Lease(shard(number), owner=owner, checkpoint_owner="java"))
+        worker = stream.worker()
+        run_beside(worker, [owner], 60)
+        assert not worker.held
+
+    def test_a_lease_that_was_handed_to_it_is_taken(self) -> None:
+        stream = Stream(1)
+        stream.leases.create(Lease(shard(0), owner="me", checkpoint_owner="java"))
+        worker = stream.worker()
+        worker.run()
+        assert not worker.held
+        assert stream.leases.release(stream.lease())
+        worker.run(FAILOVER + 1)
+        assert worker.held == {shard(0)}
+
 
 class TestStarts:
     def test_trim_horizon(self) -> None:

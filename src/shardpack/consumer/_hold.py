@@ -169,10 +169,7 @@ class Hold:
         deadlines = []
         if not self._is_writing:
             is_waiting = self._pending is not None or (closing and not self.in_hand)
-            if is_waiting and not self._write_failures:
-                deadlines.append(float("-inf"))
-            elif is_waiting or not self.is_handed_over:
-                deadlines.append(self._write_due)
+            deadlines.append(float("-inf") if is_waiting and not self._write_failures else self._write_due)
         may_read = not self._is_reading and not self.is_stopped and not closing and self.is_valid(now)
         if may_read and (due := self.reader.due) is not None:
             deadlines.append(due)
@@ -186,8 +183,6 @@ class Hold:
             return Checkpoint(self.lease, self.number, self._writing.position, self._writing.children)
         if closing and not self.in_hand:
             return ReleaseLease(self.lease, self.number)
-        if self.is_handed_over:
-            return None  # the other worker renews it
         return RenewLease(self.lease, self.number) if now >= self._write_due else None
 
     def _read(self, now: float) -> Action | None:
@@ -210,6 +205,11 @@ class Hold:
         self._write_due = self._renewed_at + self._renewal_interval
         written, self._writing = self._writing, None
         return [] if written is None else written.tokens
+
+    def renewal_refused(self) -> None:
+        """The lease is lost, or a KCL 3.x has begun to hand it over; a checkpoint tells, and is still allowed then."""
+        self._is_writing = False
+        self._add(self.lease.checkpoint, (), [])
 
     def write_failed(self, now: float) -> None:
         """A write failed in a way that may pass; it is tried again."""

@@ -99,7 +99,7 @@ class LeaseView:
             return []
         owner, most = counts.most_common(1)[0]
         count = min(needed, most - target) if most > target else int(needed > 1 and most == target)
-        stealable = [lease for lease in active if lease.owner == owner]
+        stealable = [lease for lease in active if lease.owner == owner and lease.checkpoint_owner is None]
         return self._random.sample(stealable, min(count, self._config.max_leases_to_steal_at_one_time, len(stealable)))
 
     def _is_active(self, lease: Lease) -> bool:
@@ -110,8 +110,10 @@ class LeaseView:
         )
 
     def _is_free(self, lease: Lease, now: float) -> bool:
-        # This worker's own name on a lease that it does not hold is left from before it was restarted.
-        return lease.owner in (None, self._worker_id) or self._is_unchanged(lease, now, 1)
+        # This worker's own name on a lease that it does not hold is left from before it was restarted; or a KCL 3.x
+        # gives it the lease, and whoever had it may finish.
+        is_left = lease.owner in (None, self._worker_id) and lease.checkpoint_owner is None
+        return is_left or self._is_unchanged(lease, now, 1)
 
     def _is_unchanged(self, lease: Lease, now: float, times: int) -> bool:
         return now - self._unchanged_since[lease.key] > times * self._config.failover_time

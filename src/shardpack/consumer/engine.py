@@ -264,6 +264,8 @@ class Engine:
             hold.reader.iterator_answered(answer, self._wall_clock_offset + now)
         elif isinstance(action, GetRecords):
             hold.reader.records_answered(answer, hold.read_finished())
+        elif isinstance(action, RenewLease) and answer is None:
+            hold.renewal_refused()
         elif isinstance(action, ReleaseLease) or answer is None:
             self._lose(hold, now)
         else:
