@@ -136,8 +136,9 @@ class Shell:
     def stop(self) -> None:
         """Have `take` give nothing more. A signal handler may call it, though it interrupts what holds the lock."""
         self._stopping = True
-        with self._changed:
-            self._changed.notify_all()
+        if self._is_here:
+            with self._changed:
+                self._changed.notify_all()
 
     @property
     def is_stopping(self) -> bool:
@@ -146,12 +147,13 @@ class Shell:
 
     def look(self, at: Callable[[Engine], Found]) -> Found:
         """What a function finds in the engine."""
+        self._check_process()
         with self._changed:
             return at(self._engine)
 
     def close(self, timeout: float) -> None:
         """Write what was checkpointed, and give the leases up."""
-        if self._process_id not in (None, os.getpid()):
+        if not self._is_here:
             return  # a copy made by a fork, without a thread
         with self._changed:
             self._stopping = True
@@ -181,9 +183,13 @@ class Shell:
             self._thread = threading.Thread(target=self._run, name="shardpack-consumer", daemon=True)
             self._thread.start()
 
+    @property
+    def _is_here(self) -> bool:
+        # To be asked before the lock is taken, which one of the parent's threads may have held when it forked.
+        return self._process_id in (None, os.getpid())
+
     def _check_process(self) -> None:
-        # Before the lock, which one of the parent's threads may have held when it forked.
-        if self._process_id not in (None, os.getpid()):
+        if not self._is_here:
             raise RuntimeError(
                 f"this consumer runs in process {self._process_id}; after a fork, make one in process {os.getpid()}"
             )
@@ -213,8 +219,15 @@ class Shell:
                 deadline = self._engine.deadline(now)
                 self._changed.wait(None if deadline is None else max(0.0, deadline - now))
                 return True
-        for action in actions:
-            self._calls.submit(self._do, action)
+        try:
+            for action in actions:
+                self._calls.submit(self._do, action)
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise
+            with self._changed:
+                self._abandon()  # the interpreter ends, and nobody has closed the consumer
+            return False
         return True
 
     def _do(self, action: Action) -> None:
