@@ -73,7 +73,7 @@ class Run:
                 handling.succeeded()
             else:
                 record = handling.part[0] if handling.part else None
-                verdict = handling.failed(hold.position)
+                verdict = handling.failed(self._shell.look(lambda _: hold.position))
                 if verdict == "stop":
                     return error
                 if verdict == "retry":
