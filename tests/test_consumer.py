@@ -389,6 +389,20 @@ class TestTrouble:
         with consumer(kinesis) as reading:
             assert payloads(reading.next_batch()) == NUMBERS
 
+    def test_leases_are_renewed_while_kinesis_hangs(self) -> None:
+        kinesis, leases, ended = fake(3), sp.MemoryLeases(), threading.Event()
+
+        def hang(**_: Any) -> dict[str, Any]:
+            ended.wait(SECONDS)
+            return {"Records": []}
+
+        kinesis.get_records = hang  # type: ignore[method-assign]
+        config = sp.ConsumerConfig(max_connections=2, failover_time=1)
+        with consumer(kinesis, leases, config=config) as reading:
+            reading.next_batch(timeout=0)
+            until(lambda: [lease.counter > 5 for lease in leases.list()] == [True] * 3)
+            ended.set()
+
     def test_an_answer_that_makes_no_sense_is_not_passed_over_in_silence(self) -> None:
         kinesis = fake(1, *NUMBERS)
         kinesis.get_records = lambda **_: {"Nothing": 1}  # type: ignore[method-assign]

@@ -21,6 +21,7 @@ from .actions import (
     CreateLease,
     GetRecords,
     GetShardIterator,
+    KinesisAction,
     LeaseAction,
     ListLeases,
     ListShards,
@@ -34,6 +35,8 @@ from .engine import Delivered, Engine
 from .leases import Leases
 
 Found = TypeVar("Found")
+
+_LEASE_THREADS = 8  # calls take milliseconds, and each lease needs one in a third of the failover time
 
 _log = logging.getLogger("shardpack.consumer")
 
@@ -58,7 +61,9 @@ class Shell:
         self._broken: BaseException | None = None
         self._process_id: int | None = None
         self._thread: threading.Thread | None = None
-        self._calls = ThreadPoolExecutor(config.max_connections, "shardpack-call")  # starts none yet
+        # Neither starts a thread yet. Leases have their own: they must be renewed while calls to Kinesis hang.
+        self._calls = ThreadPoolExecutor(config.max_connections, "shardpack-call")
+        self._lease_calls = ThreadPoolExecutor(_LEASE_THREADS, "shardpack-lease")
 
     # For the application's threads.
 
@@ -168,7 +173,8 @@ class Shell:
                 _log.warning("closed before every lease was given up; what is left expires by itself")
             self._abandon()
         self._thread.join()
-        self._calls.shutdown(wait=False, cancel_futures=True)
+        for calls in (self._calls, self._lease_calls):
+            calls.shutdown(wait=False, cancel_futures=True)
 
     # From here on, the lock is held, but for `_do`.
 
@@ -221,7 +227,8 @@ class Shell:
                 return True
         try:
             for action in actions:
-                self._calls.submit(self._do, action)
+                calls = self._calls if isinstance(action, KinesisAction) else self._lease_calls
+                calls.submit(self._do, action)
         except RuntimeError as error:
             if "shutdown" not in str(error):
                 raise
