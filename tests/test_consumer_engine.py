@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import shardpack as sp
 from consumer_bench import START, STREAM, Stream, Worker, shard
 from shardpack.consumer import ConsumerConfig, Lease
+from shardpack.consumer._lease_view import LeaseView
 from shardpack.consumer._shards import ListedShard, leases_to_create
 from shardpack.consumer.actions import (
     Action,
@@ -151,6 +153,21 @@ class TestTaking:
         run_beside(worker, ["alive"], 30)
         assert len(worker.held) == 3
 
+    def test_abandoned_leases_are_taken_first(self) -> None:
+        view = LeaseView("me", ConsumerConfig(max_leases_for_worker=1), Random(0))
+        leases = [Lease(f"free-{n}") for n in range(20)]
+        abandoned = Lease("abandoned", owner="dead")
+        view.observe([abandoned], 0.0)
+        view.observe([*leases, abandoned], 3.5 * FAILOVER)
+        assert view.to_take((), 3.5 * FAILOVER) == [abandoned]
+
+    def test_leases_that_are_gone_count_no_more(self) -> None:
+        view = LeaseView("me", ConsumerConfig(), Random(0))
+        view.observe([Lease("a", owner="other"), Lease("b", owner="other")], 0.0)
+        assert len(view.to_take((), 0.0)) == 1
+        view.observe([Lease("a", owner="other")], 0.0)
+        assert view.to_take((), 0.0) == []
+
     def test_its_own_leases_from_before_a_restart_are_free(self) -> None:
         stream = Stream(2)
         owned(stream, {"me": 2})
@@ -210,7 +227,12 @@ class TestHolding:
         worker.run()
         stream.clock.advance(FAILOVER)
         assert worker.engine.next_batch(stream.now) is None
+        worker.holds_back = lambda action: isinstance(action, RenewLease)
+        reads = len(worker.times(GetRecords))
         worker.run()
+        assert len(worker.times(GetRecords)) == reads
+        worker.holds_back = lambda _: False
+        worker.release()
         assert worker.batch() is not None
 
     def test_after_a_nap_a_lease_that_was_taken_is_lost(self) -> None:
@@ -280,6 +302,28 @@ class TestHolding:
         worker.run()
         assert worker.finished["same"] is None
         assert len(worker.times(Checkpoint)) == 1
+
+    def test_an_earlier_checkpoint_that_failed_does_not_replace_a_later_one(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a", b"b")
+        worker = stream.worker()
+        worker.run()
+        delivered = worker.batch()
+        assert delivered
+        first, second = (record.position for record in delivered.records)
+        assert first
+        assert second
+        worker.holds_back = lambda action: isinstance(action, Checkpoint)
+        worker.engine.checkpoint(delivered.hold, first, "first")
+        worker.run()
+        worker.engine.checkpoint(delivered.hold, second, "second")
+        worker.fate = lambda _: outage()
+        worker.release()
+        worker.holds_back = lambda _: False
+        worker.fate = lambda _: None
+        worker.run(1)
+        assert worker.finished == {"first": None, "second": None}
+        assert stream.lease().checkpoint == second
 
     def test_checkpoints_only_move_on_and_not_beyond_what_was_delivered(self) -> None:
         stream = Stream(1)
@@ -475,6 +519,21 @@ class TestStarts:
         worker.holds_back = lambda _: False
         worker.release()
         assert worker.read(20) == [b"new"]
+        last = [action for _, action in worker.calls if isinstance(action, GetShardIterator)][-1]
+        # Earlier than this clock says, because the service's may be slow.
+        assert last.arguments == {
+            "ShardIteratorType": "AT_TIMESTAMP",
+            "Timestamp": datetime.fromtimestamp(START - 300, UTC),
+        }
+
+    def test_a_child_is_read_from_its_beginning_though_its_lease_says_latest(self) -> None:
+        stream = Stream(1)
+        stream.kinesis.autoscale(shard(0))
+        stream.leases.create(Lease(shard(0), checkpoint=sp.Position.LATEST))  # by who had listed before the split
+        for number in (1, 2):
+            stream.leases.create(Lease(shard(number), checkpoint=sp.Position.LATEST, parents=(shard(0),)))
+        stream.put(b"new")
+        assert stream.worker(start="LATEST").read(20) == [b"new"]
 
     def test_leases_whose_creation_was_interrupted_are_completed(self) -> None:
         stream = Stream(3)
@@ -692,6 +751,17 @@ class TestReading:
         assert [record.data for record in delivered.records] == expected if delivered else not expected
         assert isinstance(delivered and delivered.error, sp.OutOfRangeError) == (policy == "raise")
 
+    def test_shards_take_turns(self) -> None:
+        stream = Stream(2)
+        for _ in range(3):
+            stream.put(b"left")
+            stream.put(b"right", hash_key=TOP)
+        worker = stream.worker(batch_max_records=1)
+        worker.run(1)
+        given = [delivered.records[0].data for _ in range(6) if (delivered := worker.batch())]
+        assert all(one != other for one, other in pairwise(given))
+        assert len(given) == 6
+
     def test_a_stopped_shard_is_read_no_further_and_its_lease_is_kept(self) -> None:
         stream = Stream(1)
         stream.put(b"a", b"b")
@@ -769,6 +839,38 @@ class TestShardEnd:
         assert delivered.is_shard_end
         worker.run(10)
         assert worker.batch() is None
+
+    def test_nothing_is_told_once_the_end_is_being_recorded(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a")
+        worker = stream.worker()
+        worker.run(1)
+        worker.batch(checkpoint=True)
+        worker.holds_back = lambda action: isinstance(action, Checkpoint)
+        stream.kinesis.autoscale(shard(0))
+        worker.run(5)
+        assert len(worker.held_back) == 1
+        assert worker.batch() is None
+
+    def test_children_wait_for_the_last_batch_of_their_parent(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a")
+        stream.kinesis.autoscale(shard(0))
+        worker = stream.worker()
+        worker.run(1)
+        delivered = worker.batch(checkpoint=True, done=False)
+        assert delivered
+        worker.run(30)
+        assert worker.held == {shard(0)}
+        worker.engine.done(delivered.hold)
+        worker.run(1)
+        assert worker.held == {shard(1), shard(2)}
+
+    def test_a_lease_without_children_stays(self) -> None:
+        stream = Stream(2)
+        stream.leases.create(Lease(shard(0), checkpoint=sp.Position.SHARD_END))
+        stream.worker().run(200)
+        assert stream.lease(0).checkpoint == sp.Position.SHARD_END
 
     def test_a_child_waits_for_both_parents(self) -> None:
         stream = Stream(2)

@@ -63,7 +63,7 @@ class Worker:
     name: str
     engine: Engine
     in_hand: list[Delivered] = field(default_factory=list)
-    tokens: set[int] = field(default_factory=set)
+    tokens: dict[int, tuple[str, sp.Position]] = field(default_factory=dict)  # of checkpoints that are not settled
     asleep_until: float = 0.0
     closing: bool = False
 
@@ -215,8 +215,9 @@ class Simulation(RuleBasedStateMachine):
             assert deadline is not None or has_calls or worker.engine.is_closed, "it sleeps for ever"
             assert worker.engine.fatal is None
             for token, error in worker.engine.take_finished():
-                worker.tokens.remove(token)
+                shard_id, position = worker.tokens.pop(token)
                 assert error is None or isinstance(error, sp.LeaseLostError)
+                assert error is not None or max(self.history[shard_id], default=position) >= position
             if worker.engine.is_closed:
                 assert not worker.tokens
                 self.workers.remove(worker)
@@ -376,11 +377,11 @@ class Simulation(RuleBasedStateMachine):
 
     def checkpoint_at(self, worker: Worker, hold: Any, position: sp.Position) -> None:
         token = next(self.tokens)
-        worker.tokens.add(token)
+        worker.tokens[token] = (hold.lease.key, position)
         try:
             worker.engine.checkpoint(hold, position, token)
         except sp.LeaseLostError:
-            worker.tokens.remove(token)
+            del worker.tokens[token]
             self.exactly_once = False
 
     # In the end one healthy worker is left.
