@@ -14,6 +14,7 @@ import shardpack as sp
 from consumer_bench import START, STREAM, Stream, Worker, shard
 from shardpack.consumer import ConsumerConfig, Lease
 from shardpack.consumer._lease_view import LeaseView
+from shardpack.consumer._periodic import Periodic
 from shardpack.consumer._shards import ListedShard, leases_to_create
 from shardpack.consumer.actions import (
     Action,
@@ -251,6 +252,15 @@ class TestHolding:
         assert not worker.held
         with pytest.raises(sp.LeaseLostError, match="another worker"):
             worker.engine.checkpoint(delivered.hold, delivered.hold.delivered, "again")
+
+    def test_after_a_loss_it_looks_for_another_lease(self) -> None:
+        stream = Stream(1)
+        worker = stream.worker()
+        worker.run(1)
+        assert stream.leases.take(stream.lease(), "other")
+        worker.run(FAILOVER / 3 + 1)
+        assert not worker.held
+        assert worker.times(ListLeases)[-1] > FAILOVER / 3
 
     def test_outages_are_waited_out_and_the_checkpoint_is_written_after_them(self) -> None:
         stream = Stream(1)
@@ -687,18 +697,18 @@ class TestReading:
         assert len(worker.read(10)) == 20
 
     def test_what_is_skipped_makes_room_at_once(self) -> None:
-        stream = Stream(1)
+        stream = Stream(2)
         for _ in range(5):
-            stream.put_aggregate(b"far away")  # by its key, in the other half
+            stream.put(sp.encode([("k", b"out of range", TOP)]))
         stream.put(b"near")
         worker = stream.worker(max_records=1, prefetch_max_bytes=1, out_of_range="drop_aggregate")
-        stream.kinesis.autoscale(shard(0))
         worker.run(1)
-        while (delivered := worker.engine.next_batch(stream.now)) is None and stream.now < 10:
-            if worker.engine.needs_poll:
-                worker.step()
+        for _ in range(5):
+            assert worker.engine.next_batch(stream.now) is None
+            assert worker.engine.needs_poll
             worker.run(0.2)
-        assert delivered
+            assert not worker.engine.needs_poll
+        assert worker.batch()
 
     def test_each_batch_says_how_far_behind_its_own_response_was(self) -> None:
         stream = Stream(1)
@@ -900,8 +910,13 @@ class TestShardEnd:
         stream.put(b"parent", hash_key=TOP // 4 * 3 - 10)
         stream.kinesis.merge_shards(**STREAM, ShardToMerge=shard(0), AdjacentShardToMerge=shard(2))  # 4
         stream.put(b"child")
+        worker.holds_back = lambda action: (
+            isinstance(action, ListLeases) or (isinstance(action, CreateLease) and action.lease.key == shard(2))
+        )
         worker.run(3)
-        assert worker.held == {shard(0), shard(1)} or worker.held == {shard(1)}
+        assert shard(4) not in {lease.key for lease in stream.leases.list()}
+        worker.holds_back = lambda _: False
+        worker.release()
         assert worker.read(30) == [b"grandparent", b"parent", b"child"]
 
     def test_a_shard_that_is_gone_ends(self) -> None:
@@ -920,6 +935,28 @@ class TestShardEnd:
         if isinstance(action, ListShards):
             return Stream(2).worker().effect(action)[1:]
         return None
+
+    def test_a_shard_that_is_missed_only_for_a_moment_goes_on(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a")
+        worker = stream.worker()
+        worker.fate = lambda action: (
+            CodedError("ResourceNotFoundException")
+            if isinstance(action, GetRecords) and not worker.times(GetRecords)[1:]
+            else None
+        )
+        assert worker.read(10) == [b"a"]
+        assert stream.lease().checkpoint != sp.Position.SHARD_END
+
+    def test_new_shards_get_leases_when_they_are_listed(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a")
+        worker = stream.worker(failover_time=3600, shard_sync_interval=60)
+        worker.run(1)
+        assert worker.batch()  # and never a checkpoint, so that the parent does not end
+        stream.kinesis.autoscale(shard(0))
+        worker.run(61)
+        assert {lease.key for lease in stream.leases.list()} == {shard(0), shard(1), shard(2)}
 
     def test_a_stream_that_is_gone_is_fatal(self) -> None:
         stream = Stream(1)
@@ -969,15 +1006,16 @@ class TestShardEnd:
         sleeper = stream.worker("sleeper")
         sleeper.holds_back = lambda action: isinstance(action, GetRecords)
         sleeper.run()
-        other = stream.worker("other")
-        stream.put(b"a")
-        stream.put(b"b", hash_key=TOP)
-        other.read(200)
-        assert {lease.key for lease in stream.leases.list()} == {shard(1), shard(2)}
+        stream.kinesis.autoscale(shard(1))
+        for number in range(4):
+            stream.put(b"a", hash_key=TOP // 4 * number + 1)
+        stream.worker("other").read(300)
+        left = {shard(2), shard(3), shard(4)}
+        assert {lease.key for lease in stream.leases.list()} == left
         sleeper.holds_back = lambda _: False
         sleeper.release()
         sleeper.run(1)
-        assert {lease.key for lease in stream.leases.list()} == {shard(1), shard(2)}
+        assert {lease.key for lease in stream.leases.list()} == left
 
 
 class TestClosing:
@@ -1038,3 +1076,39 @@ class TestClosing:
         worker.engine.checkpoint(delivered.hold, delivered.hold.delivered, "token")
         assert worker.engine.abandon() == [(shard(0), "token")]
         assert not worker.held
+
+
+class TestPeriodic:
+    def test_what_is_asked_for_while_it_is_under_way_comes_after_it(self) -> None:
+        periodic = Periodic(60.0, Random(0))
+        assert periodic.begin(0.0)
+        assert not periodic.begin(0.0)
+        periodic.request(5.0)
+        periodic.request(7.0)
+        assert periodic.due is None
+        periodic.succeeded(1.0)
+        assert periodic.due == 5.0
+        assert not periodic.begin(4.9)
+        assert periodic.begin(5.0)
+        periodic.succeeded(6.0)
+        assert periodic.due == 66.0
+
+    def test_a_request_is_never_later_than_what_is_due(self) -> None:
+        periodic = Periodic(60.0, Random(0))
+        periodic.begin(0.0)
+        periodic.succeeded(0.0)
+        periodic.request(100.0)
+        assert periodic.due == 60.0
+        periodic.request(30.0)
+        assert periodic.due == 30.0
+
+    def test_failures_are_followed_by_longer_and_longer_waits(self) -> None:
+        periodic = Periodic(60.0, Random(0))
+        waits = []
+        for _ in range(200):
+            assert periodic.begin(1e9)
+            periodic.failed(0.0)
+            assert periodic.due is not None
+            waits.append(periodic.due)
+        assert waits[0] <= 0.1
+        assert 4.0 < max(waits) <= 5.0
