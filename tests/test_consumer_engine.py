@@ -1009,7 +1009,7 @@ class TestShardEnd:
         stream.kinesis.autoscale(shard(1))
         for number in range(4):
             stream.put(b"a", hash_key=TOP // 4 * number + 1)
-        stream.worker("other").read(300)
+        stream.worker("other").read(200)
         left = {shard(2), shard(3), shard(4)}
         assert {lease.key for lease in stream.leases.list()} == left
         sleeper.holds_back = lambda _: False
