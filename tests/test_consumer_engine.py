@@ -1002,10 +1002,10 @@ class TestShardEnd:
 
     def test_a_worker_that_slept_does_not_bring_leases_back(self) -> None:
         stream = Stream(1)
-        stream.kinesis.autoscale(shard(0))
         sleeper = stream.worker("sleeper")
         sleeper.holds_back = lambda action: isinstance(action, GetRecords)
         sleeper.run()
+        stream.kinesis.autoscale(shard(0))
         stream.kinesis.autoscale(shard(1))
         for number in range(4):
             stream.put(b"a", hash_key=TOP // 4 * number + 1)
