@@ -139,6 +139,22 @@ class TestIteration:
 
         run(main)
 
+    def test_an_answer_that_makes_no_sense_is_not_passed_over_in_silence(self) -> None:
+        kinesis = fake(1, *NUMBERS)
+        client = AsyncFakeKinesis(kinesis)
+
+        async def nonsense(**_: Any) -> dict[str, Any]:
+            return {"Nothing": 1}
+
+        client.get_records = nonsense  # type: ignore[method-assign]
+
+        async def main() -> None:
+            async with sp.AsyncConsumer("s", leases=sp.MemoryLeases(), client=client) as reading:
+                with pytest.raises(KeyError, match="Records"):
+                    await reading.next_batch()
+
+        run(main)
+
     def test_what_kinesis_refuses_for_good_comes_out_of_next_batch(self) -> None:
         kinesis = fake(1, *NUMBERS)
         kinesis.script("get_records", error="AccessDeniedException")

@@ -219,14 +219,21 @@ class AsyncShell:
         self._changed = asyncio.Event()
 
     async def _do(self, action: Action) -> None:
+        answer, failure = None, None
         try:
             answer = await self._call(action)
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
-            if not self._closed:
-                self._engine.failed(action, error, error_of(error)[0], time.monotonic())
-        else:
-            if not self._closed:
+            failure = error
+        if self._closed:
+            return
+        try:
+            if failure is None:
                 self._engine.answered(action, answer, time.monotonic())
+            else:
+                self._engine.failed(action, failure, error_of(failure)[0], time.monotonic())
+        except Exception as error:  # noqa: BLE001  # a bug of ours: nobody must wait for ever
+            _log.error("the consumer has failed", exc_info=error)
+            self._engine.fatal = self._engine.fatal or error
         self._look()
 
     async def _call(self, action: Action) -> Any:
