@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -283,6 +284,23 @@ class TestLost:
         leases = StoreInTrouble(checkpoint=sp.LeaseStoreError("denied", retriable=False))
         with consumer(fake(1, *NUMBERS), leases) as reading, pytest.raises(sp.LeaseStoreError, match="denied"):
             reading.run(Collected(101).batch, workers=2)
+
+
+def test_why_it_cannot_go_on_is_not_hidden_by_a_shard_that_stopped_before() -> None:
+    leases = StoreInTrouble()
+    config = sp.ConsumerConfig(failover_time=1)
+    denied = sp.LeaseStoreError("denied", retriable=False)
+    with consumer(fake(2, *NUMBERS), leases, config=config) as reading:
+        calls = itertools.count()
+
+        def handle(_: Batch) -> None:
+            if next(calls):
+                leases.errors = {"renew": denied}
+                raise PoisonError("cannot")
+
+        with pytest.raises(sp.LeaseStoreError, match="denied") as caught:
+            reading.run(handle)
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
 
 
 def test_run_refuses_settings_that_make_no_sense() -> None:

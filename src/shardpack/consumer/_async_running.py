@@ -12,7 +12,7 @@ from .._aws_errors import backoff
 from ..errors import LeaseLostError
 from ..records import ReceivedRecord
 from ._async_shell import AsyncShell
-from ._handling import Handling, Policy, describe, stopped_error
+from ._handling import Handling, Policy, describe, raise_failures
 from .engine import Delivered
 
 _log = logging.getLogger("shardpack.consumer")
@@ -52,11 +52,7 @@ class AsyncRun:
         finally:
             self._shell.stop()
             results = await asyncio.gather(*works, return_exceptions=True)
-        if self._errors:
-            raise stopped_error(self._errors)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        raise_failures(self._errors, results)
 
     async def _work(self) -> None:
         while (delivered := await self._shell.take()) is not None:

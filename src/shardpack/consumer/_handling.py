@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import InitVar, dataclass
 from typing import Literal, TypeAlias, cast
 
@@ -110,6 +110,13 @@ def describe(shard_id: str, part: Sequence[ReceivedRecord], given: int | None) -
     return where if given is None else f"{where}, while it had number {given:,}, {position_of(part[given - 1])}"
 
 
-def stopped_error(errors: list[Exception]) -> ExceptionGroup:
-    """What a run raises that has stopped shards."""
-    return ExceptionGroup(f"{len(errors)} shard{'s were' if len(errors) > 1 else ' was'} stopped", errors)
+def raise_failures(errors: Sequence[Exception], failures: Iterable[BaseException | None]) -> None:
+    """What a run raises: why it could not go on; else the errors that have stopped shards, if there are any."""
+    stopped = None
+    if errors:
+        stopped = ExceptionGroup(f"{len(errors)} shard{'s were' if len(errors) > 1 else ' was'} stopped", errors)
+    for failure in failures:
+        if failure is not None:
+            raise failure from stopped or failure.__cause__
+    if stopped is not None:
+        raise stopped

@@ -11,7 +11,7 @@ from typing import Any
 from .._aws_errors import backoff
 from ..errors import LeaseLostError
 from ..records import ReceivedRecord
-from ._handling import Handling, Policy, describe, stopped_error
+from ._handling import Handling, Policy, describe, raise_failures
 from ._shell import Shell
 from .engine import Delivered
 
@@ -42,10 +42,7 @@ class Run:
                 wait(works, return_when=FIRST_EXCEPTION)
             finally:  # also after Ctrl-C: the batches in hand are finished
                 self._shell.stop()
-        if self._errors:
-            raise stopped_error(self._errors)
-        for work in works:
-            work.result()
+        raise_failures(self._errors, [work.exception() for work in works])
 
     def _work(self) -> None:
         while (delivered := self._shell.take(None)) is not None:
