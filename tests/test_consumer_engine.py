@@ -207,6 +207,20 @@ class TestTaking:
         worker.run(10)
         assert 5 <= len(worker.times(CreateLease)) <= 12
 
+    def test_an_outage_that_goes_on_is_warned_of_and_one_that_does_not_is_not(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        worker = Stream(1).worker()
+        worker.fate = lambda action: outage() if isinstance(action, TakeLease) else None
+        while len(worker.times(TakeLease)) < 4:
+            worker.run(0.5)
+        assert not [one for one in caplog.records if one.levelname == "WARNING"]
+        while len(worker.times(TakeLease)) < 5:
+            worker.run(0.5)
+        (warning,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+        assert warning.startswith("s: TakeLease failed")
+        assert warning.endswith("outage")
+
     def test_a_permanent_failure_of_the_store_is_fatal(self) -> None:
         worker = Stream(1).worker()
         error = sp.LeaseStoreError("denied", retriable=False)
@@ -467,6 +481,22 @@ class TestStarts:
         worker.run(2)
         stream.put(b"new")
         assert worker.read(5) == [b"new"]
+
+    @pytest.mark.parametrize("how", ["failover", "theft"])
+    def test_latest_holds_from_when_the_shard_was_begun_though_nothing_was_checkpointed(self, how: str) -> None:
+        stream = Stream(1)
+        stream.put(b"old")
+        stream.clock.advance(400)  # more than clocks may differ
+        first = stream.worker("first", start="LATEST")
+        first.run(1)
+        second = stream.worker("second", start="LATEST")
+        second.run(1)
+        stream.put(b"new")
+        assert first.read(5, checkpoint=False) == [b"new"]
+        if how == "theft":
+            (lease,) = stream.leases.list()
+            assert stream.leases.take(lease, "second")
+        assert second.read(FAILOVER * 2) == [b"new"]
 
     def test_timestamp(self) -> None:
         stream = Stream(1)
@@ -786,6 +816,39 @@ class TestReading:
         assert worker.batch() is None
         assert len(worker.times(GetRecords)) == calls
         assert worker.held == {shard(0)}
+
+    def test_when_all_it_may_have_is_stopped_nothing_more_comes(self) -> None:
+        stream = Stream(2)
+        stream.put(b"a")
+        stream.put(b"b", hash_key=TOP)
+        worker = stream.worker()
+        assert not worker.engine.is_all_stopped  # nothing is held yet
+        worker.holds_back = lambda action: isinstance(action, TakeLease) and action.lease.key == shard(1)
+        worker.run()
+        delivered = worker.batch(done=False)
+        assert delivered
+        worker.engine.done(delivered.hold, stop=True)
+        assert not worker.engine.is_all_stopped  # the other shard is being taken
+        worker.holds_back = lambda _: False
+        worker.release()
+        assert not worker.engine.is_all_stopped  # the other shard is read
+        delivered = worker.batch(done=False)
+        assert delivered
+        worker.engine.done(delivered.hold, stop=True)
+        assert worker.engine.is_all_stopped
+
+    def test_a_lease_that_waits_to_be_taken_is_more_to_come(self) -> None:
+        stream = Stream(2)
+        stream.put(b"a")
+        worker = stream.worker()
+        worker.fate = lambda action: (
+            outage() if isinstance(action, TakeLease) and action.lease.key == shard(1) else None
+        )
+        worker.run()
+        delivered = worker.batch(done=False)
+        assert delivered
+        worker.engine.done(delivered.hold, stop=True)
+        assert not worker.engine.is_all_stopped
 
     def test_access_denied_is_fatal(self) -> None:
         worker = Stream(1).worker()

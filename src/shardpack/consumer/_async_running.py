@@ -67,8 +67,6 @@ class AsyncRun:
             if error is not None:
                 _log.error("stopped reading %s: %r", delivered.hold.lease.key, error)
                 self._errors.append(error)
-                if self._shell.look(lambda engine: all(hold.is_stopped for hold in engine.holds)):
-                    self._shell.stop()
 
     async def _handle(self, delivered: Delivered) -> Exception | None:
         """Handle a batch; why its shard must stop, or None."""

@@ -68,6 +68,8 @@ class AsyncShell:
                 self._step(loop)  # there may be room to read ahead
             if delivered is not None:
                 return delivered
+            if self._engine.is_all_stopped:
+                break
             await self._changed.wait()
         return None
 

@@ -29,6 +29,7 @@ class LeaseView:
         self._random = random
         self.leases: dict[str, Lease] = {}
         self._unchanged_since: dict[str, float] = {}
+        self._first_seen: dict[str, float] = {}
 
     def observe(self, leases: Iterable[Lease], now: float) -> None:
         """All leases have been listed."""
@@ -44,12 +45,18 @@ class LeaseView:
         known = self.leases.get(lease.key)
         if known is None or (known.counter, known.owner) != (lease.counter, lease.owner):
             self._unchanged_since[lease.key] = now
+        self._first_seen.setdefault(lease.key, now)
         self.leases[lease.key] = lease
 
     def remove(self, key: str) -> None:
         """A lease is gone."""
         self.leases.pop(key, None)
         self._unchanged_since.pop(key, None)
+        self._first_seen.pop(key, None)
+
+    def first_seen(self, key: str) -> float:
+        """When this worker first saw the lease."""
+        return self._first_seen[key]
 
     def has_parents(self, lease: Lease) -> bool:
         """Whether leases of the shard's parents are there."""
@@ -59,6 +66,13 @@ class LeaseView:
         """Whether there are leases that nobody holds, and whose shards are not at their ends."""
         return any(
             lease.checkpoint != Position.SHARD_END and lease.owner in (None, self._worker_id) and lease.key not in held
+            for lease in self.leases.values()
+        )
+
+    def has_work(self, held: Collection[str]) -> bool:
+        """Whether there are leases that this worker may take, and read at once."""
+        return len(held) < self._config.max_leases_for_worker and any(
+            lease.owner in (None, self._worker_id) and lease.key not in held and self._is_active(lease)
             for lease in self.leases.values()
         )
 

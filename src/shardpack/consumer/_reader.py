@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -14,11 +13,10 @@ from ..records import Position, ReceivedRecord
 from ..unpacker import unpack
 from ._shards import ListedShard, child_shards
 from .config import ConsumerConfig
-from .start import is_started
+from .start import from_moment, is_started
 
 _CALLS_PER_SECOND = 5  # GetRecords, of all consumers of a shard together
 _BYTES_PER_SECOND = 2 * MIB
-_CLOCK_SKEW = 300.0  # AWS refuses requests of clients whose clocks are off by more
 
 
 class Reader:
@@ -87,8 +85,7 @@ class Reader:
         self._failures = 0
         if self._iterator_arguments["ShardIteratorType"] == "LATEST":
             # Should this iterator expire unused, "latest" must not come to mean a later moment.
-            moment = datetime.fromtimestamp(wall_time - _CLOCK_SKEW, UTC)
-            self._iterator_arguments = {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": moment}
+            self._iterator_arguments = from_moment(wall_time)
 
     def records_answered(self, response: Mapping[str, Any], started: float) -> None:
         """`GetRecords` answered a call that was made then."""

@@ -57,8 +57,6 @@ class Run:
             if error is not None:
                 _log.error("stopped reading %s: %r", delivered.hold.lease.key, error)
                 self._errors.append(error)
-                if self._shell.look(lambda engine: all(hold.is_stopped for hold in engine.holds)):
-                    self._shell.stop()
 
     def _handle(self, delivered: Delivered) -> Exception | None:
         """Handle a batch; why its shard must stop, or None."""

@@ -83,6 +83,8 @@ class Shell:
                     self._changed.notify_all()  # there may be room to read ahead
                 if delivered is not None:
                     return delivered
+                if timeout is None and self._engine.is_all_stopped:
+                    break
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     break

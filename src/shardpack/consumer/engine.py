@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Collection
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
@@ -41,6 +42,7 @@ _log = logging.getLogger("shardpack.consumer")
 
 _CHILDREN_PATIENCE = 30.0  # seconds to look for the children of a shard that has ended
 _RETRY_SECONDS = 1.0
+_LOUD = 5  # every so many failures of a call in a row are worth a warning
 
 Finished: TypeAlias = tuple[Any, Exception | None]
 _Read: TypeAlias = GetShardIterator | GetRecords
@@ -102,6 +104,7 @@ class Engine:
         self._holds: dict[int, Hold] = {}  # in the order in which they give batches
         self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
         self._finished: list[Finished] = []
+        self._failures: Counter[str] = Counter()  # by the call's name, since it last succeeded
         self._closing = False
         self.fatal: Exception | None = None
         self.needs_poll = True
@@ -178,6 +181,16 @@ class Engine:
             hold.reader.is_at_end and not hold.in_hand and not hold.reader.has_records for hold in self._holds.values()
         )
 
+    @property
+    def is_all_stopped(self) -> bool:
+        """Whether the application wants no more of any shard that this worker can have."""
+        return (
+            bool(self._holds)
+            and all(hold.is_stopped for hold in self._holds.values())
+            and self._coordinator.is_idle
+            and not self._coordinator.view.has_work(self._coordinator.held)
+        )
+
     # What the shell asks.
 
     def poll(self, now: float) -> list[Action]:
@@ -213,6 +226,7 @@ class Engine:
             answer: see the action.
             now: seconds on the shell's clock.
         """
+        self._failures.pop(type(action).__name__, None)
         try:
             if isinstance(action, ListShards):
                 self._shards_listed(answer, now)
@@ -256,7 +270,10 @@ class Engine:
         if _is_permanent(action, error, code):
             self.fatal = self.fatal or error
         elif code != "ExpiredIteratorException":
-            _log.info("%s: %s failed (%s), trying again", self._stream_name, type(action).__name__, code)
+            name = type(action).__name__
+            self._failures[name] += 1
+            level = logging.WARNING if self._failures[name] % _LOUD == 0 else logging.INFO
+            _log.log(level, "%s: %s failed (%s), trying again: %s", self._stream_name, name, code, error)
 
     def _answered(self, hold: Hold, action: _Read | _Write, answer: Any, now: float) -> None:
         if isinstance(action, GetShardIterator):
@@ -284,7 +301,11 @@ class Engine:
 
     def _taken(self, lease: Lease, now: float) -> None:
         has_parents = self._coordinator.view.has_parents(lease)
-        arguments = self._start.iterator_arguments(lease.key, lease.checkpoint, has_parents=has_parents)
+        # A lease that is taken for the first time has the counter 1.
+        since = None if lease.counter <= 1 else self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
+        arguments = self._start.iterator_arguments(
+            lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since
+        )
         listed = (self._coordinator.shards or {}).get(lease.key)
         hash_range = lease.hash_range if listed is None else listed.hash_range
         reader = Reader(lease.key, hash_range, lease.checkpoint, arguments, self._config, self._random.random)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from ..records import Position
 
+_CLOCK_SKEW = 300.0  # AWS refuses requests of clients whose clocks are off by more
 _BY_SEQUENCE_NUMBER = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
 
 
@@ -50,7 +51,9 @@ class Start:
             )
         return cls(Position(start), None, shards)
 
-    def iterator_arguments(self, shard_id: str, checkpoint: Position, *, has_parents: bool) -> dict[str, Any]:
+    def iterator_arguments(
+        self, shard_id: str, checkpoint: Position, *, has_parents: bool, latest_since: float | None = None
+    ) -> dict[str, Any]:
         """What `GetShardIterator` takes to read a shard on from its checkpoint.
 
         Args:
@@ -58,6 +61,8 @@ class Start:
             checkpoint: the last position that is done, or where to start when nothing is.
             has_parents: whether leases of the shard's parents are known. Such a shard is read from its beginning,
                 because what was put into it after the last record of its parents comes next.
+            latest_since: since when ``LATEST`` holds, in seconds since the epoch, because another worker has read the
+                shard from then on, and has checkpointed nothing; None: it means now.
         """
         if is_started(checkpoint):
             return _by_sequence_number("AT_SEQUENCE_NUMBER", checkpoint.sequence_number)
@@ -66,8 +71,13 @@ class Start:
         if checkpoint == Position.AT_TIMESTAMP and self.timestamp is not None:
             return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": self.timestamp}
         if checkpoint == Position.LATEST and not has_parents:
-            return {"ShardIteratorType": "LATEST"}
+            return {"ShardIteratorType": "LATEST"} if latest_since is None else from_moment(latest_since)
         return {"ShardIteratorType": "TRIM_HORIZON"}
+
+
+def from_moment(wall_time: float) -> dict[str, Any]:
+    """What `GetShardIterator` takes to read on from a moment by this machine's clock, in seconds since the epoch."""
+    return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": datetime.fromtimestamp(wall_time - _CLOCK_SKEW, UTC)}
 
 
 def is_started(checkpoint: Position) -> bool:
