@@ -1,0 +1,232 @@
+"""Sound aggregates to columns, many at once.
+
+`cut` is the seam for a native core: the data of Kinesis records as one Arrow array in, one `Cut` out, and whatever it
+leaves out is read by `shardpack.unpack`. Here, protobuf's parser finds where each record begins and ends, and Arrow's
+kernels take the records apart: all that stands before a record's data follows from its size and the indices of its
+keys, so its first eight bytes are compared, as one number, with what they must be.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from google.protobuf.message import DecodeError as ProtobufDecodeError
+
+from ..wire._backend import backend
+from ..wire._format import CHECKSUM_BYTES, MAGIC, data_head_of_field, record_head
+from ..wire._generated.kpl_pb2 import AggregatedRecordOfBytes
+
+_WORD = 8
+_LONG_BIT = 15  # of the word: the index of the partition key goes on in a second byte
+_SEVEN_BITS = 0x7F
+_TO_THE_END = 2**31 - 1
+
+
+class Cut(NamedTuple):
+    """The user records of those Kinesis records that were cut, in their order.
+
+    Attributes:
+        counts: how many user records there are in each Kinesis record, by its place in the input.
+        partition_keys: strings, as a dictionary array.
+        explicit_hash_keys: likewise; null where there is none.
+        data: large binary.
+    """
+
+    counts: dict[int, int]
+    partition_keys: pa.Array
+    explicit_hash_keys: pa.Array
+    data: pa.Array
+
+
+def repeated(counts: Sequence[int], values: Iterable[int]) -> pa.Array:
+    """Each value as often as its count, which is never 0, says."""
+    if not counts:
+        return pa.array([], pa.int64())
+    run_ends = pa.array(accumulate(counts), pa.int32())
+    return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(run_ends, pa.array(values, pa.int64())))
+
+
+class _Aggregate(NamedTuple):
+    place: int
+    partition_key_table: list[bytes]
+    explicit_hash_key_table: list[bytes]
+    records: list[bytes]
+
+
+def cut(blobs: pa.Array) -> Cut | None:
+    """The user records of the Kinesis records that are sound aggregates, written as packers do; None if none is.
+
+    Not cut are: aggregates that are not sound; those of which only some records have explicit hash keys; records with
+    tags, with fields in another order or twice, and those whose first bytes, up to the data, are more than eight.
+
+    Args:
+        blobs: large binary, without nulls.
+    """
+    aggregates = list(_parsed(blobs))
+    while aggregates:
+        result = _cut(aggregates)
+        if isinstance(result, Cut):
+            return result
+        aggregates = [one for nth, one in enumerate(aggregates) if nth not in result]
+    return None
+
+
+def _parsed(blobs: pa.Array) -> Iterator[_Aggregate]:
+    is_aggregated = backend().is_aggregated
+    for place in pc.indices_nonzero(pc.starts_with(blobs, pattern=MAGIC)).to_pylist():
+        view = memoryview(blobs[place].as_buffer())
+        if not is_aggregated(view):
+            continue
+        try:
+            message = AggregatedRecordOfBytes.FromString(view[len(MAGIC) : -CHECKSUM_BYTES])  # type: ignore[arg-type]
+        except (ProtobufDecodeError, RecursionError):
+            continue
+        tables = message.partition_key_table, message.explicit_hash_key_table
+        if all(len(table) <= len(message.records) for table in tables):  # else reading them is most of the work
+            yield _Aggregate(place, list(tables[0]), list(tables[1]), list(message.records))
+
+
+def _cut(aggregates: list[_Aggregate]) -> Cut | set[int]:
+    """All user records of the aggregates, or else which of the aggregates look unusual."""
+    each = functools.partial(repeated, [len(one.records) for one in aggregates])
+    records = pa.array(list(chain.from_iterable(one.records for one in aggregates)), pa.large_binary())
+    keys = _Tables([one.partition_key_table for one in aggregates], each)
+    explicit = _Tables([one.explicit_hash_key_table for one in aggregates], each)
+    words = _words(records)
+    with_explicit = pc.greater(explicit.sizes, 0)
+    long = pc.greater(pc.bit_wise_and(words, _u64(1 << _LONG_BIT)), _u64(0))
+    shapes = _Shapes.of(pc.binary_length(records), long, with_explicit)
+
+    indices, explicit_indices = _indices(words, long)
+    explicit_indices = pc.if_else(with_explicit, explicit_indices, pa.scalar(None, pa.int64()))
+    unusual = pc.or_(pc.or_(shapes.differ(words), keys.lack(indices)), explicit.lack(explicit_indices))
+    if pc.any(unusual).as_py():
+        return set(each(range(len(aggregates))).filter(unusual).unique().to_pylist())
+    return Cut(
+        {one.place: len(one.records) for one in aggregates},
+        keys.take(indices),
+        explicit.take(explicit_indices),
+        shapes.data(records),
+    )
+
+
+def _words(records: pa.Array) -> pa.Array:
+    """The first eight bytes of each record, or what there is and zeros, as little-endian numbers."""
+    first = pc.binary_slice(records, 0, _WORD)
+    if len(records) and pc.min(pc.binary_length(first)).as_py() < _WORD:
+        zeros = pa.scalar(bytes(_WORD), first.type)
+        first = pc.binary_slice(pc.binary_join_element_wise(first, zeros, pa.scalar(b"", first.type)), 0, _WORD)
+    return pa.Array.from_buffers(pa.uint64(), len(records), [None, first.buffers()[2]])
+
+
+def _indices(words: pa.Array, long: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """The indices of the partition key and the explicit hash key, as they are if nothing else is unusual."""
+    index, explicit_index = _seven_bits(words, 8), _seven_bits(words, 24)
+    if pc.any(long).as_py():
+        with_second_byte = pc.bit_wise_or(index, pc.shift_left(_seven_bits(words, 16), _u64(7)))
+        index = pc.if_else(long, with_second_byte, index)
+        explicit_index = pc.if_else(long, _seven_bits(words, 32), explicit_index)
+    return index.cast(pa.int64()), explicit_index.cast(pa.int64())
+
+
+def _seven_bits(words: pa.Array, shift: int) -> pa.Array:
+    return pc.bit_wise_and(pc.shift_right(words, _u64(shift)), _u64(_SEVEN_BITS))
+
+
+def _u64(number: int) -> pa.Scalar:
+    return pa.scalar(number, pa.uint64())
+
+
+class _Tables:
+    """The key tables of all aggregates as one, in which no key is twice."""
+
+    def __init__(self, tables: Sequence[Sequence[bytes]], each: Callable[[Iterable[int]], pa.Array]) -> None:
+        sizes = list(map(len, tables))
+        self.sizes = each(sizes)
+        self._first = each(accumulate(sizes[:-1], initial=0))
+        self._keys = list(chain.from_iterable(tables))
+
+    def lack(self, indices: pa.Array) -> pa.Array:
+        """Where an index points outside its table."""
+        return pc.greater_equal(indices, self.sizes).fill_null(False)
+
+    def take(self, indices: pa.Array) -> pa.Array:
+        keys = _strings(self._keys).dictionary_encode()
+        return pa.DictionaryArray.from_arrays(keys.indices.take(pc.add(indices, self._first)), keys.dictionary)
+
+
+def _strings(keys: list[bytes]) -> pa.Array:
+    try:
+        return pa.array(keys, pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:  # not UTF-8
+        return pa.array([key.decode("utf-8", "replace") for key in keys], pa.string())
+
+
+class _Shapes(NamedTuple):
+    """What each record must look like up to its data.
+
+    Attributes:
+        expected: its first word, with zeros for the indices.
+        fixed: the bits of the word that must be as expected.
+        start: where the data begins; 0 if nothing usual has that size.
+    """
+
+    expected: pa.Array
+    fixed: pa.Array
+    start: pa.Array
+
+    @classmethod
+    def of(cls, sizes: pa.Array, long: pa.Array, with_explicit: pa.Array) -> _Shapes:
+        """By the size of the record, whether its index takes two bytes, and whether it has an explicit hash key."""
+        flags = pc.add(pc.multiply(long.cast(pa.int64()), 2), with_explicit.cast(pa.int64()))
+        codes = pc.add(pc.multiply(sizes, 4), flags).dictionary_encode()
+        shapes: list[tuple[int, int, int]] = [
+            _shape(code >> 2, bool(code & 2), bool(code & 1)) for code in codes.dictionary.to_pylist()
+        ]
+        expected, fixed, start = ([shape[nth] for shape in shapes] for nth in range(3))
+        types = pa.uint64(), pa.uint64(), pa.int64()
+        return cls(
+            *(
+                pa.array(column, kind).take(codes.indices)
+                for column, kind in zip((expected, fixed, start), types, strict=True)
+            )
+        )
+
+    def differ(self, words: pa.Array) -> pa.Array:
+        """Where a record does not look as it must."""
+        differing = pc.bit_wise_and(pc.bit_wise_xor(words, self.expected), self.fixed)
+        return pc.or_(pc.not_equal(differing, _u64(0)), pc.equal(self.start, 0))
+
+    def data(self, records: pa.Array) -> pa.Array:
+        """The data of records that all look as they must."""
+        data: Any = None
+        for start in pc.unique(self.start).to_pylist():
+            rest = pc.binary_slice(records, start, _TO_THE_END)
+            data = rest if data is None else pc.if_else(pc.equal(self.start, start), rest, data)
+        return data
+
+
+@functools.lru_cache(maxsize=65_536)
+def _shape(size: int, long: bool, with_explicit: bool) -> tuple[int, int, int]:
+    """`_Shapes` of one record."""
+    head = bytearray(record_head(1 << 7 if long else 0, with_explicit))
+    head[1 : 2 + long] = b"\x80\x00" if long else b"\x00"
+    try:
+        start = bytes(head) + data_head_of_field(size - len(head))
+    except KeyError:
+        return 0, 0, 0
+    if len(start) > _WORD:
+        return 0, 0, 0
+    free = bytearray(_WORD)
+    free[1] = _SEVEN_BITS
+    if long:
+        free[2] = _SEVEN_BITS
+    if with_explicit:
+        free[len(head) - 1] = _SEVEN_BITS
+    whole = (1 << 8 * len(start)) - 1
+    return int.from_bytes(start, "little"), whole & ~int.from_bytes(free, "little"), len(start)
