@@ -100,12 +100,12 @@ PACKED = st.lists(
 ).flatmap(
     lambda records: st.sampled_from(
         [
-            lambda: sp.encode(records),  # nobody has an explicit hash key
-            lambda: sp.encode([(*record, "7") for record in records]),  # all have the same
-            lambda: sp.encode([(*record, str(nth % 3)) for nth, record in enumerate(records)]),
-            lambda: sp.encode([record if nth % 2 else (*record, "7") for nth, record in enumerate(records)]),
+            sp.encode(records),  # nobody has an explicit hash key
+            sp.encode([(*record, "7") for record in records]),  # all have the same
+            sp.encode([(*record, str(nth % 3)) for nth, record in enumerate(records)]),
+            sp.encode([record if nth % 2 else (*record, "7") for nth, record in enumerate(records)]),
         ]
-    ).map(lambda make: make())
+    )
 )
 DATA = st.one_of(PACKED, AGGREGATES, damaged(PACKED), damaged(AGGREGATES), strategies.data(max_size=200), PACKED)
 POLICIES = st.fixed_dictionaries(
@@ -141,7 +141,7 @@ class TestEqualToUnpack:
         assert as_received(table) == to_the_millisecond(sp.unpack(source, on_corrupt=on_corrupt))
 
     @given(blobs=st.lists(DATA, max_size=6), by_batch=st.booleans(), limits=st.just({}) | LIMITS)
-    def test_batches_are_read_alike(self, blobs: list[bytes], by_batch: bool, limits: dict[str, int]) -> None:
+    def test_batches_are_read_alike(self, blobs: list[bytes], by_batch: bool, limits: dict[str, Any]) -> None:
         batches = [batch(blob) for blob in blobs] if by_batch else [batch(*blobs)]
 
         got = rows(arrow.unpack_batches(batches, **limits))
@@ -188,7 +188,9 @@ class TestCut:
     def test_sizes_and_keys(self, sizes: list[int], explicit: tuple[str, ...], keys: int) -> None:
         if keys > 128 and explicit and max(sizes) > 16_000:
             pytest.skip("what stands before the data is more than eight bytes")
-        records = [(f"key-{nth % keys}", b"x" * sizes[nth % len(sizes)], *explicit) for nth in range(keys + 10)]
+        records: list[Any] = [
+            (f"key-{nth % keys}", b"x" * sizes[nth % len(sizes)], *explicit) for nth in range(keys + 10)
+        ]
         result = self.cut(sp.encode(records), b"plain", sp.encode(records[::-1]))
 
         expected = records + records[::-1]
@@ -378,7 +380,8 @@ class TestColumns:
 
 
 class TestFaults:
-    def faults(self, blob: bytes, **policy: Any) -> list[str | None]:
+    @staticmethod
+    def faults(blob: bytes, **policy: Any) -> list[str | None]:
         return [row["fault"] for row in rows(arrow.unpack_batches([batch(blob)], **policy))]
 
     def test_what_is_delivered_whole_says_why(self) -> None:
@@ -407,7 +410,7 @@ class TestFaults:
     def test_every_shard_has_its_hash_range(self) -> None:
         blob = sp.encode([("k", b"x", "5")])
         source = batch(blob, blob, shard_id=["a", "b"])
-        ranges = {"a": sp.Shard("a", 0, 5), "b": (6, 9)}
+        ranges: dict[str, sp.Shard | tuple[int, int]] = {"a": sp.Shard("a", 0, 5), "b": (6, 9)}
 
         got = rows(arrow.unpack_batches([source], hash_range=ranges))
         assert [row["fault"] for row in got] == [None, "out_of_range"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +24,7 @@ from ..wire._generated.kpl_pb2 import AggregatedRecordOfBytes
 _WORD = 8
 _LONG_BIT = 15  # of the word: the index of the partition key goes on in a second byte
 _SEVEN_BITS = 0x7F
-_TO_THE_END = 2**31 - 1
+_MOST_BYTES = 2**30  # that are cut at once, so that offsets of four bytes will do
 
 
 class Cut(NamedTuple):
@@ -34,7 +34,7 @@ class Cut(NamedTuple):
         counts: how many user records there are in each Kinesis record, by its place in the input.
         partition_keys: strings, as a dictionary array.
         explicit_hash_keys: likewise; null where there is none.
-        data: large binary.
+        data: binary.
     """
 
     counts: dict[int, int]
@@ -49,6 +49,11 @@ def repeated(counts: Sequence[int], values: Iterable[int]) -> pa.Array:
         return pa.array([], pa.int64())
     run_ends = pa.array(accumulate(counts), pa.int32())
     return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(run_ends, pa.array(values, pa.int64())))
+
+
+def count_up(count: int) -> pa.Array:
+    """The numbers from 0."""
+    return pc.subtract(pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count)), 1)
 
 
 class _Aggregate(NamedTuple):
@@ -80,7 +85,7 @@ def _parsed(blobs: pa.Array) -> Iterator[_Aggregate]:
     is_aggregated = backend().is_aggregated
     for place in pc.indices_nonzero(pc.starts_with(blobs, pattern=MAGIC)).to_pylist():
         view = memoryview(blobs[place].as_buffer())
-        if not is_aggregated(view):
+        if len(view) > _MOST_BYTES or not is_aggregated(view):
             continue
         try:
             message = AggregatedRecordOfBytes.FromString(view[len(MAGIC) : -CHECKSUM_BYTES])  # type: ignore[arg-type]
@@ -94,13 +99,13 @@ def _parsed(blobs: pa.Array) -> Iterator[_Aggregate]:
 def _cut(aggregates: list[_Aggregate]) -> Cut | set[int]:
     """All user records of the aggregates, or else which of the aggregates look unusual."""
     each = functools.partial(repeated, [len(one.records) for one in aggregates])
-    records = pa.array(list(chain.from_iterable(one.records for one in aggregates)), pa.large_binary())
+    records = pa.array(list(chain.from_iterable(one.records for one in aggregates)), pa.binary())
     keys = _Tables([one.partition_key_table for one in aggregates], each)
     explicit = _Tables([one.explicit_hash_key_table for one in aggregates], each)
     words = _words(records)
     with_explicit = pc.greater(explicit.sizes, 0)
     long = pc.greater(pc.bit_wise_and(words, _u64(1 << _LONG_BIT)), _u64(0))
-    shapes = _Shapes.of(pc.binary_length(records), long, with_explicit)
+    shapes = _Shapes.of(pc.binary_length(records).cast(pa.int64()), long, with_explicit)
 
     indices, explicit_indices = _indices(words, long)
     explicit_indices = pc.if_else(with_explicit, explicit_indices, pa.scalar(None, pa.int64()))
@@ -204,11 +209,16 @@ class _Shapes(NamedTuple):
 
     def data(self, records: pa.Array) -> pa.Array:
         """The data of records that all look as they must."""
-        data: Any = None
-        for start in pc.unique(self.start).to_pylist():
-            rest = pc.binary_slice(records, start, _TO_THE_END)
-            data = rest if data is None else pc.if_else(pc.equal(self.start, start), rest, data)
-        return data
+        # The same bytes with twice as many ends: start, data, start, data, ... Two ends of four bytes each are made as
+        # one number of eight.
+        count = len(records)
+        begins = pa.Array.from_buffers(pa.int32(), count + 1, [None, records.buffers()[1]]).cast(pa.int64())
+        inner = pc.add(begins.slice(0, count), self.start)
+        pairs = pa.concat_arrays(
+            [pc.bit_wise_or(begins.slice(0, count), pc.shift_left(inner, 32)), begins.slice(count)]
+        )
+        halves = pa.Array.from_buffers(pa.binary(), 2 * count, [None, pairs.buffers()[1], records.buffers()[2]])
+        return halves.take(pc.add(pc.multiply(count_up(count), 2), 1))
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -17,7 +17,7 @@ from ..records import ReceivedRecord
 from ..unpacker import OnCorrupt, OutOfRange, unpack
 from ..wire import decode
 from ..wire._format import MAGIC
-from ._cut import Cut, cut, repeated
+from ._cut import Cut, count_up, cut, repeated
 from ._schema import Rows
 
 HashRange = Shard | tuple[int, int]
@@ -132,7 +132,7 @@ def _cut_columns(whole: Cut, runs: Iterable[tuple[int, int]]) -> pa.RecordBatch:
     columns = [
         whole.partition_keys,
         whole.explicit_hash_keys,
-        whole.data,
+        whole.data.cast(pa.large_binary()),
         sub_sequence_numbers,
         pa.repeat(True, count),
         pa.nulls(count, pa.string()),
@@ -218,8 +218,3 @@ def _all_in_range(whole: Cut, run: tuple[int, int], bounds: tuple[int, int]) -> 
     except ValueError:
         return False
     return bounds[0] <= min(hash_keys) and max(hash_keys) <= bounds[1]
-
-
-def count_up(count: int) -> pa.Array:
-    """The numbers from 0."""
-    return pc.subtract(pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count)), 1)

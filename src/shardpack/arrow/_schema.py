@@ -106,7 +106,7 @@ def _places(schema: pa.Schema, data: str) -> tuple[dict[str, int], list[int]]:
         if field.name == data:
             _check_type(field, pa.large_binary())
             continue
-        ours = _BY_FOLDED_NAME.get(field.name.replace("_", "").lower())
+        ours = _known(field.name)
         if ours is None:
             if field.name in SCHEMA.names:
                 raise ValueError(f"the output has a column {field.name!r} of its own; rename or drop the input's")
@@ -118,6 +118,16 @@ def _places(schema: pa.Schema, data: str) -> tuple[dict[str, int], list[int]]:
             _check_type(field, ours.type)
             known[ours.name] = place
     return known, others
+
+
+def is_other(name: str, data: str) -> bool:
+    """Whether a column is none of ours, and is repeated for each user record."""
+    return name != data and _known(name) is None
+
+
+def _known(name: str) -> pa.Field | None:
+    """Which of `ROW_FIELDS` a column is, by whatever spelling."""
+    return _BY_FOLDED_NAME.get(name.replace("_", "").lower())
 
 
 def column_of(batch: pa.RecordBatch, name: str, wanted: pa.DataType) -> pa.Array:
