@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 import pickle
-import shutil
-import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,40 +13,15 @@ import pytest
 import shardpack as sp
 
 pa = pytest.importorskip("pyarrow")
-pytest.importorskip("pyspark")
-if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
-    pytest.skip("Spark needs Java", allow_module_level=True)
-
 import pyarrow.parquet as pq  # noqa: E402
-from pyspark.sql import SparkSession  # noqa: E402
 
 import shardpack.spark  # noqa: E402
 
-# py4j and Spark's Python workers leave sockets and warnings behind that are not ours to judge.
+# What pyspark, py4j and pandas warn of is not ours to judge.
 pytestmark = pytest.mark.filterwarnings("default")
 
 TIME = datetime(2026, 7, 21, 12, 30, 15, 250_000, UTC)
 USER_RECORDS = [(f"user-{nth % 50}", f"event {nth}".encode()) for nth in range(5000)]
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        session = (
-            SparkSession.builder.master("local[2]")
-            .config("spark.ui.enabled", "false")
-            .config("spark.driver.bindAddress", "127.0.0.1")
-            .config("spark.driver.host", "127.0.0.1")
-            .config("spark.driver.memory", "1g")
-            .config("spark.sql.shuffle.partitions", "2")
-            .config("spark.sql.session.timeZone", "UTC")
-            .config("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
-            .getOrCreate()
-        )
-        yield session
-        session.stop()
 
 
 @pytest.fixture(scope="module")
