@@ -14,7 +14,7 @@ help: ## list the targets
 $(BIN)/shardpack: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group proto
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group engines --group proto
 	@touch $@
 
 $(BIN)/ruff: pyproject.toml $(BIN)/shardpack
@@ -48,7 +48,7 @@ test-lowest: $(NODE) ## run the tests with the lowest version of each dependency
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pip install --quiet --editable '.[aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pytest $(ARGS)
 
 BENCH := .venv-bench
