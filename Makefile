@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 ARGS ?= # make bench ARGS=--quick
 FILE ?= # make demo FILE=access.log sends the lines of a file
-.PHONY: help demo test test-lowest soak check bench proto clean
+.PHONY: help demo test test-lowest soak check bench bench-arrow proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,12 +55,16 @@ BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
+
+bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
+	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
 
 # A venv of its own: the peers' dependencies and the local Kinesis server's exclude each other.
 $(BENCH)/bin/shardpack: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BENCH)/bin/python -m pip install --quiet --editable '.[cli]' --group bench
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,cli]' --group bench
 	@touch $@
 
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto

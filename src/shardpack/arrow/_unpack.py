@@ -71,7 +71,7 @@ def to_table(records: Any, **options: Any) -> pa.Table:
         ValueError, TypeError, DecodeError, OutOfRangeError: as `unpack_batches`.
     """
     if hasattr(records, "__arrow_c_stream__"):
-        reader = pa.RecordBatchReader.from_stream(records)
+        reader = _reader(records)
         schema = unpacked_schema(reader.schema, data=options.get("data", "data"))
         return pa.Table.from_batches(unpack_batches(reader, **options), schema).unify_dictionaries()
     rows = kinesis_records(records)
@@ -90,10 +90,8 @@ def check_limits(max_rows: int, max_bytes: int) -> None:
 
 def record_batches(batches: Any) -> Iterator[pa.RecordBatch]:
     """The record batches in one, in an iterable of them, or in something that exports Arrow data."""
-    if isinstance(batches, pa.RecordBatch):
-        yield batches
-    elif hasattr(batches, "__arrow_c_stream__"):
-        yield from pa.RecordBatchReader.from_stream(batches)
+    if hasattr(batches, "__arrow_c_stream__"):
+        yield from _reader(batches)
     elif isinstance(batches, Iterable) and not isinstance(batches, str | bytes | Mapping):
         for one in batches:
             yield from record_batches(one)
@@ -101,6 +99,15 @@ def record_batches(batches: Any) -> Iterator[pa.RecordBatch]:
         raise TypeError(
             f"{type(batches).__name__} is no record batch and holds none; for Kinesis records, use to_table"
         )
+
+
+def _reader(source: Any) -> pa.RecordBatchReader:
+    # pyarrow's own objects stay clear of the C interface: by it, pyarrow 18 to 23 give short views as null pointers.
+    if isinstance(source, pa.RecordBatch):
+        return pa.RecordBatchReader.from_batches(source.schema, [source])
+    if isinstance(source, pa.Table):
+        return source.to_reader()
+    return source if isinstance(source, pa.RecordBatchReader) else pa.RecordBatchReader.from_stream(source)
 
 
 def _unpack(
