@@ -3,10 +3,10 @@
     make bench-arrow                    50 to 10,000 bytes, few and many keys
     make bench-arrow ARGS=--quick       100 bytes only, fewer rounds
 
-Every contender gets the same record batch of Kinesis records, aggregates of nearly 1 MiB as `shardpack.pack` makes them,
-and checks their MD5. "upb loop, all columns" makes the columns that shardpack makes, "upb loop, two columns" only
-partition key and data. "MD5 alone" is the floor of every reader that checks one record after the other. Before anything is
-timed, what each gives must be what went in. Rounds are interleaved; times are those of the processor, and the median
+Every contender gets the same record batch of Kinesis records, aggregates of nearly 1 MiB as `shardpack.pack` makes
+them, and checks their MD5. "upb loop, all columns" makes the columns that shardpack makes, "upb loop, two columns" only
+partition key and data. "MD5 alone" is the floor of every reader that checks one record after the other. Before
+anything is timed, what each gives must be what went in. Rounds are interleaved; times are those of the processor, and the median
 counts.
 """
 
@@ -101,7 +101,7 @@ def upb_two_columns(batch: Any) -> list[Any]:
 
 def md5_alone(batch: Any) -> None:
     for value in batch["data"]:
-        view = memoryview(value.as_buffer())
+        view = memoryview(value.as_buffer()).cast("B")
         if hashlib.md5(view[4:-16]).digest() != view[-16:]:
             sys.exit("an aggregate is not sound; nothing was timed")
 

@@ -84,7 +84,7 @@ def cut(blobs: pa.Array) -> Cut | None:
 def _parsed(blobs: pa.Array) -> Iterator[_Aggregate]:
     is_aggregated = backend().is_aggregated
     for place in pc.indices_nonzero(pc.starts_with(blobs, pattern=MAGIC)).to_pylist():
-        view = memoryview(blobs[place].as_buffer())
+        view = memoryview(blobs[place].as_buffer()).cast("B")
         if len(view) > _MOST_BYTES or not is_aggregated(view):
             continue
         try:
