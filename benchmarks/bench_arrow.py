@@ -6,8 +6,8 @@
 Every contender gets the same record batch of Kinesis records, aggregates of nearly 1 MiB as `shardpack.pack` makes
 them, and checks their MD5. "upb loop, all columns" makes the columns that shardpack makes, "upb loop, two columns" only
 partition key and data. "MD5 alone" is the floor of every reader that checks one record after the other. Before
-anything is timed, what each gives must be what went in. Rounds are interleaved; times are those of the processor, and the median
-counts.
+anything is timed, what each gives must be what went in. Rounds are interleaved; times are those of the processor, and
+the median counts.
 """
 
 from __future__ import annotations

@@ -222,6 +222,7 @@ class TestCut:
             pytest.param(b"\x0a\x01k\x1a\x03\x1a\x01x", id="no index"),
             pytest.param(b"\x0a\x01k\x1a\x00", id="empty record"),
             pytest.param(b"\x0a\x01k", id="no record"),
+            pytest.param(b"\x48\x00", id="an unknown field and nothing else"),
             pytest.param(b"\x0a\x01k\x1a\x05\x08\x00\x1a\x02x", id="data cut short"),
             pytest.param(b"\x0a\x01k\x1a\x06\x08\x00\x1a\x01xy", id="something after the data"),
             pytest.param(b"\x0a\x01k\x1a\x08\xff\xff\xff\xff\xff\xff\xff\xff", id="all ones"),
@@ -523,7 +524,7 @@ class TestPack:
         records=strategies.user_record_lists(tags=st.just(()), data=strategies.data(max_size=300)),
         max_rows=st.integers(1, 5),
         max_bytes=st.integers(1, 2000),
-        limit=st.integers(600, 2000),
+        limit=st.integers(2000, 3000),
     )
     def test_the_same_as_pack(self, records: list[sp.UserRecord], max_rows: int, max_bytes: int, limit: int) -> None:
         columns = {

@@ -8,9 +8,10 @@ keys, so its first eight bytes are compared, as one number, with what they must 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from ..wire._generated.kpl_pb2 import AggregatedRecordOfBytes
 
 _WORD = 8
 _LONG_BIT = 15  # of the word: the index of the partition key goes on in a second byte
+_MOST_OBJECTS = 2048  # of Python's at a time, so that their memory is used again while the processor still has it
 _SEVEN_BITS = 0x7F
 _MOST_BYTES = 2**30  # that are cut at once, so that offsets of four bytes will do
 
@@ -60,7 +62,7 @@ class _Aggregate(NamedTuple):
     place: int
     partition_key_table: list[bytes]
     explicit_hash_key_table: list[bytes]
-    records: list[bytes]
+    record_count: int
 
 
 def cut(blobs: pa.Array) -> Cut | None:
@@ -72,34 +74,49 @@ def cut(blobs: pa.Array) -> Cut | None:
     Args:
         blobs: large binary, without nulls.
     """
-    aggregates = list(_parsed(blobs))
+    aggregates, records = _parsed(blobs)
     while aggregates:
-        result = _cut(aggregates)
+        result = _cut(aggregates, records)
         if isinstance(result, Cut):
             return result
-        aggregates = [one for nth, one in enumerate(aggregates) if nth not in result]
+        usual = [int(nth not in result) for nth in range(len(aggregates))]
+        records = records.filter(repeated([one.record_count for one in aggregates], usual).cast(pa.bool_()))
+        aggregates = list(compress(aggregates, usual))
     return None
 
 
-def _parsed(blobs: pa.Array) -> Iterator[_Aggregate]:
+def _parsed(blobs: pa.Array) -> tuple[list[_Aggregate], pa.Array]:
+    """The aggregates that can be parsed, and their records as they are on the wire."""
+    aggregates = []
+    records: list[bytes] = []
+    arrays = [pa.array([], pa.binary())]
+    for place, message in _messages(blobs):
+        tables = message.partition_key_table, message.explicit_hash_key_table
+        count = len(message.records)
+        if not count or any(len(table) > count for table in tables):  # reading such tables could be most of the work
+            continue
+        aggregates.append(_Aggregate(place, list(tables[0]), list(tables[1]), count))
+        records += message.records
+        if len(records) > _MOST_OBJECTS:
+            arrays.append(pa.array(records, pa.binary()))
+            records.clear()
+    arrays.append(pa.array(records, pa.binary()))
+    return aggregates, pa.concat_arrays(arrays)
+
+
+def _messages(blobs: pa.Array) -> Iterator[tuple[int, AggregatedRecordOfBytes]]:
     is_aggregated = backend().is_aggregated
     for place in pc.indices_nonzero(pc.starts_with(blobs, pattern=MAGIC)).to_pylist():
         view = memoryview(blobs[place].as_buffer()).cast("B")
         if len(view) > _MOST_BYTES or not is_aggregated(view):
             continue
-        try:
-            message = AggregatedRecordOfBytes.FromString(view[len(MAGIC) : -CHECKSUM_BYTES])  # type: ignore[arg-type]
-        except (ProtobufDecodeError, RecursionError):
-            continue
-        tables = message.partition_key_table, message.explicit_hash_key_table
-        if all(len(table) <= len(message.records) for table in tables):  # else reading them is most of the work
-            yield _Aggregate(place, list(tables[0]), list(tables[1]), list(message.records))
+        with contextlib.suppress(ProtobufDecodeError, RecursionError):
+            yield place, AggregatedRecordOfBytes.FromString(view[len(MAGIC) : -CHECKSUM_BYTES])  # type: ignore[arg-type]
 
 
-def _cut(aggregates: list[_Aggregate]) -> Cut | set[int]:
+def _cut(aggregates: list[_Aggregate], records: pa.Array) -> Cut | set[int]:
     """All user records of the aggregates, or else which of the aggregates look unusual."""
-    each = functools.partial(repeated, [len(one.records) for one in aggregates])
-    records = pa.array(list(chain.from_iterable(one.records for one in aggregates)), pa.binary())
+    each = functools.partial(repeated, [one.record_count for one in aggregates])
     keys = _Tables([one.partition_key_table for one in aggregates], each)
     explicit = _Tables([one.explicit_hash_key_table for one in aggregates], each)
     words = _words(records)
@@ -113,7 +130,7 @@ def _cut(aggregates: list[_Aggregate]) -> Cut | set[int]:
     if pc.any(unusual).as_py():
         return set(each(range(len(aggregates))).filter(unusual).unique().to_pylist())
     return Cut(
-        {one.place: len(one.records) for one in aggregates},
+        {one.place: one.record_count for one in aggregates},
         keys.take(indices),
         explicit.take(explicit_indices),
         shapes.data(records),
