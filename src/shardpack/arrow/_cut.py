@@ -1,7 +1,9 @@
 """Sound aggregates to columns, many at once.
 
 `cut` is the seam for a native core: the data of Kinesis records as one Arrow array in, one `Cut` out, and whatever it
-leaves out is read by `shardpack.unpack`. Here, protobuf's parser finds where each record begins and ends, and Arrow's
+leaves out is read by `shardpack.unpack`. A core that has a function ``cut`` is asked to do it (`NativeCut`).
+
+Without one, protobuf's parser finds where each record begins and ends, and Arrow's
 kernels take the records apart: all that stands before a record's data follows from its size and the indices of its
 keys, so its first eight bytes are compared, as one number, with what they must be.
 """
@@ -12,7 +14,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, compress
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -58,6 +60,27 @@ def count_up(count: int) -> pa.Array:
     return pc.subtract(pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count)), 1)
 
 
+class Exporter(Protocol):
+    """Something that exports an Arrow array (the Arrow PyCapsule interface)."""
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]: ...
+
+
+class NativeCut(Protocol):
+    """What a native core may have as its function ``cut``; it raises nothing, whatever the data is."""
+
+    def __call__(self, blobs: Exporter) -> tuple[Exporter, Exporter]:
+        """The user records of those Kinesis records that it cuts.
+
+        Args:
+            blobs: large binary, without nulls.
+
+        Returns:
+            How many user records were cut out of each Kinesis record, as integers, null for none; and a struct array of
+            ``partition_key`` and ``explicit_hash_key``, both dictionary<int32, string>, and ``data``, binary.
+        """
+
+
 class _Aggregate(NamedTuple):
     place: int
     partition_key_table: list[bytes]
@@ -68,12 +91,25 @@ class _Aggregate(NamedTuple):
 def cut(blobs: pa.Array) -> Cut | None:
     """The user records of the Kinesis records that are sound aggregates, written as packers do; None if none is.
 
-    Not cut are: aggregates that are not sound; those of which only some records have explicit hash keys; records with
-    tags, with fields in another order or twice, and those whose first bytes, up to the data, are more than eight.
+    Not cut in Python are: aggregates that are not sound; those with anything but tables before records, and those of
+    which only some records have explicit hash keys; records with tags, with fields in another order or twice, and those
+    whose first bytes, up to the data, are more than eight.
 
     Args:
         blobs: large binary, without nulls.
     """
+    native: NativeCut | None = getattr(backend(), "cut", None)
+    return _cut_in_python(blobs) if native is None else _imported(*native(blobs))
+
+
+def _imported(counts: Exporter, columns: Exporter) -> Cut | None:
+    found = {place: count for place, count in enumerate(pa.array(counts).to_pylist()) if count is not None}
+    batch = pa.record_batch(columns)
+    names = ("partition_key", "explicit_hash_key", "data")
+    return Cut(found, *(batch.column(batch.schema.get_field_index(name)) for name in names)) if found else None
+
+
+def _cut_in_python(blobs: pa.Array) -> Cut | None:
     aggregates, records = _parsed(blobs)
     while aggregates:
         result = _cut(aggregates, records)
