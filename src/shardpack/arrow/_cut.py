@@ -3,16 +3,16 @@
 `cut` is the seam for a native core: the data of Kinesis records as one Arrow array in, one `Cut` out, and whatever it
 leaves out is read by `shardpack.unpack`. A core that has a function ``cut`` is asked to do it (`NativeCut`).
 
-Without one, protobuf's parser finds where each record begins and ends, and Arrow's
-kernels take the records apart: all that stands before a record's data follows from its size and the indices of its
-keys, so its first eight bytes are compared, as one number, with what they must be.
+Without one, protobuf's parser tells how long each record is, and Arrow's kernels take the records apart where they are:
+all that stands before a record's data follows from its size and the indices of its keys, so its first eight bytes are
+compared, as one number, with what they must be.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, compress
 from typing import NamedTuple, Protocol
 
@@ -26,7 +26,7 @@ from ..wire._generated.kpl_pb2 import AggregatedRecordOfBytes
 
 _WORD = 8
 _LONG_BIT = 15  # of the word: the index of the partition key goes on in a second byte
-_MOST_OBJECTS = 2048  # of Python's at a time, so that their memory is used again while the processor still has it
+_LONGEST = [(1 << 7 * nth) - 1 for nth in range(1, 5)]  # whose length takes so many bytes
 _SEVEN_BITS = 0x7F
 _MOST_BYTES = 2**30  # that are cut at once, so that offsets of four bytes will do
 
@@ -83,6 +83,8 @@ class NativeCut(Protocol):
 
 class _Aggregate(NamedTuple):
     place: int
+    body: memoryview
+    end: int  # of the body, in the buffer of all data
     partition_key_table: list[bytes]
     explicit_hash_key_table: list[bytes]
     record_count: int
@@ -110,55 +112,61 @@ def _imported(counts: Exporter, columns: Exporter) -> Cut | None:
 
 
 def _cut_in_python(blobs: pa.Array) -> Cut | None:
-    aggregates, records = _parsed(blobs)
+    ends = pa.Array.from_buffers(pa.int64(), len(blobs) + 1, [None, blobs.buffers()[1]], offset=blobs.offset)
+    start, end = ends[0].as_py(), ends[-1].as_py()
+    if not 0 < end - start <= _MOST_BYTES:
+        return None
+    aggregates, sizes = _parsed(blobs, pc.subtract(ends, start))
     while aggregates:
-        result = _cut(aggregates, records)
+        result = _cut(aggregates, sizes, blobs.buffers()[2].slice(start))
         if isinstance(result, Cut):
             return result
         usual = [int(nth not in result) for nth in range(len(aggregates))]
-        records = records.filter(repeated([one.record_count for one in aggregates], usual).cast(pa.bool_()))
+        sizes = sizes.filter(repeated([one.record_count for one in aggregates], usual).cast(pa.bool_()))
         aggregates = list(compress(aggregates, usual))
     return None
 
 
-def _parsed(blobs: pa.Array) -> tuple[list[_Aggregate], pa.Array]:
-    """The aggregates that can be parsed, and their records as they are on the wire."""
+def _parsed(blobs: pa.Array, ends: pa.Array) -> tuple[list[_Aggregate], pa.Array]:
+    """The aggregates that can be parsed, and the sizes of all their records."""
     aggregates = []
-    records: list[bytes] = []
-    arrays = [pa.array([], pa.binary())]
-    for place, message in _messages(blobs):
-        tables = message.partition_key_table, message.explicit_hash_key_table
-        count = len(message.records)
-        if not count or any(len(table) > count for table in tables):  # reading such tables could be most of the work
-            continue
-        aggregates.append(_Aggregate(place, list(tables[0]), list(tables[1]), count))
-        records += message.records
-        if len(records) > _MOST_OBJECTS:
-            arrays.append(pa.array(records, pa.binary()))
-            records.clear()
-    arrays.append(pa.array(records, pa.binary()))
-    return aggregates, pa.concat_arrays(arrays)
-
-
-def _messages(blobs: pa.Array) -> Iterator[tuple[int, AggregatedRecordOfBytes]]:
+    sizes = array("q")
     is_aggregated = backend().is_aggregated
     for place in pc.indices_nonzero(pc.starts_with(blobs, pattern=MAGIC)).to_pylist():
         view = memoryview(blobs[place].as_buffer()).cast("B")
-        if len(view) > _MOST_BYTES or not is_aggregated(view):
+        body = view[len(MAGIC) : -CHECKSUM_BYTES]
+        message = _message(body) if is_aggregated(view) else None
+        if not message or not message.records:
             continue
-        with contextlib.suppress(ProtobufDecodeError, RecursionError):
-            yield place, AggregatedRecordOfBytes.FromString(view[len(MAGIC) : -CHECKSUM_BYTES])  # type: ignore[arg-type]
+        tables, count = (message.partition_key_table, message.explicit_hash_key_table), len(message.records)
+        if all(len(table) <= count for table in tables):  # else reading them could be most of the work
+            end = ends[place + 1].as_py() - CHECKSUM_BYTES
+            aggregates.append(_Aggregate(place, body, end, list(tables[0]), list(tables[1]), count))
+            sizes.extend(map(len, message.records))
+    return aggregates, pa.Array.from_buffers(pa.int64(), len(sizes), [None, pa.py_buffer(sizes)])
 
 
-def _cut(aggregates: list[_Aggregate], records: pa.Array) -> Cut | set[int]:
+def _message(body: memoryview) -> AggregatedRecordOfBytes | None:
+    try:
+        return AggregatedRecordOfBytes.FromString(body)  # type: ignore[arg-type]  # the stub says bytes
+    except (ProtobufDecodeError, RecursionError):
+        return None
+
+
+def _cut(aggregates: list[_Aggregate], sizes: pa.Array, buffer: pa.Buffer) -> Cut | set[int]:
     """All user records of the aggregates, or else which of the aggregates look unusual."""
     each = functools.partial(repeated, [one.record_count for one in aggregates])
+    ends = _ends(aggregates, sizes, each)
+    if isinstance(ends, set):
+        return ends
+    starts = pc.subtract(ends, sizes)
     keys = _Tables([one.partition_key_table for one in aggregates], each)
     explicit = _Tables([one.explicit_hash_key_table for one in aggregates], each)
-    words = _words(records)
+    first = _cells(buffer, starts, pc.add(starts, _WORD))  # may go on behind the record, where nothing is looked at
+    words = pa.Array.from_buffers(pa.uint64(), len(first), [None, first.buffers()[2]])
     with_explicit = pc.greater(explicit.sizes, 0)
     long = pc.greater(pc.bit_wise_and(words, _u64(1 << _LONG_BIT)), _u64(0))
-    shapes = _Shapes.of(pc.binary_length(records).cast(pa.int64()), long, with_explicit)
+    shapes = _Shapes.of(sizes, long, with_explicit)
 
     indices, explicit_indices = _indices(words, long)
     explicit_indices = pc.if_else(with_explicit, explicit_indices, pa.scalar(None, pa.int64()))
@@ -169,17 +177,41 @@ def _cut(aggregates: list[_Aggregate], records: pa.Array) -> Cut | set[int]:
         {one.place: one.record_count for one in aggregates},
         keys.take(indices),
         explicit.take(explicit_indices),
-        shapes.data(records),
+        _cells(buffer, pc.add(starts, shapes.start), ends),
     )
 
 
-def _words(records: pa.Array) -> pa.Array:
-    """The first eight bytes of each record, or what there is and zeros, as little-endian numbers."""
-    first = pc.binary_slice(records, 0, _WORD)
-    if len(records) and pc.min(pc.binary_length(first)).as_py() < _WORD:
-        zeros = pa.scalar(bytes(_WORD), first.type)
-        first = pc.binary_slice(pc.binary_join_element_wise(first, zeros, pa.scalar(b"", first.type)), 0, _WORD)
-    return pa.Array.from_buffers(pa.uint64(), len(records), [None, first.buffers()[2]])
+def _ends(
+    aggregates: list[_Aggregate], sizes: pa.Array, each: Callable[[Iterable[int]], pa.Array]
+) -> pa.Array | set[int]:
+    """Where in the buffer each record ends, or else which of the aggregates have more than tables and then records.
+
+    What protobuf's parser found are the records that are there if they fill the end of the message: if the message
+    without as many bytes as they take at least is whole, and holds no record.
+    """
+    taken = pc.add(sizes, 2)
+    for longest in _LONGEST:
+        taken = pc.add(taken, pc.greater(sizes, longest).cast(pa.int64()))
+    ends = pc.cumulative_sum(taken)
+    last = accumulate(one.record_count for one in aggregates)
+    ends_of_all = ends.take(pc.subtract(pa.array(last, pa.int64()), 1)).to_pylist()
+    unusual = set()
+    for nth, (one, before, after) in enumerate(zip(aggregates, [0, *ends_of_all], ends_of_all, strict=False)):
+        size = len(one.body) - (after - before)
+        tables = _message(one.body[:size]) if size > 0 else None
+        if not tables or tables.records:
+            unusual.add(nth)
+    moves = each(one.end - after for one, after in zip(aggregates, ends_of_all, strict=True))
+    return unusual or pc.add(ends, moves)
+
+
+def _cells(buffer: pa.Buffer, starts: pa.Array, ends: pa.Array) -> pa.Array:
+    """What is in the buffer from each start to its end; a copy."""
+    # Every other cell of an array with the offsets start, end, start, end, ..., of which two are one number of 8 bytes.
+    count = len(starts)
+    offsets = pc.bit_wise_or(starts, pc.shift_left(ends, 32))
+    cells = pa.Array.from_buffers(pa.binary(), 2 * count - 1, [None, offsets.buffers()[1], buffer])
+    return cells.take(pc.multiply(count_up(count), 2))
 
 
 def _indices(words: pa.Array, long: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -259,19 +291,6 @@ class _Shapes(NamedTuple):
         """Where a record does not look as it must."""
         differing = pc.bit_wise_and(pc.bit_wise_xor(words, self.expected), self.fixed)
         return pc.or_(pc.not_equal(differing, _u64(0)), pc.equal(self.start, 0))
-
-    def data(self, records: pa.Array) -> pa.Array:
-        """The data of records that all look as they must."""
-        # The same bytes with twice as many ends: start, data, start, data, ... Two ends of four bytes each are made as
-        # one number of eight.
-        count = len(records)
-        begins = pa.Array.from_buffers(pa.int32(), count + 1, [None, records.buffers()[1]]).cast(pa.int64())
-        inner = pc.add(begins.slice(0, count), self.start)
-        pairs = pa.concat_arrays(
-            [pc.bit_wise_or(begins.slice(0, count), pc.shift_left(inner, 32)), begins.slice(count)]
-        )
-        halves = pa.Array.from_buffers(pa.binary(), 2 * count, [None, pairs.buffers()[1], records.buffers()[2]])
-        return halves.take(pc.add(pc.multiply(count_up(count), 2), 1))
 
 
 @functools.lru_cache(maxsize=65_536)
