@@ -82,7 +82,7 @@ def expand(rows: Rows, policy: Policy) -> Expanded:
         DecodeError, OutOfRangeError: as the policy has it.
         ValueError: a shard has no hash range.
     """
-    blobs = rows.data.fill_null(b"")
+    blobs = rows.data.fill_null(b"") if rows.data.null_count else rows.data  # which would copy
     parts: list[pa.RecordBatch] = []
     found: dict[int, tuple[int, int]] = {}  # place of a Kinesis record -> its first user record, and how many
     end = 0
