@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 ARGS ?= # make bench ARGS=--quick
 FILE ?= # make demo FILE=access.log sends the lines of a file
-.PHONY: help demo test test-lowest soak check bench bench-arrow proto clean
+.PHONY: help demo test test-lowest soak soak-consumer check bench bench-arrow proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ RECORDS ?= 200000
 soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
 	$(BIN)/python tests/soak_producer.py --records $(RECORDS) $(ARGS)
 
+soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of consumers; make soak-consumer ARGS="--store dynalite"
+	$(BIN)/python tests/soak_consumer.py $(ARGS)
+
 check: $(BIN)/ruff ## lint and type checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -55,6 +58,7 @@ BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
 
 bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
@@ -64,7 +68,7 @@ bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 $(BENCH)/bin/shardpack: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,cli]' --group bench
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,async,aws,cli]' --group bench
 	@touch $@
 
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto

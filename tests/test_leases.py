@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -223,6 +224,17 @@ class TestDelete:
         assert leases.delete(ended) is True
         assert leases.list() == [Lease("s")]
         assert leases.delete(ended) is False
+
+
+def test_no_clock_is_asked(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    jumps = itertools.cycle([0.0, 1e10, 1e9, 1e12])
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+
+    lease = taken(leases, created(leases, Lease("s")))
+    for number in range(10):
+        lease = leases.checkpoint(leases.renew(lease), sp.Position(str(number)))
+
+    assert lease == only(leases) == Lease("s", owner="me", counter=21, checkpoint=sp.Position("9"))
 
 
 ORIGINAL = Lease("s", owner="me", counter=5)

@@ -53,7 +53,10 @@ def received(client: Any) -> list[sp.ReceivedRecord]:
     return out
 
 
-def test_the_python_examples_run_in_turn(kinesis: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_examples_run_in_turn(
+    kinesis: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "readme"}
     for number, block in enumerate(blocks("python")):
         exec(compile(block, f"README.md, Python example {number}", "exec"), namespace)
@@ -69,6 +72,7 @@ def test_the_python_examples_run_in_turn(kinesis: Any, capsys: pytest.CaptureFix
     assert answer == {"batchItemFailures": []}
     assert capsys.readouterr().out == "k None 0 b'hello'\n"
     assert len(list(namespace["deaggregate_records"]([{"kinesis": {"data": "aGVsbG8=", "partitionKey": "k"}}]))) == 1
+    assert namespace["seen"] == 100_001
     namespace["test_my_handler_sees_every_record"]()
 
 

@@ -9,6 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .consumer.async_consumer import AsyncConsumer
+    from .consumer.batch import AsyncBatch, Batch
+    from .consumer.config import ConsumerConfig
+    from .consumer.consumer import Consumer
     from .consumer.dynamodb_leases import DynamoDBLeases
     from .consumer.memory_leases import MemoryLeases
     from .consumer.sqlite_leases import SQLiteLeases
@@ -43,6 +47,10 @@ __version__ = "0.1.0"
 _HOME = {
     name: module
     for module, names in {
+        ".consumer.async_consumer": ("AsyncConsumer",),
+        ".consumer.batch": ("AsyncBatch", "Batch"),
+        ".consumer.config": ("ConsumerConfig",),
+        ".consumer.consumer": ("Consumer",),
         ".consumer.dynamodb_leases": ("DynamoDBLeases",),
         ".consumer.memory_leases": ("MemoryLeases",),
         ".consumer.sqlite_leases": ("SQLiteLeases",),
@@ -76,11 +84,16 @@ _HOME = {
 }
 
 __all__ = [
+    "AsyncBatch",
+    "AsyncConsumer",
     "AsyncProducer",
     "Attempt",
+    "Batch",
     "BufferFullError",
     "CheckpointError",
     "ChecksumMismatchError",
+    "Consumer",
+    "ConsumerConfig",
     "DecodeError",
     "Delivery",
     "DeliveryError",

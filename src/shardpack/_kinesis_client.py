@@ -34,6 +34,23 @@ def kinesis_client(
     return session.client("kinesis", endpoint_url=endpoint_url, config=Config(**client_settings(config)))
 
 
+def async_kinesis_client(
+    config: ClientSettings, region_name: str | None, endpoint_url: str | None, profile_name: str | None
+) -> Any:
+    """The same for asyncio: a context manager, whose value is an aiobotocore client."""
+    try:
+        from aiobotocore.config import AioConfig
+        from aiobotocore.session import AioSession
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"an asyncio client needs {error.name}: pip install 'shardpack[async]'") from None
+    return AioSession(profile=profile_name).create_client(
+        "kinesis",
+        region_name=region_name,
+        endpoint_url=endpoint_url,
+        config=AioConfig(**client_settings(config)),
+    )
+
+
 def client_settings(config: ClientSettings) -> dict[str, Any]:
     """What botocore's ``Config`` takes."""
     return {
@@ -63,6 +80,16 @@ def list_shards(client: Any, stream: Mapping[str, str], which: Mapping[str, Any]
     return shards
 
 
+async def list_shards_async(client: Any, stream: Mapping[str, str], which: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same with an aiobotocore client."""
+    page = await client.list_shards(**stream, **which)
+    shards: list[dict[str, Any]] = list(page["Shards"])
+    while page.get("NextToken"):
+        page = await client.list_shards(NextToken=page["NextToken"])
+        shards += page["Shards"]
+    return shards
+
+
 def describe_stream(client: Any, stream: Mapping[str, str]) -> dict[str, Any]:
     """The stream's summary."""
     summary: dict[str, Any] = client.describe_stream_summary(**stream)["StreamDescriptionSummary"]
@@ -70,7 +97,7 @@ def describe_stream(client: Any, stream: Mapping[str, str]) -> dict[str, Any]:
 
 
 def error_of(error: Exception) -> tuple[str, str]:
-    """Code and message of what a call raised: Kinesis' own code, else the name of the exception's class."""
+    """Code and message of what a call raised: the service's own code, else the name of the exception's class."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
         return str(response["Error"].get("Code", type(error).__name__)), str(response["Error"].get("Message", error))

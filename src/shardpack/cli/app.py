@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -25,10 +25,12 @@ from ..limits import MAX_RECORD_BYTES, MIB, MIN_RECORD_BYTES, Limits
 from ..packer import pack
 from ..records import Position, ReceivedRecord
 from ..unpacker import unpack
-from . import reading
+from . import leases, reading
 from .options import HashKeys, InputFile, KeyField
 from .put_options import put_command
 from .reading import InputError
+from .tail_options import tail_command
+from .writing import base64_line, data_of, json_line
 
 app = typer.Typer(
     name="shardpack",
@@ -191,11 +193,11 @@ def unpack_command(
             out_of_range=out_of_range.value,
             after=_position(after),
         )
-        write_one: Callable[[ReceivedRecord], bytes] = _json_line
+        write_one: Callable[[ReceivedRecord], bytes] = json_line
         if text or raw:
-            write_one = _data
+            write_one = data_of
         elif base64_lines:
-            write_one = _base64_line
+            write_one = base64_line
         with reading.errors_at(lines):
             _write(
                 map(write_one, records),
@@ -224,6 +226,8 @@ def inspect_command(
 
 
 app.command("put")(put_command)
+app.command("tail")(tail_command)
+app.add_typer(leases.app, name="leases")
 
 
 @app.command("demo")
@@ -276,30 +280,6 @@ def _entry_line(entry: dict[str, str | bytes]) -> bytes:
     data = entry["Data"]
     encoded = base64.b64encode(data).decode() if isinstance(data, bytes) else data
     return json.dumps({**entry, "Data": encoded}).encode()
-
-
-def _json_line(record: ReceivedRecord) -> bytes:
-    arrival = record.approximate_arrival_timestamp
-    out: dict[str, Any] = {
-        "partition_key": record.partition_key,
-        "explicit_hash_key": record.explicit_hash_key,
-        "sequence_number": record.sequence_number,
-        "sub_sequence_number": record.sub_sequence_number,
-        "aggregated": record.aggregated,
-        "approximate_arrival_timestamp": arrival.isoformat() if arrival else None,
-        "shard_id": record.shard_id,
-    }
-    if record.tags:
-        out["tags"] = record.tags
-    return json.dumps(out | reading.data_field(record.data), ensure_ascii=False).encode()
-
-
-def _data(record: ReceivedRecord) -> bytes:
-    return record.data
-
-
-def _base64_line(record: ReceivedRecord) -> bytes:
-    return base64.b64encode(record.data)
 
 
 def _shard_map(shards: int | None, file: str | None) -> ShardMap | None:

@@ -12,6 +12,10 @@ KeyField = Annotated[
     str | None, typer.Option(metavar="FIELD", help="Lines are JSON; this field is the partition key. Dots lead inside.")
 ]
 
+Region = Annotated[str | None, typer.Option(metavar="NAME", help="The AWS region.")]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="The profile in the AWS configuration.")]
+EndpointURL = Annotated[str | None, typer.Option(metavar="URL", help="A VPC endpoint, or a local server.")]
+
 
 class HashKeys(StrEnum):
     """Choices of --hash-keys."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import HashKeys, InputFile, KeyField
+from .options import EndpointURL, HashKeys, InputFile, KeyField, Profile, Region
 
 
 def _setting(default: str, text: str, metavar: str | None = None) -> Any:
@@ -28,9 +28,9 @@ def put_command(
         typer.Option(metavar="FILE", help="Append user records that fail to this file; --user-records reads it."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")] = False,
-    region: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS region.")] = None,
-    profile: Annotated[str | None, typer.Option(metavar="NAME", help="The profile in the AWS configuration.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(metavar="URL", help="A VPC endpoint, or a local server.")] = None,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: EndpointURL = None,
     hash_keys: Annotated[
         HashKeys, typer.Option(help="pinned: safe when a stream reshards; kpl: byte for byte what the KPL writes.")
     ] = HashKeys.PINNED,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from .._aws_errors import PERMANENT, backoff
+from .._kinesis_client import error_of
 from ..errors import LeaseStoreError
 
 _log = logging.getLogger("shardpack.consumer")
@@ -71,17 +72,17 @@ class Table:
             RefusedError: the answer is one of `expected`.
             LeaseStoreError: any other failure.
         """
+        method = getattr(self._client(), _METHODS[operation])
         deadline = time.monotonic() + self._retry_for
         for failures in itertools.count(1):
             try:
-                method = getattr(self._client(), _METHODS[operation])
                 answer: Mapping[str, Any] = method(TableName=self.name, **arguments)
             except (AttributeError, ImportError, TypeError):
                 raise  # no answer of DynamoDB's
             except Exception as error:  # botocore lets errors of its dependencies through
-                code, message, retries = _failure(error)
+                code, message = error_of(error)
                 if code in expected:
-                    raise RefusedError(code, unsure=failures > 1 or retries > 0) from None
+                    raise RefusedError(code, unsure=failures > 1 or _was_retried(error)) from None
                 wait = backoff(failures, random.random)
                 if code in PERMANENT or time.monotonic() + wait > deadline:
                     raise self._failed(operation, code, message, failures) from error
@@ -151,16 +152,20 @@ class Table:
             # A retry behind our back could fail on the condition that its first attempt has changed.
             retries={"total_max_attempts": 1, "mode": "standard"},
         )
-        session = boto3.session.Session(**self._session)
-        return session.client("dynamodb", endpoint_url=self._endpoint_url, config=config)
+        try:
+            session = boto3.session.Session(**self._session)
+            return session.client("dynamodb", endpoint_url=self._endpoint_url, config=config)
+        except Exception as error:  # botocore has no common class for a missing profile, region or endpoint
+            raise LeaseStoreError(
+                f"no DynamoDB client can be made for the lease table {self.name!r}: {type(error).__name__}: {error}",
+                retriable=False,
+            ) from error
 
     def _failed(self, operation: str, code: str, message: str, attempts: int) -> LeaseStoreError:
         what = f"{operation} on the lease table {self.name!r}"
         if code in _DENIED:
-            remedy = (
-                f"this worker's credentials lack the permission dynamodb:{operation}; allow it on"
-                f" arn:aws:dynamodb:REGION:ACCOUNT:table/{self.name}"
-            )
+            arn = self.name if self.name.startswith("arn:") else f"arn:aws:dynamodb:REGION:ACCOUNT:table/{self.name}"
+            remedy = f"this worker's credentials lack the permission dynamodb:{operation}; allow it on {arn}"
             if operation == "CreateTable":
                 remedy += ", or create the table beforehand with the key leaseKey (HASH, type S)"
             return LeaseStoreError(f"{what} was denied: {remedy} ({message})", retriable=False)
@@ -184,10 +189,7 @@ _METHODS = {
 }
 
 
-def _failure(error: Exception) -> tuple[str, str, int]:
-    """Code and message of what a call raised, and how often a client that was handed in had tried again by itself."""
+def _was_retried(error: Exception) -> bool:
+    """Whether a client that was handed in had tried before by itself."""
     response = getattr(error, "response", None)
-    if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
-        retries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
-        return str(response["Error"].get("Code")), str(response["Error"].get("Message", error)), retries
-    return type(error).__name__, str(error), 0
+    return isinstance(response, Mapping) and response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0

@@ -36,8 +36,7 @@ class LocalLeases:
         raise NotImplementedError
 
     def prepare(self) -> None:
-        with self._rows():
-            pass
+        self.list()  # what cannot be read shows at once
 
     def list(self) -> list[Lease]:
         with self._rows() as rows:

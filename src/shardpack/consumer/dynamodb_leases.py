@@ -157,7 +157,11 @@ class DynamoDBLeases:
             _as_read_or_handed_over,
             change,
             values,
-            lambda row: _holder(row) == _holder(lease) and row.checkpoint == position,
+            lambda row: (
+                _holder(row) == _holder(lease)
+                and (row.checkpoint, row.owner_switches) == (position, 0)
+                and (not children or row.children == in_order(children))
+            ),
         )
         if written is None:
             raise lost(lease)

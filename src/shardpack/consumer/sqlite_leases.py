@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import LeaseStoreError
 from ..records import Position
@@ -58,10 +59,13 @@ class SQLiteLeases(LocalLeases):
         timeout: seconds to wait while other processes write.
 
     Raises:
+        ValueError: the path is SQLite's ``":memory:"``; `MemoryLeases` are in memory.
         LeaseStoreError: by every method: the file cannot be used, or is no lease file of this version.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
+        if os.fspath(path) == ":memory:":  # which each operation would open anew, and find empty
+            raise ValueError("path is ':memory:'; SQLiteLeases need a file, and MemoryLeases are in memory")
         # Absolute, so that it stays the same file when the process changes its folder.
         self._path = Path(path).absolute()
         self._timeout = timeout
@@ -76,7 +80,7 @@ class SQLiteLeases(LocalLeases):
                 # A reader that would write later could meet another such one, and neither could go on: lock at once.
                 connection.execute("BEGIN IMMEDIATE")
                 self._check(connection)
-                yield _Rows(connection)
+                yield _Rows(connection, self._path)
                 connection.execute("COMMIT")  # without it, closing rolls back
         except sqlite3.Error as error:
             raise self._failed(error) from error
@@ -118,21 +122,32 @@ class SQLiteLeases(LocalLeases):
 
 
 class _Rows:
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
 
     def get(self, key: str) -> Lease | None:
         row = self._connection.execute("SELECT * FROM leases WHERE leaseKey = ?", (key,)).fetchone()
-        return None if row is None else _lease(*row)
+        return None if row is None else self._lease(row)
 
     def all(self) -> list[Lease]:
-        return [_lease(*row) for row in self._connection.execute("SELECT * FROM leases ORDER BY leaseKey")]
+        return [self._lease(row) for row in self._connection.execute("SELECT * FROM leases ORDER BY leaseKey")]
 
     def put(self, lease: Lease) -> None:
         self._connection.execute("REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(lease))
 
     def remove(self, key: str) -> None:
         self._connection.execute("DELETE FROM leases WHERE leaseKey = ?", (key,))
+
+    def _lease(self, row: tuple[Any, ...]) -> Lease:
+        try:
+            return _lease(*row)
+        except (TypeError, ValueError) as error:
+            raise LeaseStoreError(
+                f"the row {row[0]!r} of the lease file {self._path} is no lease ({type(error).__name__}: {error});"
+                " correct it, or delete it",
+                retriable=False,
+            ) from error
 
 
 def _row(lease: Lease) -> tuple[str | int | None, ...]:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from .._kinesis_client import OPEN_SHARDS, client_settings, error_of, stream_argument
+from .._kinesis_client import OPEN_SHARDS, async_kinesis_client, error_of, list_shards_async, stream_argument
 from ..errors import DeliveryError
 from ..records import BytesLike, UserRecord, check_user_record
 from ._metrics import Metrics, ProducerStats
@@ -149,7 +149,7 @@ class AsyncProducer:
         if self._client is None:
             async with self._starting:
                 if self._client is None:
-                    manager = _client_manager(self._config, *self._client_arguments)
+                    manager = async_kinesis_client(self._config, *self._client_arguments)
                     self._client = await self._opened.enter_async_context(manager)
             self._check_open()
         self._loop = loop
@@ -200,12 +200,7 @@ class AsyncProducer:
         if isinstance(action, PutRecords):
             return await self._client.put_records(**self._stream, Records=action.request.entries)
         if isinstance(action, ListShards):
-            page = await self._client.list_shards(**self._stream, **OPEN_SHARDS)
-            shards = list(page["Shards"])
-            while page.get("NextToken"):
-                page = await self._client.list_shards(NextToken=page["NextToken"])
-                shards += page["Shards"]
-            return shards
+            return await list_shards_async(self._client, self._stream, OPEN_SHARDS)
         return (await self._client.describe_stream_summary(**self._stream))["StreamDescriptionSummary"]
 
     async def _stop(self) -> None:
@@ -224,19 +219,3 @@ class AsyncProducer:
         self._engine.abandon()
         self._progress.set()
         await self._opened.aclose()
-
-
-def _client_manager(
-    config: ProducerConfig, region_name: str | None, endpoint_url: str | None, profile_name: str | None
-) -> Any:
-    try:
-        from aiobotocore.config import AioConfig
-        from aiobotocore.session import AioSession
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"the asyncio producer needs {error.name}: pip install 'shardpack[async]'") from None
-    return AioSession(profile=profile_name).create_client(
-        "kinesis",
-        region_name=region_name,
-        endpoint_url=endpoint_url,
-        config=AioConfig(**client_settings(config)),
-    )

@@ -1,0 +1,37 @@
+"""User records as the command line writes them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from ..records import ReceivedRecord
+from . import reading
+
+
+def json_line(record: ReceivedRecord) -> bytes:
+    """Everything about a user record, as JSON."""
+    arrival = record.approximate_arrival_timestamp
+    out: dict[str, Any] = {
+        "partition_key": record.partition_key,
+        "explicit_hash_key": record.explicit_hash_key,
+        "sequence_number": record.sequence_number,
+        "sub_sequence_number": record.sub_sequence_number,
+        "aggregated": record.aggregated,
+        "approximate_arrival_timestamp": arrival.isoformat() if arrival else None,
+        "shard_id": record.shard_id,
+    }
+    if record.tags:
+        out["tags"] = record.tags
+    return json.dumps(out | reading.data_field(record.data), ensure_ascii=False).encode()
+
+
+def data_of(record: ReceivedRecord) -> bytes:
+    """Its data as it is."""
+    return record.data
+
+
+def base64_line(record: ReceivedRecord) -> bytes:
+    """Its data in base64."""
+    return base64.b64encode(record.data)

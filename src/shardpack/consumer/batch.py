@@ -1,0 +1,103 @@
+"""What the application gets: the next user records of one shard, and the means to say how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
+
+from ..errors import CheckpointError
+from ..records import Position, ReceivedRecord
+
+
+class BatchBase(Sequence[ReceivedRecord]):
+    """User records of one shard, in order. It may be iterated again, indexed and measured.
+
+    Attributes:
+        shard_id: the shard.
+        millis_behind_latest: milliseconds between these records and the stream's newest, as the response that brought
+            them said; None if it said nothing.
+        shard_ended: whether nothing follows, because the shard was split or merged and this is its end. What it became
+            is read once everything of this shard is checkpointed. A batch that only says so has no records.
+    """
+
+    def __init__(
+        self,
+        shard_id: str,
+        records: Sequence[ReceivedRecord],
+        millis_behind_latest: int | None,
+        checkpoint: Callable[[Position | None], Any],
+        *,
+        shard_ended: bool,
+    ) -> None:
+        self.shard_id = shard_id
+        self.millis_behind_latest = millis_behind_latest
+        self.shard_ended = shard_ended
+        self._records = records
+        self._checkpoint = checkpoint
+        self._given: int | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> ReceivedRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ReceivedRecord]: ...
+    def __getitem__(self, index: int | slice) -> ReceivedRecord | Sequence[ReceivedRecord]:
+        return self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[ReceivedRecord]:
+        for given, record in enumerate(self._records, 1):
+            self._given = given
+            yield record
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} user records of {self.shard_id}{', its last' * self.shard_ended}>"
+
+    @property
+    def given(self) -> int | None:
+        """How many records the last iteration has given so far; None: there was none."""
+        return self._given
+
+    def _position(self, record: ReceivedRecord | None) -> Position | None:
+        """What a checkpoint at a record means; without one: at the last record that iteration has given."""
+        if record is not None:
+            if record.position is None:
+                raise CheckpointError(
+                    f"{self.shard_id}: {record!r:.100} has no sequence number; give checkpoint a record of this batch",
+                    shard_id=self.shard_id,
+                )
+            return record.position
+        if self._given is None or self._given == len(self):
+            return self._records[-1].position if self._records else None
+        return self._records[self._given - 1].position
+
+
+class Batch(BatchBase):
+    __doc__ = BatchBase.__doc__
+
+    def checkpoint(self, record: ReceivedRecord | None = None) -> None:
+        """Have it recorded that everything up to and including a record is done; returns when it is.
+
+        Whoever reads the shard next, after a restart or another worker, goes on after it, in the middle of an
+        aggregate too (kpl-kcl-semantics.md, B5).
+
+        Args:
+            record: one of this batch. None: the last one that iteration has given, which after the loop is the last of
+                the batch; without iteration, the last of the batch.
+
+        Raises:
+            LeaseLostError: another worker has the shard's lease, and reads it on from the last checkpoint. Nothing is
+                recorded; go on with the next batch, and expect that what was done since is done again.
+            CheckpointError: the record lies before what is recorded, or was not delivered.
+            LeaseStoreError: the leases cannot be written.
+        """
+        self._checkpoint(self._position(record))
+
+
+class AsyncBatch(BatchBase):
+    __doc__ = BatchBase.__doc__
+
+    async def checkpoint(self, record: ReceivedRecord | None = None) -> None:
+        """See `Batch.checkpoint`."""
+        await self._checkpoint(self._position(record))
