@@ -502,6 +502,7 @@ class TestFaults:
         assert self.faults(blob, hash_range=(6, 6), out_of_range="drop_record") == [None]
         assert self.faults(blob, hash_range=(6, 6), out_of_range="drop_aggregate") == []
         assert self.faults(no_number, hash_range=(6, 6)) == ["out_of_range"]
+        assert self.faults(no_number, hash_range=(6, 6), on_corrupt="raise") == ["out_of_range"]
         assert self.faults(no_number, hash_range=(6, 6), out_of_range="drop_record") == ["malformed"]
 
     @pytest.mark.parametrize(

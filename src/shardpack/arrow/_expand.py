@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, repeat
 from typing import Any, NamedTuple
 
@@ -165,7 +165,10 @@ def _unpacked(rows: Rows, place: int, policy: Policy) -> pa.RecordBatch:
         faults = [_fault(received[0].data)]
         received = [received[0]._replace(sub_sequence_number=rows.metadata["sub_sequence_number"][place].as_py())]
     elif hash_range is not None and policy.out_of_range == "keep":
-        inside = {r.sub_sequence_number for r in policy.unpack(record, hash_range, "drop_record") if r.aggregated}
+        marking = replace(
+            policy, on_corrupt="kcl" if policy.on_corrupt == "kcl" else "raw"
+        )  # which is no place to raise
+        inside = {r.sub_sequence_number for r in marking.unpack(record, hash_range, "drop_record") if r.aggregated}
         faults = [None if r.sub_sequence_number in inside else "out_of_range" for r in received]
     columns = [
         pa.array([r.partition_key for r in received], pa.string()).dictionary_encode(),
