@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 ARGS ?= # make bench ARGS=--quick
 FILE ?= # make demo FILE=access.log sends the lines of a file
-.PHONY: help demo test test-lowest soak soak-consumer check bench proto clean
+.PHONY: help demo test test-lowest soak soak-consumer check bench bench-arrow proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -14,7 +14,7 @@ help: ## list the targets
 $(BIN)/shardpack: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group proto
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group engines --group proto
 	@touch $@
 
 $(BIN)/ruff: pyproject.toml $(BIN)/shardpack
@@ -51,7 +51,7 @@ test-lowest: $(NODE) ## run the tests with the lowest version of each dependency
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pip install --quiet --editable '.[aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pytest $(ARGS)
 
 BENCH := .venv-bench
@@ -59,12 +59,16 @@ bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
+
+bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
+	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
 
 # A venv of its own: the peers' dependencies and the local Kinesis server's exclude each other.
 $(BENCH)/bin/shardpack: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BENCH)/bin/python -m pip install --quiet --editable '.[async,aws,cli]' --group bench
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,async,aws,cli]' --group bench
 	@touch $@
 
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto

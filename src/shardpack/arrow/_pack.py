@@ -1,0 +1,84 @@
+"""`pack_batches`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from ..packer import pack
+from ..records import PackedRecord
+from ._schema import column_of
+from ._unpack import MAX_BYTES, MAX_ROWS, check_limits, record_batches
+
+PACKED_SCHEMA = pa.schema(
+    [
+        pa.field("data", pa.binary(), nullable=False),
+        pa.field("partition_key", pa.string(), nullable=False),
+        pa.field("explicit_hash_key", pa.string()),
+        pa.field("user_record_count", pa.uint32(), nullable=False),
+        pa.field("shard_id", pa.string()),
+    ]
+)
+"""The columns of packed records; they mean what the fields of `shardpack.PackedRecord` mean."""
+
+
+def pack_batches(
+    batches: Any,
+    *,
+    data: str = "data",
+    partition_key: str = "partition_key",
+    explicit_hash_key: str = "explicit_hash_key",
+    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
+    **settings: Any,
+) -> Iterator[pa.RecordBatch]:
+    """The user records in record batches, packed into Kinesis records: record batches with `PACKED_SCHEMA`, lazily.
+
+    Args:
+        batches: record batches, or anything that exports Arrow data: a table, a reader, a data frame.
+        data: the name of the binary column with the data.
+        partition_key: the name of the string column with the partition keys.
+        explicit_hash_key: the name of the string column with the explicit hash keys; it may be missing.
+        max_rows: most Kinesis records in an output batch.
+        max_bytes: most bytes of data in an output batch; a Kinesis record that is larger comes alone.
+        settings: those of `shardpack.pack`.
+
+    Raises:
+        ValueError: a column is missing, or an option or a setting is out of its range.
+        TypeError: a column, an option or a setting has the wrong type.
+        InvalidRecordError, RecordTooLargeError: as `shardpack.pack`.
+    """
+    check_limits(max_rows, max_bytes)
+    names = partition_key, data, explicit_hash_key
+    return _batches(pack(_user_records(record_batches(batches), *names), **settings), max_rows, max_bytes)
+
+
+def _user_records(
+    batches: Iterable[pa.RecordBatch], partition_key: str, data: str, explicit_hash_key: str
+) -> Iterator[tuple[str, bytes, str | None]]:
+    for batch in batches:
+        explicit = pa.nulls(len(batch), pa.string())
+        if explicit_hash_key in batch.schema.names:
+            explicit = column_of(batch, explicit_hash_key, pa.string())
+        keys, payloads = column_of(batch, partition_key, pa.string()), column_of(batch, data, pa.large_binary())
+        yield from zip(keys.to_pylist(), payloads.to_pylist(), explicit.to_pylist(), strict=True)
+
+
+def _batches(packed: Iterable[PackedRecord], max_rows: int, max_bytes: int) -> Iterator[pa.RecordBatch]:
+    records: list[PackedRecord] = []
+    size = 0
+    for record in packed:
+        if records and (len(records) == max_rows or size + len(record.data) > max_bytes):
+            yield _batch(records)
+            records, size = [], 0
+        records.append(record)
+        size += len(record.data)
+    if records:
+        yield _batch(records)
+
+
+def _batch(records: list[PackedRecord]) -> pa.RecordBatch:
+    columns = [pa.array([getattr(record, field.name) for record in records], field.type) for field in PACKED_SCHEMA]
+    return pa.RecordBatch.from_arrays(columns, schema=PACKED_SCHEMA)

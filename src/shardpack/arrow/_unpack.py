@@ -1,0 +1,214 @@
+"""`unpack_batches` and `to_table`."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .._shapes import KinesisRecord, kinesis_records
+from ..limits import MIB, check_integer
+from ..unpacker import OnCorrupt, OutOfRange
+from ._expand import Expanded, HashRange, Policy, expand
+from ._schema import ROW_FIELDS, SCHEMA, Rows, rows_of, unpacked_schema
+
+MAX_ROWS = 65_536
+MAX_BYTES = 64 * MIB
+_GROUP_BYTES = 8 * MIB  # expanded at a time: large enough to share the cost of each step, small enough for caches
+_FIXED_BYTES = 32  # of a row: numbers, the timestamp, and offsets
+
+
+def unpack_batches(
+    batches: Any,
+    *,
+    data: str = "data",
+    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
+    on_corrupt: OnCorrupt = "raw",
+    hash_range: HashRange | Mapping[str, HashRange] | None = None,
+    out_of_range: OutOfRange = "keep",
+) -> Iterator[pa.RecordBatch]:
+    """The user records in record batches of Kinesis records, lazily, in their order, as record batches.
+
+    It keeps nothing between batches, and can be pickled with `functools.partial` around it.
+
+    Args:
+        batches: record batches, or anything that exports Arrow data: a table, a reader, a data frame. Columns named
+            like those of `SCHEMA`, also as ``partitionKey`` or ``PartitionKey``, are read as what they say; all others
+            are repeated for each user record.
+        data: the name of the binary column with the Kinesis records' data.
+        max_rows: most user records in an output batch.
+        max_bytes: most bytes in an output batch, counted as if every text stood in full in each row. A user record that
+            is larger comes alone.
+        on_corrupt: see `shardpack.unpack`; what was delivered whole says why in the column ``fault``.
+        hash_range: see `shardpack.unpack`; for records of many shards, a mapping from shard id to the shard's range.
+        out_of_range: see `shardpack.unpack`; ``"keep"`` says ``out_of_range`` in the column ``fault``.
+
+    Raises:
+        ValueError: an option is not one of those, a column is missing or there twice, or a shard has no hash range.
+        TypeError: an option or a column has the wrong type.
+        DecodeError, OutOfRangeError: as `shardpack.unpack`.
+    """
+    policy = Policy(on_corrupt, out_of_range, hash_range)
+    policy.check()
+    check_limits(max_rows, max_bytes)
+    return _unpack(record_batches(batches), data, max_rows, max_bytes, policy)
+
+
+def to_table(records: Any, **options: Any) -> pa.Table:
+    """The user records in Kinesis records, as one table.
+
+    Args:
+        records: a ``GetRecords`` response, a Lambda event, or whatever else `shardpack.unpack` takes; or Arrow data, as
+            for `unpack_batches`: a table, a reader, a data frame.
+        options: those of `unpack_batches`.
+
+    Raises:
+        ValueError, TypeError, DecodeError, OutOfRangeError: as `unpack_batches`.
+    """
+    if hasattr(records, "__arrow_c_stream__"):
+        reader = _reader(records)
+        schema = unpacked_schema(reader.schema, data=options.get("data", "data"))
+        return pa.Table.from_batches(unpack_batches(reader, **options), schema).unify_dictionaries()
+    rows = kinesis_records(records)
+    return pa.Table.from_batches(unpack_batches(_batches_of(rows), **options), SCHEMA).unify_dictionaries()
+
+
+def check_limits(max_rows: int, max_bytes: int) -> None:
+    """Refuse limits of an output batch that make no sense."""
+    check_integer("max_rows", max_rows)
+    check_integer("max_bytes", max_bytes)
+    if max_rows < 1:
+        raise ValueError(f"max_rows is {max_rows}; give at least 1")
+    if not 1 <= max_bytes < 2**31:
+        raise ValueError(f"max_bytes is {max_bytes:,}; give 1 to {2**31 - 1:,}, which a binary column can hold")
+
+
+def record_batches(batches: Any) -> Iterator[pa.RecordBatch]:
+    """The record batches in one, in an iterable of them, or in something that exports Arrow data."""
+    if hasattr(batches, "__arrow_c_stream__"):
+        yield from _reader(batches)
+    elif isinstance(batches, Iterable) and not isinstance(batches, str | bytes | Mapping):
+        for one in batches:
+            yield from record_batches(one)
+    else:
+        raise TypeError(
+            f"{type(batches).__name__} is no record batch and holds none; for Kinesis records, use to_table"
+        )
+
+
+def _reader(source: Any) -> pa.RecordBatchReader:
+    # pyarrow's own objects stay clear of the C interface: by it, pyarrow 18 to 23 give short views as null pointers.
+    if isinstance(source, pa.RecordBatch):
+        return pa.RecordBatchReader.from_batches(source.schema, [source])
+    if isinstance(source, pa.Table):
+        return source.to_reader()
+    return source if isinstance(source, pa.RecordBatchReader) else pa.RecordBatchReader.from_stream(source)
+
+
+def _unpack(
+    batches: Iterable[pa.RecordBatch], data: str, max_rows: int, max_bytes: int, policy: Policy
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        all_rows = rows_of(batch, data)
+        for start, length in _groups(all_rows.data, max_rows):
+            rows = all_rows.slice(start, length)
+            expanded = expand(rows, policy)
+            schema = pa.schema([*SCHEMA, *rows.other_fields])
+            yield from (
+                _assemble(rows, expanded, *piece, schema) for piece in _pieces(rows, expanded, max_rows, max_bytes)
+            )
+
+
+def _groups(data: pa.Array, max_rows: int) -> Iterator[tuple[int, int]]:
+    """Start and length of as many Kinesis records as are expanded at a time."""
+    start = size = 0
+    for place, length in enumerate(pc.binary_length(data).fill_null(0).to_pylist()):
+        if place > start and (size + length > _GROUP_BYTES or place - start == max_rows):
+            yield start, place - start
+            start, size = place, 0
+        size += length
+    if len(data) > start:
+        yield start, len(data) - start
+
+
+def _pieces(rows: Rows, expanded: Expanded, max_rows: int, max_bytes: int) -> Iterator[tuple[int, int]]:
+    """Start and length of what makes an output batch."""
+    parents, columns = expanded
+    count = len(parents)
+    sizes = pc.add(pc.binary_length(columns["data"]).fill_null(0), _row_bytes(rows).take(parents))
+    for name in ("partition_key", "explicit_hash_key"):
+        keys = columns[name]
+        lengths = pc.binary_length(keys.dictionary).cast(pa.int64())
+        sizes = pc.add(sizes, lengths.take(keys.indices).fill_null(0))
+    ends = pc.cumulative_sum(sizes)
+    start = before = 0
+    while start < count:
+        stop = min(start + max_rows, count)
+        if ends[stop - 1].as_py() - before > max_bytes:
+            candidates = range(start, stop)
+            fitting = bisect.bisect_right(candidates, before + max_bytes, key=lambda nth: ends[nth].as_py())
+            stop = start + max(fitting, 1)
+        yield start, stop - start
+        start, before = stop, ends[stop - 1].as_py()
+
+
+def _row_bytes(rows: Rows) -> pa.Array:
+    """What a user record takes besides its data and keys, for each Kinesis record."""
+    total = pa.repeat(pa.scalar(_FIXED_BYTES, pa.int64()), len(rows.data))
+    for column in (rows.metadata["shard_id"], rows.metadata["sequence_number"], *rows.others):
+        if _has_length(column.type):
+            sizes = pc.binary_length(column).cast(pa.int64()).fill_null(0)
+        else:
+            sizes = pa.array([column.slice(nth, 1).nbytes for nth in range(len(column))], pa.int64())
+        total = pc.add(total, sizes)
+    return total
+
+
+def _has_length(kind: pa.DataType) -> bool:
+    types = pa.types
+    return any(
+        is_type(kind) for is_type in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    )
+
+
+def _assemble(rows: Rows, expanded: Expanded, start: int, length: int, schema: pa.Schema) -> pa.RecordBatch:
+    parents = expanded.parents.slice(start, length)
+    own = expanded.columns.slice(start, length)
+    columns = {
+        name: rows.metadata[name].take(parents)
+        for name in ("shard_id", "sequence_number", "approximate_arrival_timestamp")
+    }
+    columns |= {name: own[name] for name in own.schema.names}
+    columns["explicit_hash_key"] = own["explicit_hash_key"].cast(pa.string())
+    columns["data"] = own["data"].cast(pa.binary())
+    arrays = [columns[field.name] for field in SCHEMA] + [column.take(parents) for column in rows.others]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _batches_of(records: Iterator[KinesisRecord]) -> Iterator[pa.RecordBatch]:
+    """Record batches of Kinesis records, a few at a time, so that a generator of many is read as it comes."""
+    schema = pa.schema([*ROW_FIELDS, pa.field("data", pa.large_binary())])
+    while some := list(_some(records)):
+        columns = [
+            pa.array([getattr(record, field.name) for record in some], _microseconds(field.type)) for field in schema
+        ]
+        names = schema.names
+        yield pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def _some(records: Iterator[KinesisRecord]) -> Iterator[KinesisRecord]:
+    size = 0
+    for record in islice(records, MAX_ROWS):
+        yield record
+        size += len(record.data)
+        if size >= _GROUP_BYTES:
+            return
+
+
+def _microseconds(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp("us", "UTC") if pa.types.is_timestamp(kind) else kind
