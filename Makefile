@@ -30,8 +30,9 @@ $(NODE): tests/node/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/node; \
 	else echo "npm is not here: tests against kinesalite, kinesis-local and dynalite will be skipped"; fi
 
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 test: $(BIN)/shardpack $(NODE) ## set everything up and run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 RECORDS ?= 200000
 soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
@@ -52,12 +53,13 @@ test-lowest: $(NODE) ## run the tests with the lowest version of each dependency
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pytest $(ARGS)
+	$(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_producer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
 

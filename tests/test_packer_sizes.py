@@ -154,7 +154,7 @@ class TestRecordsTooLarge:
             (sp.UserRecord("key", INNER, "7"), wrapped),
             (sp.UserRecord("key", bytes(99), None, (("tag", None),)), wrapped),
         ],
-        ids=str,
+        ids=["unicode key", "long key", "hash key", "looks aggregated", "looks aggregated, hash key", "tag"],
     )
     def test_are_refused_from_the_first_byte_on_and_change_nothing(
         self, setting: Setting, record: sp.UserRecord, size: Callable[[sp.UserRecord, Setting], int]
