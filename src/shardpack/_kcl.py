@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import NamedTuple
 
 from .errors import MalformedError
 from .hashing import md5_hash_key
 from .limits import MAX_HASH_KEY
-from .records import BytesLike, Tags
+from .records import BytesLike
 from .wire._backend import backend
+from .wire._columns import Columns
 from .wire._format import FRAME_BYTES
 
 _DIGITS = re.compile(r"[+-]?\d+")
@@ -21,16 +21,7 @@ _ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]?")  # or cut short
 _MAX_DIGITS = len(str(MAX_HASH_KEY))
 
 
-class Delivered(NamedTuple):
-    """The sub-records that the KCL delivers, by columns; see `wire._backend.Aggregate`."""
-
-    partition_keys: list[str]
-    data: list[bytes]
-    explicit_hash_keys: list[str | None]
-    tags: list[Tags]
-
-
-def read(blob: BytesLike, bounds: tuple[int, int] | None) -> Delivered:
+def read(blob: BytesLike, bounds: tuple[int, int] | None) -> Columns:
     """What ``AggregatorUtil.deaggregate`` delivers of an aggregate.
 
     Args:
@@ -47,7 +38,7 @@ def read(blob: BytesLike, bounds: tuple[int, int] | None) -> Delivered:
     explicit_hash_keys = [java_string(key) for key in raw.explicit_hash_key_table]
     numbers = functools.cache(big_integer)  # a long explicit hash key may be shared by many records
     hash_keys = functools.cache(_hash_key)
-    delivered = Delivered([], [], [], [])
+    delivered = Columns([], [], [], [])
     for index, explicit_index, data in raw.records:
         explicit_hash_key = None
         try:
@@ -60,7 +51,7 @@ def read(blob: BytesLike, bounds: tuple[int, int] | None) -> Delivered:
         except (IndexError, ValueError):
             break  # logged by the KCL; what came before is kept, the rest is lost
         if bounds is not None and not bounds[0] <= hash_key <= bounds[1]:
-            return Delivered([], [], [], [])
+            return Columns([], [], [], [])
         delivered.partition_keys.append(partition_key)
         delivered.data.append(data)
         delivered.explicit_hash_keys.append(explicit_hash_key)

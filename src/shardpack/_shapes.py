@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from .errors import DecodeError
+from .limits import MIB
 from .records import PackedRecord
 
 
@@ -42,6 +43,45 @@ def kinesis_records(source: Any) -> Iterator[KinesisRecord]:
     else:
         hint = '; for a blob without a record around it, use decode(blob) or {"Data": blob}'
         raise TypeError(f"{type(source).__name__} is no Kinesis record and holds none{hint}")
+
+
+_MOST_IN_BATCH = 64
+_MOST_BYTES_IN_BATCH = 16 * MIB
+
+
+def kinesis_record_batches(source: Any) -> Iterator[list[KinesisRecord]]:
+    """`kinesis_records` in lists of those that are there already: none waits for what an iterator may give next."""
+    if _is_there(source) or (isinstance(source, list | tuple) and all(map(_is_there, source))):
+        yield from _batches(kinesis_records(source))
+    elif isinstance(source, Mapping):
+        yield from kinesis_record_batches(source["EventStream"])
+    elif isinstance(source, Iterable) and not isinstance(source, str | bytes | bytearray | memoryview):
+        for item in source:
+            yield from kinesis_record_batches(item)
+    else:
+        yield list(kinesis_records(source))  # says what is wrong with it
+
+
+def _is_there(source: Any) -> bool:
+    return isinstance(source, PackedRecord) or (isinstance(source, Mapping) and "EventStream" not in source)
+
+
+def _batches(records: Iterator[KinesisRecord]) -> Iterator[list[KinesisRecord]]:
+    batch: list[KinesisRecord] = []
+    size = 0
+    try:
+        for record in records:
+            batch.append(record)
+            size += len(record.data)
+            if len(batch) == _MOST_IN_BATCH or size >= _MOST_BYTES_IN_BATCH:
+                yield batch
+                batch, size = [], 0
+    except Exception:
+        if batch:
+            yield batch  # what comes before a record that is none
+        raise
+    if batch:
+        yield batch
 
 
 def _from_mapping(source: Mapping[str, Any]) -> Iterator[KinesisRecord]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, count, repeat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any, Literal, TypeAlias
 
 from . import _kcl
 from ._kcl import big_integer
-from ._shapes import KinesisRecord, kinesis_records
+from ._shapes import KinesisRecord, kinesis_record_batches
 from .errors import DecodeError, MalformedError, OutOfRangeError
 from .hashing import Shard, md5_hash_key
 from .limits import MAX_HASH_KEY
@@ -59,8 +59,11 @@ def unpack(
     if not isinstance(after, Position | None):
         raise TypeError(f"after is {after!r:.60}; give a Position, such as a received record's .position")
     bounds = _bounds(hash_range)
-    read: Callable[[bytes], Aggregate] = backend().read
+    core = backend()
+    read: Callable[[bytes], Aggregate] = core.read
+    read_ahead: Callable[[Sequence[bytes]], Iterable[Aggregate | None]] = core.read_ahead
     if on_corrupt == "kcl":
+        read_ahead = lambda _blobs: repeat(None)  # noqa: E731
         kcl_bounds = (bounds or (0, MAX_HASH_KEY)) if out_of_range == "drop_aggregate" else None
         read = functools.partial(_kcl.read, bounds=kcl_bounds)
     if out_of_range == "keep":
@@ -69,12 +72,15 @@ def unpack(
         _expand, read=read, strict=on_corrupt == "raise", bounds=bounds, out_of_range=out_of_range
     )
     # Chained in C: a generator of our own would be entered once for each user record.
-    unpacked = chain.from_iterable(map(expand, kinesis_records(records)))
+    batches = kinesis_record_batches(records)
+    expanded = (map(expand, batch, read_ahead([record.data for record in batch])) for batch in batches)
+    unpacked = chain.from_iterable(chain.from_iterable(expanded))
     return unpacked if after is None else _after(unpacked, after)
 
 
 def _expand(
     record: KinesisRecord,
+    aggregate: Aggregate | None,
     *,
     read: Callable[[bytes], Aggregate],
     strict: bool,
@@ -84,7 +90,7 @@ def _expand(
     if not record.data.startswith(MAGIC):
         return (plain(record),)
     try:
-        aggregate = read(record.data)
+        aggregate = aggregate or read(record.data)
         outside = frozenset() if bounds is None else _outside(aggregate, bounds)
     except DecodeError:
         if strict:
@@ -115,22 +121,8 @@ def plain(record: KinesisRecord) -> ReceivedRecord:
 
 def received(record: KinesisRecord, aggregate: Aggregate) -> Iterator[ReceivedRecord]:
     """The sub-records of an aggregate, with what they share with the Kinesis record that held them."""
-    # Made by C-level loops throughout: this is where unpacking spends its time.
-    return map(
-        tuple.__new__,
-        repeat(ReceivedRecord),
-        zip(
-            aggregate.partition_keys,
-            aggregate.data,
-            aggregate.explicit_hash_keys,
-            repeat(record.sequence_number),
-            count(),
-            repeat(True),
-            repeat(record.approximate_arrival_timestamp),
-            repeat(record.shard_id),
-            aggregate.tags,
-            strict=False,
-        ),
+    return chain.from_iterable(
+        aggregate.received(record.sequence_number, record.approximate_arrival_timestamp, record.shard_id)
     )
 
 

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ..records import BytesLike, Tags, UserRecord, UserRecordLike
+    from datetime import datetime
 
-native = "pure"
-"""The core that runs: "pure", or the path that a native one has chosen."""
+    from ..records import BytesLike, ReceivedRecord, Tags, UserRecord, UserRecordLike
+
+
+def _chosen() -> str:
+    """What SHARDPACK_NATIVE allows: "0" the pure core alone, "1" the native one alone, else the better one there is."""
+    wish = os.environ.get("SHARDPACK_NATIVE", "")
+    if wish == "0":
+        return "pure"
+    try:
+        from .. import _native
+    except ImportError:
+        if wish == "1":
+            raise
+        return "pure"
+    return _native.path()
+
+
+native = _chosen()
+"""The core that runs: "pure", or how the native one makes checksums: "avx512", "avx2", "portable" or "scalar"."""
 
 
 class Aggregate(Protocol):
@@ -24,6 +42,10 @@ class Aggregate(Protocol):
     def explicit_hash_keys(self) -> Sequence[str | None]: ...
     @property
     def tags(self) -> Sequence[Tags]: ...
+    def received(
+        self, sequence_number: str | None, timestamp: datetime | None, shard_id: str | None
+    ) -> Iterable[Iterable[ReceivedRecord]]:
+        """The sub-records, in groups, with what they share with the Kinesis record that held them."""
 
 
 class RawAggregate(Protocol):
@@ -42,8 +64,11 @@ class Builder(Protocol):
 
     capacity: int
     """Most bytes that it may grow to; may be raised."""
-    count: int
-    size: int
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def size(self) -> int: ...
 
     def add(self, partition_key: str, data: bytes) -> bool:
         """Take a record without explicit hash key and tags.
@@ -71,6 +96,9 @@ class Core(Protocol):
     def read(self, blob: BytesLike) -> Aggregate:
         """`decode` by columns, with its errors."""
 
+    def read_ahead(self, blobs: Sequence[bytes]) -> Iterable[Aggregate | None]:
+        """Of several, those that the core can read side by side; None for what `read` has to be asked about."""
+
     def read_raw(self, blob: BytesLike) -> RawAggregate:
         """What protobuf's rules alone give; raises only for what they refuse."""
 
@@ -81,6 +109,10 @@ class Core(Protocol):
 @functools.cache
 def backend() -> Core:
     """The core, loaded at the first use."""
-    from . import _pure
+    if native == "pure":
+        from . import _pure
 
-    return _pure
+        return _pure
+    from . import _native_core
+
+    return _native_core

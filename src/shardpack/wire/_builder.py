@@ -106,9 +106,9 @@ class AggregateBuilder:
                 new_explicit, index = explicit_hash_key, len(self._explicit_hash_keys)
                 size += entry_size(len(explicit_hash_key))
             frame_head = head + EXPLICIT_HASH_KEY_INDEX_TAG + varint(index)
-        tag_bytes = _tag_bytes(tags) if tags else b""
-        frame = _frame(frame_head, len(data), len(tag_bytes))
-        size += len(frame) + len(data) + len(tag_bytes)
+        encoded_tags = tag_bytes(tags) if tags else b""
+        frame = _frame(frame_head, len(data), len(encoded_tags))
+        size += len(frame) + len(data) + len(encoded_tags)
         if size > self.capacity:
             return False
         if new_key is not None:
@@ -118,7 +118,7 @@ class AggregateBuilder:
             self._explicit_hash_keys[new_explicit] = len(self._explicit_hash_keys)
         self.size = size
         self.count += 1
-        self._parts += (frame, data, tag_bytes) if tag_bytes else (frame, data)
+        self._parts += (frame, data, encoded_tags) if encoded_tags else (frame, data)
         return True
 
     def build(self) -> bytes:
@@ -144,7 +144,8 @@ def _around(head_size: int, length: int, tag_bytes: int) -> tuple[bytes, bytes]:
     return _RECORD_TAG + varint(head_size + len(after) + length + tag_bytes), after
 
 
-def _tag_bytes(tags: Tags) -> bytes:
+def tag_bytes(tags: Tags) -> bytes:
+    """The tags of a record as its message has them."""
     record = Record()
     for key, value in tags:
         record.tags.add(key=key.encode(), value=None if value is None else value.encode())

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError as ProtobufDecodeError
 from ..errors import ChecksumMismatchError, InvalidRecordError, MalformedError, TruncatedError
 from ..records import BytesLike, Tags, UserRecord, UserRecordLike, check_user_record
 from ._builder import AggregateBuilder
+from ._columns import Columns
 from ._diagnosis import diagnose
 from ._format import CHECKSUM_BYTES, FRAME_BYTES, MAGIC, data_head_of_field, record_head
 from ._generated.kpl_pb2 import (
@@ -34,15 +35,6 @@ from ._generated.kpl_pb2 import (
 _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that is not there
 
 builder = AggregateBuilder
-
-
-class Columns(NamedTuple):
-    """See `_backend.Aggregate`."""
-
-    partition_keys: list[str]
-    data: list[bytes]
-    explicit_hash_keys: list[str | None]
-    tags: list[Tags]
 
 
 class Raw(NamedTuple):
@@ -82,6 +74,11 @@ def read(blob: BytesLike) -> Columns:
     """See `_backend.Core.read`."""
     body = _verified_body(blob)
     return _read_simple(body) or _read_any(body)
+
+
+def read_ahead(_blobs: Sequence[bytes]) -> Iterable[None]:
+    """See `_backend.Core.read_ahead`."""
+    return repeat(None)
 
 
 def _read_simple(body: memoryview) -> Columns | None:

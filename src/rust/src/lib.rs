@@ -1,0 +1,8 @@
+//! shardpack's native core: aggregates read and written without protobuf, and MD5 in lanes.
+//!
+//! `md5` and `wire` know nothing of Python; `python` binds them.
+
+pub mod md5;
+#[cfg(feature = "python")]
+mod python;
+pub mod wire;

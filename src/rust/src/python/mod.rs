@@ -1,0 +1,94 @@
+//! The thin binding: what `shardpack._native` offers to `shardpack.wire._native_core`, which is its only user.
+//!
+//! Nothing here raises a class of `errors.py` by itself: what cannot be done is None, and the pure core does it or says
+//! why not. So both cores have the same errors.
+
+mod aggregate;
+mod builder;
+mod objects;
+
+use crate::{md5, wire};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+pub use aggregate::Aggregate;
+
+/// Work on fewer bytes than this is done before other threads have noticed that they may run.
+pub const WORTH_DETACHING: usize = 8 * 1024;
+
+/// Free-threaded Python included: nothing here is shared but what does not change.
+#[pymodule(gil_used = false)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Aggregate>()?;
+    module.add_class::<builder::Builder>()?;
+    module.add_function(wrap_pyfunction!(path, module)?)?;
+    module.add_function(wrap_pyfunction!(read, module)?)?;
+    module.add_function(wrap_pyfunction!(read_many, module)?)?;
+    module.add_function(wrap_pyfunction!(is_aggregated, module)?)?;
+    module.add_function(wrap_pyfunction!(from_base64, module)?)?;
+    module.add_function(wrap_pyfunction!(builder::build_many, module)?)?;
+    module.add_function(wrap_pyfunction!(builder::fill, module)?)?;
+    Ok(())
+}
+
+/// How MD5 is made here: "avx512", "avx2", "portable" or "scalar".
+#[pyfunction]
+fn path() -> &'static str {
+    md5::path().name()
+}
+
+/// One aggregate; None: not one as packers write it.
+#[pyfunction]
+fn read<'py>(py: Python<'py>, blob: &Bound<'py, PyBytes>) -> PyResult<Option<Aggregate>> {
+    Ok(verified(py, std::slice::from_ref(blob)).pop().flatten().map(|parsed| Aggregate::new(blob.clone(), parsed)))
+}
+
+/// `read` for several, whose checksums are made side by side.
+#[pyfunction]
+fn read_many<'py>(py: Python<'py>, blobs: Vec<Bound<'py, PyBytes>>) -> Vec<Option<Aggregate>> {
+    let parsed = verified(py, &blobs);
+    blobs.into_iter().zip(parsed).map(|(blob, parsed)| parsed.map(|parsed| Aggregate::new(blob, parsed))).collect()
+}
+
+fn verified(py: Python<'_>, blobs: &[Bound<'_, PyBytes>]) -> Vec<Option<wire::Aggregate>> {
+    let slices: Vec<&[u8]> = blobs.iter().map(|blob| blob.as_bytes()).collect();
+    let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+    if bytes < WORTH_DETACHING {
+        wire::read_many(&slices)
+    } else {
+        py.detach(|| wire::read_many(&slices))
+    }
+}
+
+/// Whether it is an aggregate by its magic, length and checksum.
+#[pyfunction]
+fn is_aggregated(py: Python<'_>, blob: &Bound<'_, PyBytes>) -> bool {
+    let blob = blob.as_bytes();
+    let Some(body) = wire::body(blob).filter(|body| !body.is_empty()) else {
+        return false;
+    };
+    let digest = if body.len() < WORTH_DETACHING { md5::digest(body) } else { py.detach(|| md5::digest(body)) };
+    wire::is_sound(blob, &digest)
+}
+
+/// The bytes that base64 text stands for; None if it is not strictly that.
+#[pyfunction]
+fn from_base64<'py>(py: Python<'py>, text: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let Ok(text) = text.to_str() else { return Ok(None) };
+    let text = text.as_bytes();
+    let Ok(length) = base64_simd::STANDARD.decoded_length(text) else { return Ok(None) };
+    let mut is_base64 = false;
+    let bytes = PyBytes::new_with(py, length, |out| {
+        is_base64 = base64_simd::STANDARD.decode(text, base64_simd::Out::from_slice(out)).is_ok();
+        Ok(())
+    })?;
+    Ok(is_base64.then_some(bytes))
+}
+
+/// A list of as many objects as an iterator gives.
+fn list<'py>(
+    py: Python<'py>,
+    objects: impl IntoIterator<Item = Bound<'py, PyAny>, IntoIter: ExactSizeIterator>,
+) -> PyResult<Bound<'py, PyList>> {
+    PyList::new(py, objects)
+}

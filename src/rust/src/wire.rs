@@ -1,0 +1,395 @@
+//! Aggregates as packers write them: read at one go, and written piece by piece with exact sizes.
+//!
+//! Reading refuses, with `None` and nothing more, whatever is not written that way: fields in another order or twice,
+//! unknown fields, tags, numbers that take more bytes than 32 bits need, an index outside its table. The pure core, on
+//! protobuf, then says what it is or what is wrong with it, so that there is one truth about the unusual.
+
+use crate::md5;
+use rustc_hash::FxHashMap;
+use std::ops::Range;
+
+pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
+pub const CHECKSUM_BYTES: usize = 16;
+pub const FRAME_BYTES: usize = MAGIC.len() + CHECKSUM_BYTES;
+/// In `Sub::explicit_hash_key`: there is none.
+pub const NONE: u32 = u32::MAX;
+
+const PARTITION_KEY_TABLE: u8 = 1 << 3 | 2;
+const EXPLICIT_HASH_KEY_TABLE: u8 = 2 << 3 | 2;
+const RECORD: u8 = 3 << 3 | 2;
+const PARTITION_KEY_INDEX: u8 = 1 << 3;
+const EXPLICIT_HASH_KEY_INDEX: u8 = 2 << 3;
+const DATA: u8 = 3 << 3 | 2;
+
+/// One sub-record: indices of its keys, and where its data is in the blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sub {
+    pub partition_key: u32,
+    pub explicit_hash_key: u32,
+    pub start: u32,
+    pub end: u32,
+}
+
+/// An aggregate: where in the blob its keys and the data of its sub-records are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Aggregate {
+    pub partition_keys: Vec<Range<usize>>,
+    pub explicit_hash_keys: Vec<Range<usize>>,
+    pub records: Vec<Sub>,
+}
+
+/// The message between magic and checksum, if there is enough for all three.
+pub fn body(blob: &[u8]) -> Option<&[u8]> {
+    (blob.len() >= FRAME_BYTES && blob.starts_with(&MAGIC)).then(|| &blob[MAGIC.len()..blob.len() - CHECKSUM_BYTES])
+}
+
+/// Whether the digest of the message is the one that the blob ends with.
+pub fn is_sound(blob: &[u8], digest: &md5::Digest) -> bool {
+    blob.ends_with(digest)
+}
+
+/// Read a blob whose checksum is known to be right.
+pub fn parse(blob: &[u8]) -> Option<Aggregate> {
+    let end = blob.len().checked_sub(CHECKSUM_BYTES)?;
+    if end >= NONE as usize {
+        return None;
+    }
+    let mut aggregate = Aggregate::default();
+    let mut reader = Reader { blob: blob.get(..end)?, at: MAGIC.len() };
+    let (mut most_partition_key, mut most_explicit_hash_key) = (0, None);
+    while reader.at < end {
+        match reader.byte()? {
+            RECORD => {
+                let sub = reader.record()?;
+                most_partition_key = most_partition_key.max(sub.partition_key);
+                if sub.explicit_hash_key != NONE {
+                    most_explicit_hash_key = most_explicit_hash_key.max(Some(sub.explicit_hash_key));
+                }
+                aggregate.records.push(sub);
+            }
+            PARTITION_KEY_TABLE => aggregate.partition_keys.push(reader.span()?),
+            EXPLICIT_HASH_KEY_TABLE => aggregate.explicit_hash_keys.push(reader.span()?),
+            _ => return None,
+        }
+    }
+    let is_whole = !aggregate.records.is_empty()
+        && (most_partition_key as usize) < aggregate.partition_keys.len()
+        && most_explicit_hash_key.is_none_or(|most| (most as usize) < aggregate.explicit_hash_keys.len());
+    is_whole.then_some(aggregate)
+}
+
+/// Verify and read blobs, side by side; None for what the pure core has to look at.
+pub fn read_many(blobs: &[&[u8]]) -> Vec<Option<Aggregate>> {
+    let bodies: Vec<&[u8]> = blobs.iter().filter_map(|blob| body(blob)).collect();
+    let mut digests = md5::digests(&bodies).into_iter();
+    blobs
+        .iter()
+        .map(|blob| {
+            let digest = body(blob).and_then(|_| digests.next())?;
+            if is_sound(blob, &digest) {
+                parse(blob)
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+struct Reader<'a> {
+    blob: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    #[inline]
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.blob.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    /// A number of up to 31 bits.
+    #[inline]
+    fn number(&mut self) -> Option<u32> {
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Some(first.into());
+        }
+        let mut number = u32::from(first & 0x7f);
+        for shift in [7, 14, 21, 28] {
+            let byte = self.byte()?;
+            if shift == 28 && byte > 0x07 {
+                return None;
+            }
+            number |= u32::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// Where the content of a length-delimited field is.
+    #[inline]
+    fn span(&mut self) -> Option<Range<usize>> {
+        let length = self.number()? as usize;
+        let start = self.at;
+        let end = start.checked_add(length).filter(|&end| end <= self.blob.len())?;
+        self.at = end;
+        Some(start..end)
+    }
+
+    #[inline]
+    fn record(&mut self) -> Option<Sub> {
+        let length = self.number()? as usize;
+        let end = self.at.checked_add(length)?;
+        if self.byte()? != PARTITION_KEY_INDEX {
+            return None;
+        }
+        let partition_key = self.number()?;
+        let mut tag = self.byte()?;
+        let mut explicit_hash_key = NONE;
+        if tag == EXPLICIT_HASH_KEY_INDEX {
+            explicit_hash_key = self.number()?;
+            tag = self.byte()?;
+        }
+        if tag != DATA {
+            return None;
+        }
+        let data = self.span()?;
+        (data.end == end).then_some(Sub {
+            partition_key,
+            explicit_hash_key,
+            start: data.start as u32,
+            end: data.end as u32,
+        })
+    }
+}
+
+/// One aggregate being filled. Sizes are those of the finished aggregate, magic and checksum included.
+#[derive(Default)]
+pub struct Builder {
+    partition_keys: Table,
+    explicit_hash_keys: Table,
+    pinned: bool,
+    records: Vec<u8>,
+    pub count: usize,
+}
+
+/// A table of keys: the message's bytes, and which key has which index.
+#[derive(Default)]
+struct Table {
+    bytes: Vec<u8>,
+    indices: FxHashMap<Box<[u8]>, u32>,
+    last: (Box<[u8]>, u32),
+}
+
+impl Table {
+    /// The index of a key, and what the table grows by when it is new.
+    #[inline]
+    fn place(&self, key: &[u8]) -> (u32, usize) {
+        if !self.indices.is_empty() && *self.last.0 == *key {
+            return (self.last.1, 0);
+        }
+        match self.indices.get(key) {
+            Some(&index) => (index, 0),
+            None => (self.indices.len() as u32, 1 + number_size(key.len()) + key.len()),
+        }
+    }
+
+    fn insert(&mut self, tag: u8, key: &[u8]) {
+        let index = self.indices.len() as u32;
+        self.indices.insert(key.into(), index);
+        self.last = (key.into(), index);
+        self.bytes.push(tag);
+        push_number(&mut self.bytes, key.len());
+        self.bytes.extend_from_slice(key);
+    }
+}
+
+impl Builder {
+    /// `pin`: every record's explicit hash key.
+    pub fn new(pin: Option<&[u8]>) -> Self {
+        let mut builder = Builder::default();
+        if let Some(pin) = pin {
+            builder.pinned = true;
+            builder.explicit_hash_keys.insert(EXPLICIT_HASH_KEY_TABLE, pin);
+        }
+        builder
+    }
+
+    #[inline]
+    pub fn size(&self) -> usize {
+        FRAME_BYTES + self.partition_keys.bytes.len() + self.explicit_hash_keys.bytes.len() + self.records.len()
+    }
+
+    /// Take a record, or return false and change nothing if the aggregate would grow beyond the capacity.
+    ///
+    /// `tags`: the record's tags as its message has them.
+    #[inline]
+    pub fn add(
+        &mut self,
+        capacity: usize,
+        partition_key: &[u8],
+        data: &[u8],
+        explicit_hash_key: Option<&[u8]>,
+        tags: &[u8],
+    ) -> bool {
+        let (partition_key_index, key_grows) = self.partition_keys.place(partition_key);
+        let own = explicit_hash_key.filter(|_| !self.pinned);
+        let (explicit_index, explicit_grows) = match own {
+            Some(key) => self.explicit_hash_keys.place(key),
+            None => (0, 0),
+        };
+        let has_explicit = self.pinned || own.is_some();
+        let explicit_size = if has_explicit { 1 + number_size(explicit_index as usize) } else { 0 };
+        let length = 1
+            + number_size(partition_key_index as usize)
+            + explicit_size
+            + 1
+            + number_size(data.len())
+            + data.len()
+            + tags.len();
+        let grows = key_grows + explicit_grows + 1 + number_size(length) + length;
+        if self.size() + grows > capacity {
+            return false;
+        }
+        if key_grows > 0 {
+            self.partition_keys.insert(PARTITION_KEY_TABLE, partition_key);
+        }
+        if let (Some(key), true) = (own, explicit_grows > 0) {
+            self.explicit_hash_keys.insert(EXPLICIT_HASH_KEY_TABLE, key);
+        }
+        let out = &mut self.records;
+        out.reserve(1 + number_size(length) + length);
+        out.push(RECORD);
+        push_number(out, length);
+        out.push(PARTITION_KEY_INDEX);
+        push_number(out, partition_key_index as usize);
+        if has_explicit {
+            out.push(EXPLICIT_HASH_KEY_INDEX);
+            push_number(out, explicit_index as usize);
+        }
+        out.push(DATA);
+        push_number(out, data.len());
+        out.extend_from_slice(data);
+        out.extend_from_slice(tags);
+        self.count += 1;
+        true
+    }
+
+    /// The message, in parts that follow each other.
+    fn parts(&self) -> [&[u8]; 3] {
+        [&self.partition_keys.bytes, &self.explicit_hash_keys.bytes, &self.records]
+    }
+}
+
+/// Write finished aggregates, whose checksums are made side by side, each into as many bytes as its `size` says.
+pub fn write_many(builders: &[&Builder], outs: &mut [&mut [u8]]) {
+    for (builder, out) in builders.iter().zip(outs.iter_mut()) {
+        let mut at = 0;
+        for part in std::iter::once(&MAGIC[..]).chain(builder.parts()) {
+            out[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+    }
+    let digests = md5::digests(&outs.iter().map(|out| body(out).unwrap_or_default()).collect::<Vec<_>>());
+    for (out, digest) in outs.iter_mut().zip(digests) {
+        let end = out.len();
+        out[end - CHECKSUM_BYTES..].copy_from_slice(&digest);
+    }
+}
+
+/// Bytes of a number in protobuf's base 128.
+#[inline]
+fn number_size(number: usize) -> usize {
+    match number {
+        0..=0x7f => 1,
+        0x80..=0x3fff => 2,
+        0x4000..=0x1f_ffff => 3,
+        _ => (usize::BITS - number.leading_zeros()).div_ceil(7) as usize,
+    }
+}
+
+#[inline]
+fn push_number(out: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(builder: &Builder) -> Vec<u8> {
+        let mut blob = vec![0; builder.size()];
+        write_many(&[builder], &mut [&mut blob]);
+        blob
+    }
+
+    fn read(blob: &[u8]) -> Option<Aggregate> {
+        read_many(&[blob]).pop().flatten()
+    }
+
+    #[test]
+    fn what_is_built_is_read() {
+        for pin in [None, Some(&b"7"[..])] {
+            let mut builder = Builder::new(pin);
+            for nth in 0..1000usize {
+                let key = format!("key {}", nth % 300);
+                let own = (nth % 3 == 0).then(|| format!("{nth}"));
+                let data = vec![nth as u8; nth * 7 % 400];
+                assert!(builder.add(usize::MAX, key.as_bytes(), &data, own.as_deref().map(str::as_bytes), &[]));
+            }
+            let blob = finished(&builder);
+            assert_eq!(blob.len(), builder.size());
+            let aggregate = read(&blob).expect("it is sound");
+            assert_eq!(aggregate.records.len(), 1000);
+            for (nth, sub) in aggregate.records.iter().enumerate() {
+                let key = &blob[aggregate.partition_keys[sub.partition_key as usize].clone()];
+                assert_eq!(key, format!("key {}", nth % 300).as_bytes());
+                assert_eq!(&blob[sub.start as usize..sub.end as usize], vec![nth as u8; nth * 7 % 400]);
+                let own = aggregate.explicit_hash_keys.get(sub.explicit_hash_key as usize).map(|at| &blob[at.clone()]);
+                match pin {
+                    Some(pin) => assert_eq!(own, Some(pin)),
+                    None => assert_eq!(own.is_some(), nth % 3 == 0),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_takes_what_fits_to_the_byte() {
+        let mut builder = Builder::new(None);
+        assert!(builder.add(usize::MAX, b"key", b"data", None, &[]));
+        let mut other = Builder::new(None);
+        assert!(!other.add(builder.size() - 1, b"key", b"data", None, &[]));
+        assert_eq!((other.count, other.size()), (0, FRAME_BYTES));
+        assert!(other.add(builder.size(), b"key", b"data", None, &[]));
+    }
+
+    #[test]
+    fn no_input_makes_it_panic() {
+        let mut builder = Builder::new(Some(b"5"));
+        for nth in 0..4 {
+            assert!(builder.add(usize::MAX, b"k", &vec![1; nth * 70], None, &[]));
+        }
+        let body = builder.parts().concat();
+        for at in 0..body.len() {
+            for byte in [0, 1, 0x0a, 0x12, 0x1a, 0x7f, 0x80, 0xff] {
+                let mut changed = body.clone();
+                changed[at] = byte;
+                let blob = [&MAGIC[..], &changed, &md5::digest(&changed)].concat();
+                if let Some(aggregate) = read(&blob) {
+                    assert!(aggregate.records.iter().all(|sub| sub.start <= sub.end && (sub.end as usize) < blob.len()));
+                }
+            }
+            let blob = [&MAGIC[..], &body[..at], &md5::digest(&body[..at])].concat();
+            read(&blob);
+            read(&blob[..at.min(blob.len())]);
+        }
+    }
+}
