@@ -197,6 +197,7 @@ ORDER = [
         "wire",
         "_shapes",
         "_kcl",
+        "_packer_settings",
         "packer",
         "unpacker",
         "requests",

@@ -46,7 +46,7 @@ def kinesis_records(source: Any) -> Iterator[KinesisRecord]:
 
 
 _MOST_IN_BATCH = 64
-_MOST_BYTES_IN_BATCH = 16 * MIB
+_MOST_BYTES_IN_BATCH = 64 * MIB
 
 
 def kinesis_record_batches(source: Any) -> Iterator[list[KinesisRecord]]:

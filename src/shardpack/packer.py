@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
+from ._packer_settings import check_settings, check_types
 from .errors import RecordTooLargeError
 from .hashing import ShardMap, hash_key, lane_of, lane_partition_key
-from .limits import MIB, Limits, check_integer
+from .limits import MIB, Limits
 from .records import (
     BytesLike,
     PackedRecord,
@@ -38,6 +39,8 @@ _CACHED_ROUTES = 65_536
 # Memory is counted by what open aggregates may grow to, which doubles as they grow, and by what each takes besides.
 _FIRST_CAPACITY = 4096
 _AGGREGATE_COST = 4096
+
+_TOGETHER = 16
 
 
 class Packer:
@@ -75,7 +78,7 @@ class Packer:
         lanes: int = 1,
         max_buffered_bytes: int = 256 * MIB,
     ) -> None:
-        _check_types(shard_map, limits, lanes, max_buffered_bytes)
+        check_types(shard_map, limits, lanes, max_buffered_bytes)
         self._by = by if by is not None else "any" if shard_map is None else "shard"
         self._shard_map = shard_map
         self._limits = limits or Limits()
@@ -83,9 +86,10 @@ class Packer:
         self._pinned = hash_keys == "pinned"
         self._lanes = lanes
         self._max_buffered_bytes = max_buffered_bytes
-        _check_settings(self._by, shard_map, hash_keys, lanes, max_buffered_bytes)
+        check_settings(self._by, shard_map, hash_keys, lanes, max_buffered_bytes)
 
         self._new_builder: Callable[[int, str | None], Builder] = backend().builder
+        self._build_many = backend().build_many
         self._open: dict[Hashable, _Route] = {}  # in the order in which they were opened
         self._headroom = max_buffered_bytes
         # A route has one object as long as anything refers to it: two would each have an aggregate open.
@@ -116,6 +120,16 @@ class Packer:
             InvalidRecordError: a field breaks a rule of the service.
             RecordTooLargeError: the record does not fit, even alone. In both cases nothing has changed.
         """
+        closed = self._add(partition_key, data, explicit_hash_key, tags)
+        return self._finish(closed) if closed else []
+
+    def _add(
+        self,
+        partition_key: str,
+        data: BytesLike,
+        explicit_hash_key: str | int | None = None,
+        tags: Iterable[tuple[str, str | None]] = (),
+    ) -> list[_Closed]:
         # The way of most records: no explicit hash key, and an open aggregate with room.
         if explicit_hash_key is None and not tags and type(data) is bytes:
             try:
@@ -134,15 +148,48 @@ class Packer:
         return self._add_checked(record)
 
     def add_all(self, user_records: Iterable[UserRecordLike]) -> Iterator[PackedRecord]:
-        """`add` over an iterable, lazily; what is still open afterwards waits for `flush`."""
-        for closed in filter(None, itertools.starmap(self.add, user_records)):
-            yield from closed
+        """`add` over an iterable, lazily; what is still open afterwards waits for `flush`.
+
+        Of a list or tuple, up to 16 Kinesis records come out together: their checksums are made side by side. Of any
+        other iterable, each comes out as soon as it is complete.
+        """
+        return self._all(user_records, flush=False)
+
+    def _all(self, user_records: Iterable[UserRecordLike], *, flush: bool) -> Iterator[PackedRecord]:
+        is_known = isinstance(user_records, list | tuple)
+        closed: list[_Closed] = []
+        try:
+            for some in self._add_in_bulk(iter(user_records)):
+                closed += some
+                if not is_known or len(closed) >= _TOGETHER:
+                    yield from self._finish(closed)
+                    closed = []
+        except Exception:
+            yield from self._finish(closed)  # what was complete before the record that is refused
+            raise
+        if flush:
+            closed += self._close_all()
+        yield from self._finish(closed)
+
+    def _add_in_bulk(self, user_records: Iterator[UserRecordLike]) -> Iterator[list[_Closed]]:
+        fill = backend().fill
+        if fill is None or self._max_user_records:
+            yield from filter(None, itertools.starmap(self._add, user_records))
+            return
+        route = self._route_of_all
+        while taken := fill(user_records, None if route is None else route.builder, self._route_of_key):
+            closed = self._add(*taken[0])
+            if closed:
+                yield closed
 
     def flush(self) -> list[PackedRecord]:
         """Close everything that is open, in the order in which it was opened."""
+        return self._finish(self._close_all())
+
+    def _close_all(self) -> list[_Closed]:
         return [self._close(route) for route in list(self._open.values())]
 
-    def _add_checked(self, record: UserRecord) -> list[PackedRecord]:
+    def _add_checked(self, record: UserRecord) -> list[_Closed]:
         route = self._route_for(record)
         closed = []
         if not self._add_to_open(route, record):
@@ -224,7 +271,7 @@ class Packer:
             )
         return builder
 
-    def _settle(self, route: _Route) -> list[PackedRecord]:
+    def _settle(self, route: _Route) -> list[_Closed]:
         """Close the route if nothing more may join it, and the oldest ones if memory runs short."""
         closed = []
         builder = route.builder
@@ -234,14 +281,30 @@ class Packer:
             closed.append(self._close(next(iter(self._open.values()))))
         return closed
 
-    def _close(self, route: _Route) -> PackedRecord:
+    def _close(self, route: _Route) -> _Closed:
         del self._open[route.key]
         builder, first = route.close()
         self._headroom += builder.capacity + _AGGREGATE_COST
-        if builder.count <= 1 and not self._must_wrap(first):
-            return PackedRecord(first.data, first.partition_key, first.explicit_hash_key, 1, route.shard_id)
+        return _Closed(route, builder, first)
+
+    def _finish(self, closed: list[_Closed]) -> list[PackedRecord]:
+        """What was closed, as Kinesis records; the checksums of several are made side by side."""
+        aggregated = [one.builder.count > 1 or self._must_wrap(one.first) for one in closed]
+        blobs = iter(self._build_many([one.builder for one in itertools.compress(closed, aggregated)]))
+        return [
+            self._aggregate(one, next(blobs)) if is_aggregate else self._lone(one)
+            for one, is_aggregate in zip(closed, aggregated, strict=True)
+        ]
+
+    def _aggregate(self, closed: _Closed, blob: bytes) -> PackedRecord:
+        route, builder, first = closed
         outer = first.explicit_hash_key if self._by == "key" else self._hash_key(first)
-        return PackedRecord(builder.build(), route.partition_key, outer, builder.count, route.shard_id)
+        return PackedRecord(blob, route.partition_key, outer, builder.count, route.shard_id)
+
+    @staticmethod
+    def _lone(closed: _Closed) -> PackedRecord:
+        first = closed.first
+        return PackedRecord(first.data, first.partition_key, first.explicit_hash_key, 1, closed.route.shard_id)
 
     def _must_wrap(self, record: UserRecord) -> bool:
         """Whether a lone record goes out as an aggregate, and not as it is, the way the KPL sends it (A4).
@@ -254,6 +317,14 @@ class Packer:
     @staticmethod
     def _hash_key(record: UserRecord) -> str:
         return record.explicit_hash_key or str(hash_key(record.partition_key))
+
+
+class _Closed(NamedTuple):
+    """An aggregate that nothing more may join."""
+
+    route: _Route
+    builder: Builder
+    first: UserRecord
 
 
 class _Route:
@@ -321,42 +392,4 @@ def pack(
         lanes=lanes,
         max_buffered_bytes=max_buffered_bytes,
     )
-    return itertools.chain(packer.add_all(user_records), _flushed(packer))
-
-
-def _flushed(packer: Packer) -> Iterator[PackedRecord]:
-    yield from packer.flush()
-
-
-def _check_types(shard_map: object, limits: object, lanes: object, max_buffered_bytes: object) -> None:
-    if not isinstance(shard_map, ShardMap | None):
-        raise TypeError(
-            f"shard_map is of type {type(shard_map).__name__}; give a ShardMap: ShardMap(client.list_shards(...)"
-            '["Shards"])'
-        )
-    if not isinstance(limits, Limits | None):
-        raise TypeError(
-            f"limits is {limits!r:.60}, of type {type(limits).__name__}; give a Limits, such as Limits(51_200)"
-        )
-    check_integer("lanes", lanes)
-    check_integer("max_buffered_bytes", max_buffered_bytes)
-
-
-def _check_settings(by: str, shard_map: ShardMap | None, hash_keys: str, lanes: int, max_buffered_bytes: int) -> None:
-    if by not in ("shard", "key", "any"):
-        raise ValueError(f'by is {by!r}; choose "shard", "key" or "any"')
-    if hash_keys not in ("pinned", "kpl"):
-        raise ValueError(f'hash_keys is {hash_keys!r}; choose "pinned" or "kpl"')
-    if by == "shard" and shard_map is None:
-        raise ValueError('by="shard" needs a shard_map: ShardMap(client.list_shards(...)["Shards"])')
-    if by == "any" and hash_keys == "kpl":
-        raise ValueError(
-            'hash_keys="kpl" with by="any" loses records: the KCL drops a whole aggregate when one sub-record\'s hash'
-            ' key is outside the shard that holds it. Use hash_keys="pinned", or by="shard" or by="key"'
-        )
-    if lanes < 1:
-        raise ValueError(f"lanes is {lanes}; give 1 for none, or how many to make of each shard")
-    if lanes > 1 and by != "shard":
-        raise ValueError(f'lanes subdivide a shard, so they need by="shard" and a shard_map, not by={by!r}')
-    if max_buffered_bytes < MIB:
-        raise ValueError(f"max_buffered_bytes is {max_buffered_bytes:,}; give at least {MIB:,}")
+    return packer._all(user_records, flush=True)  # noqa: SLF001

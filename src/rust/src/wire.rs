@@ -6,6 +6,7 @@
 
 use crate::md5;
 use rustc_hash::FxHashMap;
+use std::cell::RefCell;
 use std::ops::Range;
 
 pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
@@ -60,7 +61,13 @@ pub fn parse(blob: &[u8]) -> Option<Aggregate> {
     while reader.at < end {
         match reader.byte()? {
             RECORD => {
+                let start = reader.at;
                 let sub = reader.record()?;
+                if aggregate.records.is_empty() {
+                    // Most aggregates hold records of like sizes.
+                    let left = end - reader.at;
+                    aggregate.records.reserve(left / (reader.at - start + 1) + left / 256 + 1);
+                }
                 most_partition_key = most_partition_key.max(sub.partition_key);
                 if sub.explicit_hash_key != NONE {
                     most_explicit_hash_key = most_explicit_hash_key.max(Some(sub.explicit_hash_key));
@@ -261,7 +268,10 @@ impl Builder {
             self.explicit_hash_keys.insert(EXPLICIT_HASH_KEY_TABLE, key);
         }
         let out = &mut self.records;
-        out.reserve(1 + number_size(length) + length);
+        let needed = 1 + number_size(length) + length;
+        if out.capacity() - out.len() < needed {
+            larger(out, needed);
+        }
         out.push(RECORD);
         push_number(out, length);
         out.push(PARTITION_KEY_INDEX);
@@ -278,25 +288,60 @@ impl Builder {
         true
     }
 
-    /// The message, in parts that follow each other.
-    fn parts(&self) -> [&[u8]; 3] {
-        [&self.partition_keys.bytes, &self.explicit_hash_keys.bytes, &self.records]
+    /// What a finished aggregate holds, checksum apart, in parts that follow each other.
+    pub fn parts(&self) -> [&[u8]; 4] {
+        [&MAGIC, &self.partition_keys.bytes, &self.explicit_hash_keys.bytes, &self.records]
     }
 }
 
-/// Write finished aggregates, whose checksums are made side by side, each into as many bytes as its `size` says.
-pub fn write_many(builders: &[&Builder], outs: &mut [&mut [u8]]) {
-    for (builder, out) in builders.iter().zip(outs.iter_mut()) {
-        let mut at = 0;
-        for part in std::iter::once(&MAGIC[..]).chain(builder.parts()) {
-            out[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
+impl Drop for Builder {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.records));
     }
-    let digests = md5::digests(&outs.iter().map(|out| body(out).unwrap_or_default()).collect::<Vec<_>>());
-    for (out, digest) in outs.iter_mut().zip(digests) {
-        let end = out.len();
-        out[end - CHECKSUM_BYTES..].copy_from_slice(&digest);
+}
+
+/// Write the checksums of aggregates that are finished but for them; they are made side by side.
+pub fn sign(blobs: &mut [&mut [u8]]) {
+    let digests = md5::digests(&blobs.iter().map(|blob| body(blob).unwrap_or_default()).collect::<Vec<_>>());
+    for (blob, digest) in blobs.iter_mut().zip(digests) {
+        let end = blob.len();
+        blob[end - CHECKSUM_BYTES..].copy_from_slice(&digest);
+    }
+}
+
+// Memory that is new to the process costs a page fault for every 4 KiB, as much as all other work on it.
+const MOST_SPARE: usize = 16;
+const SPARE_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn give_back(mut buffer: Vec<u8>) {
+    // A thread that ends has no spare buffers any more.
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < MOST_SPARE && SPARE_BYTES.contains(&buffer.capacity()) {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    });
+}
+
+/// Make room in a buffer that is full.
+#[cold]
+fn larger(buffer: &mut Vec<u8>, needed: usize) {
+    let spare = if buffer.len() + needed < *SPARE_BYTES.start() / 4 {
+        None // small ones cost little, and may be many
+    } else {
+        SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten()
+    };
+    match spare {
+        Some(mut spare) if spare.capacity() >= buffer.len() + needed => {
+            spare.extend_from_slice(buffer);
+            *buffer = spare;
+        }
+        _ => buffer.reserve(needed),
     }
 }
 
@@ -325,8 +370,8 @@ mod tests {
     use super::*;
 
     fn finished(builder: &Builder) -> Vec<u8> {
-        let mut blob = vec![0; builder.size()];
-        write_many(&[builder], &mut [&mut blob]);
+        let mut blob = [&builder.parts().concat()[..], &[0; CHECKSUM_BYTES]].concat();
+        sign(&mut [&mut blob]);
         blob
     }
 
@@ -377,14 +422,17 @@ mod tests {
         for nth in 0..4 {
             assert!(builder.add(usize::MAX, b"k", &vec![1; nth * 70], None, &[]));
         }
-        let body = builder.parts().concat();
+        let body = builder.parts()[1..].concat();
         for at in 0..body.len() {
             for byte in [0, 1, 0x0a, 0x12, 0x1a, 0x7f, 0x80, 0xff] {
                 let mut changed = body.clone();
                 changed[at] = byte;
                 let blob = [&MAGIC[..], &changed, &md5::digest(&changed)].concat();
                 if let Some(aggregate) = read(&blob) {
-                    assert!(aggregate.records.iter().all(|sub| sub.start <= sub.end && (sub.end as usize) < blob.len()));
+                    assert!(aggregate
+                        .records
+                        .iter()
+                        .all(|sub| sub.start <= sub.end && (sub.end as usize) < blob.len()));
                 }
             }
             let blob = [&MAGIC[..], &body[..at], &md5::digest(&body[..at])].concat();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -87,8 +87,35 @@ class Builder(Protocol):
         """The finished aggregate."""
 
 
+class Fill(Protocol):
+    """Take user records for as long as it is simple: no explicit hash key, no tags, and a builder that has room."""
+
+    def __call__(
+        self,
+        records: Iterator[UserRecordLike],
+        one_for_all: Builder | None,
+        by_partition_key: Mapping[str, HasBuilder],
+    ) -> tuple[UserRecordLike] | None:
+        """Fill the builder for all, or that of each partition key.
+
+        Returns:
+            The first record for which it was not, in a tuple; None when there are no more records.
+        """
+
+
+class HasBuilder(Protocol):
+    """What is known by its partition key, and may have an open builder."""
+
+    @property
+    def builder(self) -> Builder | None: ...
+
+
 class Core(Protocol):
     """What a core offers."""
+
+    @property
+    def fill(self) -> Fill | None:
+        """None: there is no faster way than record by record."""
 
     def encode(self, records: Iterable[UserRecordLike]) -> bytes: ...
     def decode(self, blob: BytesLike) -> list[UserRecord]: ...
@@ -104,6 +131,9 @@ class Core(Protocol):
 
     def builder(self, capacity: int, pin: str | None) -> Builder:
         """A builder for at most `capacity` bytes; `pin` is every record's explicit hash key, if there is one."""
+
+    def build_many(self, builders: Sequence[Builder]) -> list[bytes]:
+        """`Builder.build` of each."""
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from operator import add
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 
@@ -32,9 +32,13 @@ from ._generated.kpl_pb2 import (
     Record,
 )
 
+if TYPE_CHECKING:
+    from ._backend import Builder
+
 _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that is not there
 
 builder = AggregateBuilder
+fill = None
 
 
 class Raw(NamedTuple):
@@ -43,6 +47,11 @@ class Raw(NamedTuple):
     partition_key_table: Sequence[bytes]
     explicit_hash_key_table: Sequence[bytes]
     records: Iterator[tuple[int, int | None, bytes]]
+
+
+def build_many(builders: Sequence[Builder]) -> list[bytes]:
+    """See `_backend.Core.build_many`."""
+    return [builder.build() for builder in builders]
 
 
 def encode(records: Iterable[UserRecordLike]) -> bytes:

@@ -1,7 +1,7 @@
 //! A parsed aggregate as Python sees it: by columns, or as named tuples.
 
-use super::objects::NamedTuple;
 use super::list;
+use super::objects::NamedTuple;
 use crate::wire::{self, Sub, NONE};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

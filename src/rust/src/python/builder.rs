@@ -22,6 +22,13 @@ impl Builder {
     fn most(&self) -> usize {
         self.capacity.try_into().unwrap_or(0)
     }
+
+    /// Whether a record without explicit hash key and tags is sound and fits; then it is taken.
+    #[inline]
+    fn take(&mut self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> bool {
+        let most = self.most();
+        text_of(partition_key).is_some_and(|key| self.inner.add(most, key.as_bytes(), data.as_bytes(), None, &[]))
+    }
 }
 
 #[pymethods]
@@ -78,49 +85,64 @@ pub fn build_many<'py>(py: Python<'py>, builders: Vec<PyRef<'py, Builder>>) -> P
 }
 
 fn finished<'py>(py: Python<'py>, builders: &[&wire::Builder]) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-    let mut blobs = builders.iter().map(|one| NewBytes::zeroed(py, one.size())).collect::<PyResult<Vec<_>>>()?;
+    let new = |one: &&wire::Builder| NewBytes::of(py, &one.parts(), wire::CHECKSUM_BYTES);
+    let mut blobs = builders.iter().map(new).collect::<PyResult<Vec<_>>>()?;
     let mut outs: Vec<&mut [u8]> = blobs.iter_mut().map(NewBytes::as_mut).collect();
     if outs.iter().map(|out| out.len()).sum::<usize>() < WORTH_DETACHING {
-        wire::write_many(builders, &mut outs);
+        wire::sign(&mut outs);
     } else {
-        py.detach(|| wire::write_many(builders, &mut outs));
+        py.detach(|| wire::sign(&mut outs));
     }
     Ok(blobs.into_iter().map(NewBytes::finish).collect())
 }
 
 /// Fill builders from an iterator of user records, for as long as it is simple: the way of most records.
 ///
-/// Args:
-///     records: an iterator of user records.
-///     routes: the open builders, by partition key; or one builder for all.
+/// `one_for_all`: the builder of every record; or else `by_partition_key` has objects whose `builder` is the one.
 ///
-/// Returns:
-///     The first record that is not simple, or that its builder has no room for, or that has no builder; with the
-///     number of records taken before it. None for the record: there are no more.
+/// Returns the first record, in a tuple, that is not simple, that has no builder, or that does not fit; None when there
+/// are no more.
 #[pyfunction]
 pub fn fill<'py>(
     records: &Bound<'py, PyIterator>,
     one_for_all: Option<Bound<'py, Builder>>,
     by_partition_key: &Bound<'py, PyDict>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let py = records.py();
-    let builder_name = intern!(py, "builder");
+) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
+    match one_for_all {
+        // Nothing of the application runs while a list is read, so the builder stays borrowed.
+        Some(builder) if is_of_list(records)? => {
+            let mut builder = builder.try_borrow_mut()?;
+            take(records, |key, data| Ok(builder.take(key, data)))
+        }
+        Some(builder) => take(records, |key, data| Ok(builder.try_borrow_mut()?.take(key, data))),
+        None => take(records, |key, data| {
+            let Some(route) = by_partition_key.get_item(key)? else { return Ok(false) };
+            match route.getattr(intern!(key.py(), "builder"))?.cast_into::<Builder>() {
+                Ok(builder) => Ok(builder.try_borrow_mut()?.take(key, data)),
+                Err(_) => Ok(false),
+            }
+        }),
+    }
+}
+
+fn is_of_list(records: &Bound<'_, PyIterator>) -> PyResult<bool> {
+    let name = records.get_type().name()?;
+    Ok(name == "list_iterator" || name == "tuple_iterator")
+}
+
+#[inline(always)]
+fn take<'py>(
+    records: &Bound<'py, PyIterator>,
+    mut one: impl FnMut(&Bound<'py, PyString>, &Bound<'py, PyBytes>) -> PyResult<bool>,
+) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
     for record in records {
         let record = record?;
-        let Some((key, data)) = simple(&record) else { return Ok(Some(record)) };
-        let builder = match &one_for_all {
-            Some(builder) => builder.clone(),
-            None => {
-                let Some(route) = by_partition_key.get_item(&key)? else { return Ok(Some(record)) };
-                let Ok(builder) = route.getattr(builder_name)?.cast_into::<Builder>() else { return Ok(Some(record)) };
-                builder
-            }
+        let is_taken = match simple(&record) {
+            Some((key, data)) => one(&key, &data)?,
+            None => false,
         };
-        let mut builder = builder.try_borrow_mut()?;
-        let Some(text) = text_of(&key) else { return Ok(Some(record)) };
-        let most = builder.most();
-        if !builder.inner.add(most, text.as_bytes(), data.as_bytes(), None, &[]) {
-            return Ok(Some(record));
+        if !is_taken {
+            return Ok(Some((record,)));
         }
     }
     Ok(None)
@@ -131,7 +153,7 @@ pub fn fill<'py>(
 fn simple<'py>(record: &Bound<'py, PyAny>) -> Option<(Bound<'py, PyString>, Bound<'py, PyBytes>)> {
     let tuple = record.cast::<PyTuple>().ok()?;
     let size = tuple.len();
-    if size < 2 || size > 4 || (size > 2 && !tuple.get_item(2).ok()?.is_none()) {
+    if !(2..=4).contains(&size) || (size > 2 && !tuple.get_item(2).ok()?.is_none()) {
         return None;
     }
     if size == 4 && !tuple.get_item(3).ok()?.cast_exact::<PyTuple>().is_ok_and(|tags| tags.is_empty()) {

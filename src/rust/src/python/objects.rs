@@ -54,13 +54,28 @@ impl<'py> NamedTuple<'py> {
 pub struct NewBytes<'py>(Bound<'py, PyBytes>);
 
 impl<'py> NewBytes<'py> {
-    /// All zeros.
-    pub fn zeroed(py: Python<'py>, size: usize) -> PyResult<Self> {
-        PyBytes::new_with(py, size, |_| Ok(())).map(NewBytes)
+    /// One that the parts fill, and as many bytes after them as `room` says, which are zeros.
+    pub fn of(py: Python<'py>, parts: &[&[u8]], room: usize) -> PyResult<Self> {
+        let size = parts.iter().map(|part| part.len()).sum::<usize>() + room;
+        // SAFETY: without a source, the object is made with room for `size` bytes, which are all written here; it has
+        // the one reference that is taken over.
+        unsafe {
+            let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size as ffi::Py_ssize_t);
+            if object.is_null() {
+                return Err(PyErr::fetch(py));
+            }
+            let mut to = ffi::PyBytes_AsString(object).cast::<u8>();
+            for part in parts {
+                to.copy_from_nonoverlapping(part.as_ptr(), part.len());
+                to = to.add(part.len());
+            }
+            to.write_bytes(0, room);
+            Ok(NewBytes(Bound::from_owned_ptr(py, object).cast_into_unchecked()))
+        }
     }
 
     pub fn as_mut(&mut self) -> &mut [u8] {
-        // SAFETY: `PyBytes::new_with` has made the object, `self` has the only reference to it and is borrowed.
+        // SAFETY: `self` has the only reference to the object, and is borrowed for as long as the slice lives.
         unsafe {
             let start = ffi::PyBytes_AsString(self.0.as_ptr()).cast::<u8>();
             std::slice::from_raw_parts_mut(start, self.0.as_bytes().len())

@@ -4,6 +4,10 @@
 //! takes a lane of a vector register, 16 with AVX-512, 8 with AVX2, 4 with SSE2 or NEON. A lane whose message has ended
 //! takes the next one. The few that are left at the end, when most lanes would be idle, are done one by one.
 
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use std::sync::OnceLock;
 
 pub type Digest = [u8; 16];
@@ -11,8 +15,8 @@ pub type Digest = [u8; 16];
 const BLOCK: usize = 64;
 const START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
-/// How many messages are worth a vector: below, one by one is as fast.
-const FEW: usize = 3;
+/// How many messages are worth a vector: one alone is as fast without.
+const FEW: usize = 2;
 
 /// A vector of 32-bit lanes, and what MD5 does with it.
 ///
@@ -295,10 +299,26 @@ unsafe fn compress<V: Vector>(state: &mut [V; 4], blocks: &[*const u8]) {
         };
         (@ $mix:ident, $r1:literal $r2:literal $r3:literal $r4:literal, [], []) => {};
     }
-    macro_rules! f { ($x:ident, $y:ident, $z:ident) => { $x.select($y, $z) }; }
-    macro_rules! g { ($x:ident, $y:ident, $z:ident) => { $z.choose($x, $y) }; }
-    macro_rules! h { ($x:ident, $y:ident, $z:ident) => { $x.xor3($y, $z) }; }
-    macro_rules! i { ($x:ident, $y:ident, $z:ident) => { $x.or_not_xor($y, $z) }; }
+    macro_rules! f {
+        ($x:ident, $y:ident, $z:ident) => {
+            $x.select($y, $z)
+        };
+    }
+    macro_rules! g {
+        ($x:ident, $y:ident, $z:ident) => {
+            $z.choose($x, $y)
+        };
+    }
+    macro_rules! h {
+        ($x:ident, $y:ident, $z:ident) => {
+            $x.xor3($y, $z)
+        };
+    }
+    macro_rules! i {
+        ($x:ident, $y:ident, $z:ident) => {
+            $x.or_not_xor($y, $z)
+        };
+    }
     round!(f, [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15], [7 12 17 22], [
         0xd76aa478 0xe8c7b756 0x242070db 0xc1bdceee 0xf57c0faf 0x4787c62a 0xa8304613 0xfd469501
         0x698098d8 0x8b44f7af 0xffff5bb1 0x895cd7be 0x6b901122 0xfd987193 0xa679438e 0x49b40821
@@ -361,298 +381,5 @@ impl Vector for u32 {
     }
 }
 
-mod portable {
-    //! Four lanes in plain arrays: what every compiler turns into SSE2 or NEON.
-    use super::Vector;
-
-    #[derive(Clone, Copy)]
-    pub struct Four([u32; 4]);
-
-    impl Four {
-        #[inline(always)]
-        fn zip(self, other: Self, combine: impl Fn(u32, u32) -> u32) -> Self {
-            Four(std::array::from_fn(|nth| combine(self.0[nth], other.0[nth])))
-        }
-    }
-
-    impl Vector for Four {
-        #[inline(always)]
-        unsafe fn splat(word: u32) -> Self {
-            Four([word; 4])
-        }
-        #[inline(always)]
-        unsafe fn load(lanes: &[u32]) -> Self {
-            Four([lanes[0], lanes[1], lanes[2], lanes[3]])
-        }
-        #[inline(always)]
-        unsafe fn store(self, lanes: &mut [u32]) {
-            lanes.copy_from_slice(&self.0);
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            self.zip(other, u32::wrapping_add)
-        }
-        #[inline(always)]
-        unsafe fn rotate<const LEFT: u32, const RIGHT: u32>(self) -> Self {
-            Four(self.0.map(|word| word.rotate_left(LEFT)))
-        }
-        #[inline(always)]
-        unsafe fn select(self, one: Self, other: Self) -> Self {
-            let differing = self.zip(one.zip(other, |x, y| x ^ y), |x, y| x & y);
-            other.zip(differing, |x, y| x ^ y)
-        }
-        #[inline(always)]
-        unsafe fn xor3(self, b: Self, c: Self) -> Self {
-            self.zip(b, |x, y| x ^ y).zip(c, |x, y| x ^ y)
-        }
-        #[inline(always)]
-        unsafe fn or_not_xor(self, b: Self, d: Self) -> Self {
-            b.zip(self.zip(d, |x, y| x | !y), |x, y| x ^ y)
-        }
-        #[inline(always)]
-        unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
-            std::array::from_fn(|word| {
-                Four(std::array::from_fn(|lane| {
-                    u32::from_le(blocks[lane].cast::<u32>().add(word).read_unaligned())
-                }))
-            })
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{in_lanes, Digest, Vector};
-    use std::arch::x86_64::*;
-
-    /// # Safety
-    /// AVX-512F must be there.
-    #[target_feature(enable = "avx512f")]
-    pub unsafe fn in_lanes_avx512(messages: &[&[u8]]) -> Vec<Digest> {
-        in_lanes::<Sixteen, 16>(messages)
-    }
-
-    /// # Safety
-    /// AVX2 must be there.
-    #[target_feature(enable = "avx2")]
-    pub unsafe fn in_lanes_avx2(messages: &[&[u8]]) -> Vec<Digest> {
-        in_lanes::<Eight, 8>(messages)
-    }
-
-    #[derive(Clone, Copy)]
-    pub struct Sixteen(__m512i);
-
-    impl Vector for Sixteen {
-        #[inline(always)]
-        unsafe fn splat(word: u32) -> Self {
-            Sixteen(_mm512_set1_epi32(word as i32))
-        }
-        #[inline(always)]
-        unsafe fn load(lanes: &[u32]) -> Self {
-            Sixteen(_mm512_loadu_si512(lanes[..16].as_ptr().cast()))
-        }
-        #[inline(always)]
-        unsafe fn store(self, lanes: &mut [u32]) {
-            _mm512_storeu_si512(lanes[..16].as_mut_ptr().cast(), self.0);
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            Sixteen(_mm512_add_epi32(self.0, other.0))
-        }
-        #[inline(always)]
-        unsafe fn rotate<const LEFT: u32, const RIGHT: u32>(self) -> Self {
-            Sixteen(_mm512_or_si512(_mm512_slli_epi32(self.0, LEFT), _mm512_srli_epi32(self.0, RIGHT)))
-        }
-        // The truth tables of one instruction, bit 4a + 2b + c.
-        #[inline(always)]
-        unsafe fn select(self, one: Self, other: Self) -> Self {
-            Sixteen(_mm512_ternarylogic_epi32(self.0, one.0, other.0, 0b1100_1010))
-        }
-        #[inline(always)]
-        unsafe fn xor3(self, b: Self, c: Self) -> Self {
-            Sixteen(_mm512_ternarylogic_epi32(self.0, b.0, c.0, 0b1001_0110))
-        }
-        #[inline(always)]
-        unsafe fn or_not_xor(self, b: Self, d: Self) -> Self {
-            Sixteen(_mm512_ternarylogic_epi32(self.0, b.0, d.0, 0b0011_1001))
-        }
-        #[inline(always)]
-        unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
-            let rows: [__m512i; 16] = std::array::from_fn(|lane| _mm512_loadu_si512(blocks[lane].cast()));
-            transposed(rows).map(Sixteen)
-        }
-    }
-
-    /// Rows become columns: pairs of words, then of pairs, then of quarters.
-    #[inline(always)]
-    unsafe fn transposed(rows: [__m512i; 16]) -> [__m512i; 16] {
-        let zero = rows[0];
-        let mut pairs = [zero; 16];
-        for nth in 0..8 {
-            pairs[2 * nth] = _mm512_unpacklo_epi32(rows[2 * nth], rows[2 * nth + 1]);
-            pairs[2 * nth + 1] = _mm512_unpackhi_epi32(rows[2 * nth], rows[2 * nth + 1]);
-        }
-        let mut fours = [zero; 16];
-        for nth in 0..4 {
-            let at = 4 * nth;
-            fours[at] = _mm512_unpacklo_epi64(pairs[at], pairs[at + 2]);
-            fours[at + 1] = _mm512_unpackhi_epi64(pairs[at], pairs[at + 2]);
-            fours[at + 2] = _mm512_unpacklo_epi64(pairs[at + 1], pairs[at + 3]);
-            fours[at + 3] = _mm512_unpackhi_epi64(pairs[at + 1], pairs[at + 3]);
-        }
-        // fours[4r + w] has, in its quarter q, word 4q + w of the rows 4r to 4r + 3.
-        let mut words = [zero; 16];
-        for word in 0..4 {
-            let (a, b, c, d) = (fours[word], fours[4 + word], fours[8 + word], fours[12 + word]);
-            let low_ab = _mm512_shuffle_i32x4(a, b, 0b01_00_01_00);
-            let high_ab = _mm512_shuffle_i32x4(a, b, 0b11_10_11_10);
-            let low_cd = _mm512_shuffle_i32x4(c, d, 0b01_00_01_00);
-            let high_cd = _mm512_shuffle_i32x4(c, d, 0b11_10_11_10);
-            words[word] = _mm512_shuffle_i32x4(low_ab, low_cd, 0b10_00_10_00);
-            words[4 + word] = _mm512_shuffle_i32x4(low_ab, low_cd, 0b11_01_11_01);
-            words[8 + word] = _mm512_shuffle_i32x4(high_ab, high_cd, 0b10_00_10_00);
-            words[12 + word] = _mm512_shuffle_i32x4(high_ab, high_cd, 0b11_01_11_01);
-        }
-        words
-    }
-
-    #[derive(Clone, Copy)]
-    pub struct Eight(__m256i);
-
-    impl Vector for Eight {
-        #[inline(always)]
-        unsafe fn splat(word: u32) -> Self {
-            Eight(_mm256_set1_epi32(word as i32))
-        }
-        #[inline(always)]
-        unsafe fn load(lanes: &[u32]) -> Self {
-            Eight(_mm256_loadu_si256(lanes[..8].as_ptr().cast()))
-        }
-        #[inline(always)]
-        unsafe fn store(self, lanes: &mut [u32]) {
-            _mm256_storeu_si256(lanes[..8].as_mut_ptr().cast(), self.0);
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            Eight(_mm256_add_epi32(self.0, other.0))
-        }
-        #[inline(always)]
-        unsafe fn rotate<const LEFT: u32, const RIGHT: u32>(self) -> Self {
-            // Variable shifts take the count from a register: the immediate ones want another type of constant.
-            let left = _mm256_sllv_epi32(self.0, _mm256_set1_epi32(LEFT as i32));
-            Eight(_mm256_or_si256(left, _mm256_srlv_epi32(self.0, _mm256_set1_epi32(RIGHT as i32))))
-        }
-        #[inline(always)]
-        unsafe fn select(self, one: Self, other: Self) -> Self {
-            Eight(_mm256_xor_si256(other.0, _mm256_and_si256(self.0, _mm256_xor_si256(one.0, other.0))))
-        }
-        #[inline(always)]
-        unsafe fn xor3(self, b: Self, c: Self) -> Self {
-            Eight(_mm256_xor_si256(_mm256_xor_si256(self.0, b.0), c.0))
-        }
-        #[inline(always)]
-        unsafe fn or_not_xor(self, b: Self, d: Self) -> Self {
-            let not = _mm256_xor_si256(d.0, _mm256_set1_epi32(-1));
-            Eight(_mm256_xor_si256(b.0, _mm256_or_si256(self.0, not)))
-        }
-        #[inline(always)]
-        unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
-            let half = |start: usize| {
-                let rows: [__m256i; 8] =
-                    std::array::from_fn(|lane| _mm256_loadu_si256(blocks[lane].add(start).cast()));
-                transposed8(rows)
-            };
-            let (low, high) = (half(0), half(32));
-            std::array::from_fn(|word| Eight(if word < 8 { low[word] } else { high[word - 8] }))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn transposed8(rows: [__m256i; 8]) -> [__m256i; 8] {
-        let zero = rows[0];
-        let mut pairs = [zero; 8];
-        for nth in 0..4 {
-            pairs[2 * nth] = _mm256_unpacklo_epi32(rows[2 * nth], rows[2 * nth + 1]);
-            pairs[2 * nth + 1] = _mm256_unpackhi_epi32(rows[2 * nth], rows[2 * nth + 1]);
-        }
-        let mut words = [zero; 8];
-        for word in 0..4 {
-            let (from, low) = (word / 2, word % 2 == 0);
-            let (above, below) = if low {
-                (
-                    _mm256_unpacklo_epi64(pairs[from], pairs[2 + from]),
-                    _mm256_unpacklo_epi64(pairs[4 + from], pairs[6 + from]),
-                )
-            } else {
-                (
-                    _mm256_unpackhi_epi64(pairs[from], pairs[2 + from]),
-                    _mm256_unpackhi_epi64(pairs[4 + from], pairs[6 + from]),
-                )
-            };
-            words[word] = _mm256_permute2x128_si256(above, below, 0x20);
-            words[4 + word] = _mm256_permute2x128_si256(above, below, 0x31);
-        }
-        words
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use md5::Digest as _;
-
-    fn expected(message: &[u8]) -> Digest {
-        md5::Md5::digest(message).into()
-    }
-
-    /// Numbers that look random and are the same each time.
-    fn noise(seed: u64) -> impl FnMut() -> u64 {
-        let mut state = seed;
-        move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            state >> 33
-        }
-    }
-
-    #[test]
-    fn rfc_1321() {
-        for (text, hex) in [
-            ("", "d41d8cd98f00b204e9800998ecf8427e"),
-            ("abc", "900150983cd24fb0d6963f7d28e17f72"),
-            ("message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
-            ("abcdefghijklmnopqrstuvwxyz", "c3fcd3d76192e4007dfb496cca67e13b"),
-        ] {
-            let found: String = digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(found, hex);
-        }
-    }
-
-    #[test]
-    fn every_length_of_the_first_blocks() {
-        let bytes: Vec<u8> = (0..400u32).map(|nth| (nth * 7) as u8).collect();
-        let messages: Vec<&[u8]> = (0..bytes.len()).map(|length| &bytes[..length]).collect();
-        let expected: Vec<Digest> = messages.iter().map(|message| expected(message)).collect();
-        for path in Path::ALL {
-            assert_eq!(digests_by(path, &messages), expected, "{}", path.name());
-        }
-    }
-
-    #[test]
-    fn any_number_of_messages_of_any_length() {
-        let mut next = noise(1);
-        for count in 0..70 {
-            let longest = [1, 70, 5000, 100_000][next() as usize % 4];
-            let owned: Vec<Vec<u8>> = (0..count)
-                .map(|_| {
-                    let length = next() as usize % longest;
-                    (0..length).map(|_| next() as u8).collect()
-                })
-                .collect();
-            let messages: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
-            let expected: Vec<Digest> = messages.iter().map(|message| expected(message)).collect();
-            for path in Path::ALL {
-                assert_eq!(digests_by(path, &messages), expected, "{}, {count}", path.name());
-            }
-        }
-    }
-}
+mod tests;
