@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from .errors import DecodeError
 from .limits import MIB
 from .records import PackedRecord
+from .wire._backend import backend
 
 
 class KinesisRecord(NamedTuple):
@@ -200,6 +201,9 @@ def _payload(record: Mapping[str, Any], field: str) -> bytes:
         return bytes(data)
     if not isinstance(data, str):
         raise DecodeError(f"{field!r} of a Kinesis record is of type {type(data).__name__}; expected base64 or bytes")
+    decoded = backend().from_base64(data)
+    if decoded is not None:
+        return decoded
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -129,6 +129,9 @@ class Core(Protocol):
     def read_raw(self, blob: BytesLike) -> RawAggregate:
         """What protobuf's rules alone give; raises only for what they refuse."""
 
+    def from_base64(self, text: str) -> bytes | None:
+        """What base64 stands for; None where the core has no faster way than Python, or it is not strictly base64."""
+
     def builder(self, capacity: int, pin: str | None) -> Builder:
         """A builder for at most `capacity` bytes; `pin` is every record's explicit hash key, if there is one."""
 

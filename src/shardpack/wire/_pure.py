@@ -49,6 +49,10 @@ class Raw(NamedTuple):
     records: Iterator[tuple[int, int | None, bytes]]
 
 
+def from_base64(_text: str) -> None:
+    """See `_backend.Core.from_base64`."""
+
+
 def build_many(builders: Sequence[Builder]) -> list[bytes]:
     """See `_backend.Core.build_many`."""
     return [builder.build() for builder in builders]
