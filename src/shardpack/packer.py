@@ -178,9 +178,7 @@ class Packer:
             return
         route = self._route_of_all
         while taken := fill(user_records, None if route is None else route.builder, self._route_of_key):
-            closed = self._add(*taken[0])
-            if closed:
-                yield closed
+            yield from filter(None, itertools.starmap(self._add, taken))
 
     def flush(self) -> list[PackedRecord]:
         """Close everything that is open, in the order in which it was opened."""
