@@ -10,17 +10,18 @@ FILE ?= # make demo FILE=access.log sends the lines of a file
 RUST := src/rust
 RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -name '*.rs')
 CARGO := $(shell command -v cargo)
-NATIVE := SHARDPACK_NATIVE=$(if $(CARGO),1) # where it can be built, it has to be there
+# SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
+NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
 .PHONY: help demo test test-pure test-lowest soak soak-consumer fuzz check bench bench-arrow wheel proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
-	@$(if $(CARGO),:,echo "Rust (cargo) is not here: shardpack is built with its pure Python core alone")
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group engines --group proto
+	@$(if $(CARGO),,echo "Rust (cargo) is not here, so the native core was not built:";) $@ --version
 	@touch $@
 
 $(BIN)/ruff: pyproject.toml $(BIN)/shardpack
