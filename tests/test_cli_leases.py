@@ -17,10 +17,11 @@ import pytest
 
 import servers
 import shardpack as sp
+from shardpack.cli import lag
 from shardpack.cli import leases as cli
 from shardpack.cli.reading import InputError
 from shardpack.consumer.leases import Lease, Leases
-from shardpack.testing import FakeKinesis
+from shardpack.testing import FakeKinesis, ManualClock
 from test_cli import SEQUENCE_NUMBER, json_lines, run
 from test_leases import created, only, taken
 
@@ -134,6 +135,41 @@ class TestShow:
                 "checkpoint_owner": None,
             }
         ]
+
+    def test_how_far_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = ManualClock(1_800_000_000.0)
+        kinesis = FakeKinesis(streams={"clicks": 1}, clock=clock)
+        shard = "shardId-000000000000"
+        for _ in range(3):
+            kinesis.put_record(StreamName="clicks", PartitionKey="k", Data=b"d")
+            clock.advance(60)
+        numbers = [record["SequenceNumber"] for record in kinesis.records(shard)]
+        monkeypatch.setattr(lag, "kinesis_client", lambda *_: kinesis)
+
+        def behind(checkpoint: sp.Position, key: str = shard) -> int | None:
+            return lag.millis_behind("clicks", [Lease(key, checkpoint=checkpoint)], None, None)[key]
+
+        # As Kinesis counts: from now back to the record that comes next.
+        assert behind(sp.Position.TRIM_HORIZON) == 180_000
+        assert behind(sp.Position(numbers[0], 5)) == 120_000
+        assert behind(sp.Position(numbers[2])) == behind(sp.Position.SHARD_END) == 0
+        assert behind(sp.Position.LATEST) is None
+        assert behind(sp.Position.TRIM_HORIZON, "shardId-000000000009") is None
+
+    def test_a_stream_is_asked(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("boto3")
+        created(store[0], Lease("shardId-000000000000"))
+        with servers.kinesalite() as url:
+            servers.create_stream(servers.client("kinesis", url), "clicks", 1)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", url)
+            stream = ("--stream", "clicks", "--region", "us-east-1")
+            out, _ = leases_command("show", store, *stream)
+            assert out.splitlines()[0].split()[-1] == "behind"
+            assert out.splitlines()[1].split()[-1] == "0:00:00"
+            (told,) = json_lines(leases_command("show", store, "--json", *stream)[0].encode())
+            assert told["millis_behind_latest"] == 0
+            _, error = leases_command("show", store, "--stream", "no-such", "--region", "us-east-1", status=1)
+            assert "no-such" in error
 
     def test_changes_nothing(self, store: Store) -> None:
         mine = taken(store[0], created(store[0], CHILD))

@@ -21,6 +21,7 @@ from fault_proxy import FaultProxy, Faults
 from fault_services import DynamoDB
 from shardpack.consumer import _dynamodb
 from shardpack.consumer.leases import Lease
+from shardpack.testing import FakeKinesis
 from test_leases import LONG, created, only, taken
 
 pytest.importorskip("boto3")
@@ -183,6 +184,33 @@ class TestTheKclsTable:
         assert got | {"parentShardId": parents} == NEW | changes | {"parentShardId": parents}
         leases.checkpoint(mine, sp.Position(LONG, 7))
         assert set(NEW) - set(item(client, table, "new")) == {name for name in NEW if name.startswith("pending")}
+
+    def test_a_consumer_reads_on_inside_an_aggregate_where_java_stopped(self, client: Any, table: str) -> None:
+        kinesis = FakeKinesis(streams={"clicks": 1})
+        for first in (0, 10):
+            blob = sp.encode([("k", b"%d" % n) for n in range(first, first + 10)])
+            kinesis.put_record(StreamName="clicks", PartitionKey="k", Data=blob)
+        kinesis.put_record(StreamName="clicks", PartitionKey="k", Data=b"20")
+        shard = "shardId-000000000000"
+        numbers = [record["SequenceNumber"] for record in kinesis.records(shard)]
+        java = {name: value for name, value in NEW.items() if name not in ("parentShardId", "shardId", "streamName")}
+        left = {"leaseKey": {"S": shard}, "checkpoint": {"S": numbers[1]}, "checkpointSubSequenceNumber": {"N": "6"}}
+        client.put_item(TableName=table, Item={**java, **left})
+
+        seen = []
+        config = sp.ConsumerConfig(failover_time=1)
+        leases = sp.DynamoDBLeases(table, client=client)
+        with sp.Consumer("clicks", leases=leases, config=config, client=kinesis, worker_id="python") as consumer:
+            for batch in consumer:
+                seen += [record.data for record in batch]
+                batch.checkpoint()
+                if b"20" in seen:
+                    break
+
+        assert seen == [b"17", b"18", b"19", b"20"]
+        got = item(client, table, shard)
+        assert (got["checkpoint"], got["checkpointSubSequenceNumber"]) == ({"S": numbers[2]}, {"N": "0"})
+        assert "leaseOwner" not in got  # the next one, Java or not, may take it at once
 
     def test_java_goes_on_where_we_left(
         self, client: Any, table: str, leases: sp.DynamoDBLeases, request: pytest.FixtureRequest

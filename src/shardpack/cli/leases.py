@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,22 +48,38 @@ Watch = Annotated[
 def show_command(
     store: Store,
     as_json: Annotated[bool, typer.Option("--json", help="Print each lease as a line of JSON.")] = False,
+    stream: Annotated[
+        str | None,
+        typer.Option(metavar="STREAM", help="Ask this stream how far behind each checkpoint is: a read of each shard."),
+    ] = None,
     region: Region = None,
     profile: Profile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """Show every lease: its owner, its counter, and the position up to which everything is done."""
-    leases = sorted(_open(store, region, profile, endpoint_url).list(), key=lambda lease: lease.key)
+    """Show every lease: its owner, its counter, and the position up to which everything is done.
+
+    The stream is asked where botocore finds it (AWS_ENDPOINT_URL_KINESIS, say), in the region and by the profile given.
+    """
+    of_table = {} if stream and store.startswith("sqlite:") else {"region": region, "profile": profile}
+    leases = sorted(_open(store, endpoint_url=endpoint_url, **of_table).list(), key=lambda lease: lease.key)
+    behind: dict[str, int | None] = {}
+    if stream:
+        from .lag import millis_behind
+
+        behind = millis_behind(stream, leases, region, profile)
     if as_json:
         for lease in leases:
-            typer.echo(json.dumps(_told(lease), ensure_ascii=False))
+            told = _told(lease) | ({"millis_behind_latest": behind[lease.key]} if stream else {})
+            typer.echo(json.dumps(told, ensure_ascii=False))
         return
     # The digits of a sequence number matter to the last: broken in a terminal, never cut off.
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("shard", "owner", "counter", "checkpoint", "sub", "switches", "parents", "children"):
         table.add_column(name, overflow="fold", justify="right" if name in {"counter", "sub", "switches"} else "left")
+    if stream:
+        table.add_column("behind", justify="right")
     for lease in leases:
-        table.add_row(*map(_cell, _row(lease)))
+        table.add_row(*map(_cell, _row(lease)), *([_lag(behind[lease.key])] if stream else []))
     Console(width=None if sys.stdout.isatty() else _ONE_LINE, markup=False, highlight=False).print(table)
 
 
@@ -152,7 +169,7 @@ def delete_command(
     raise _moving(shard, lease)
 
 
-def _open(store: str, region: str | None, profile: str | None, endpoint_url: str | None) -> Leases:
+def _open(store: str, region: str | None = None, profile: str | None = None, endpoint_url: str | None = None) -> Leases:
     kind, _, name = store.partition(":")
     if kind not in {"sqlite", "dynamodb"} or not name:
         raise typer.BadParameter(f"STORE is {store!r:.100}; give sqlite:PATH or dynamodb:TABLE")
@@ -231,6 +248,10 @@ def _row(lease: Lease) -> tuple[object, ...]:
     position = lease.checkpoint
     numbers = lease.counter, position.sequence_number, position.sub_sequence_number, lease.owner_switches
     return lease.key, owner, *numbers, " ".join(lease.parents), " ".join(lease.children)
+
+
+def _lag(millis: int | None) -> str:
+    return "-" if millis is None else str(timedelta(seconds=round(millis / 1000)))
 
 
 def _cell(value: object) -> str:
