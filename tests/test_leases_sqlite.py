@@ -162,12 +162,24 @@ assert leases.create(Lease("room again"))
 def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
     folder = tmp_path
     for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == os.getuid() and "pytest" in parent.name:
+        if parent.stat().st_uid == os.getuid() and "pytest" in str(parent):
             parent.chmod(0o755)
     try:
         out = run(READ_ONLY, folder / "leases.db")
     finally:
         folder.chmod(0o755)
+    assert out.startswith("False the lease file ")
+    assert "must be writable" in out
+
+
+@posix
+def test_a_folder_that_may_not_be_entered(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.getuid() and "pytest" in str(parent):
+            parent.chmod(0o755)
+    out = run(READ_ONLY.replace("0o555", "0o000"), tmp_path / "leases.db")
+    tmp_path.chmod(0o755)
     assert out.startswith("False the lease file ")
     assert "must be writable" in out
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -110,7 +111,7 @@ class SQLiteLeases(LocalLeases):
         retriable = "locked" in reason or "busy" in reason
         if retriable:
             remedy = f"another process has held its lock for more than {self._timeout} s; end what keeps it"
-        elif not self._path.parent.is_dir():
+        elif _is_missing(self._path.parent):
             remedy = f"the folder {self._path.parent} does not exist; make it"
         elif "unable to open" in reason or "readonly" in reason:
             remedy = "the file and its folder must be writable, because SQLite keeps its journal beside the file"
@@ -119,6 +120,15 @@ class SQLiteLeases(LocalLeases):
         else:
             remedy = "see that the disk is local, has room and works"
         return LeaseStoreError(f"the lease file {self._path} cannot be used: {reason}: {remedy}", retriable=retriable)
+
+
+def _is_missing(folder: Path) -> bool:
+    try:
+        return not stat.S_ISDIR(folder.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # it may be there, where we may not look
+        return False
 
 
 class _Rows:
