@@ -125,7 +125,7 @@ def package() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("function.py", HANDLER)
-        for path in SOURCE.rglob("*.py"):
+        for path in [*SOURCE.rglob("*.py"), *(SOURCE.glob("_native*.so") if sp.native != "pure" else ())]:
             archive.write(path, Path("shardpack") / path.relative_to(SOURCE))
     return out.getvalue()
 
