@@ -33,13 +33,16 @@ from rich.table import Table
 
 import peers
 import shardpack as sp
+from shardpack import _shapes, packer, unpacker
+from shardpack.wire import _pure
+from shardpack.wire._backend import backend
 from shardpack.wire._generated.kpl_pb2 import AggregatedRecord
 
 UserRecords = list[tuple[str, bytes]]
 
-_BYTES_PER_SHAPE = 4 * 1024 * 1024
-_MOST_RECORDS = 30_000
 _LIMIT = 1024 * 1024
+_LAMBDA_LIMIT = 51_200  # what the KPL makes, and so what Lambda functions get
+_LAMBDA_BYTES = 4_300_000  # of user records: an event of up to 6 MB, base64 included
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Shape:
 
     size: int
     keys: int | None  # None: as many as records
+    total: int = 17 * _LIMIT  # bytes of data in all; a few more than the lanes for MD5
 
     @property
     def name(self) -> str:
@@ -56,7 +60,7 @@ class Shape:
         )
 
     def records(self) -> UserRecords:
-        count = min(_MOST_RECORDS, _BYTES_PER_SHAPE // self.size)
+        count = self.total // self.size
         keys = self.keys or count
         return [(f"user-{n % keys:08}", self._data(n)) for n in range(count)]
 
@@ -71,8 +75,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="100 bytes only, and fewer rounds")
     quick = parser.parse_args().quick
     sizes = [100] if quick else [50, 100, 1000, 10_000]
-    shapes = [Shape(size, keys) for size in sizes for keys in (1, 500, None)]
-    rounds = 5 if quick else 15
+    shapes = [Shape(size, keys, *([4 * _LIMIT] if quick else [])) for size in sizes for keys in (1, 500, None)]
+    rounds = 3 if quick else 5
     console = Console(width=150)
     console.print(
         f"Python {sys.version.split()[0]}, shardpack {sp.__version__} ({sp.native} core), "
@@ -80,16 +84,22 @@ def main() -> int:
     )
     packing = _Timings("Packing, ns a user record")
     from_boto3 = _Timings("Unpacking what GetRecords gives, ns a user record")
-    from_lambda = _Timings("Unpacking a Lambda event, ns a user record")
+    from_lambda = _Timings("Unpacking a Lambda event of 6 MB at most, in aggregates of 50 KiB, ns a user record")
+    one_by_one = _Timings("Packer.add one by one, ns a user record")
+    limits = _Timings("What bounds it: one pass over the aggregates, ns a user record", first="one MD5 after another")
     for shape in track(shapes, "Timing", console=Console(stderr=True), transient=True):
         records = shape.records()
         packed = list(sp.pack(records, limits=sp.Limits(_LIMIT)))
         packing.add(shape, len(records), rounds, _packers(records, packed))
         from_boto3.add(shape, len(records), rounds, _unpackers(records, list(map(_boto3_record, packed))))
-        from_lambda.add(shape, len(records), rounds, _unpackers(records, list(map(_lambda_record, packed))))
-    for timings in (packing, from_boto3, from_lambda):
+        one_by_one.add(shape, len(records), rounds, _adders(records))
+        limits.add(shape, len(records), rounds, _limits([record.data for record in packed]))
+        fewer = records[: _LAMBDA_BYTES // (shape.size + 20)]
+        event = list(map(_lambda_record, sp.pack(fewer, limits=sp.Limits(_LAMBDA_LIMIT))))
+        from_lambda.add(shape, len(fewer), rounds, _unpackers(fewer, event))
+    for timings in (packing, one_by_one, from_boto3, from_lambda, limits):
         console.print(timings.table)
-    console.print("(in brackets: how many times as long as shardpack takes)")
+    console.print("(in brackets: how many times as long as the first column takes)")
     return 0
 
 
@@ -98,6 +108,7 @@ def _packers(records: UserRecords, packed: Sequence[sp.PackedRecord]) -> dict[st
     aiokpl_batches = [peers.aiokpl_user_records(batch) for batch in batches]
     contenders: dict[str, Callable[[], list[bytes]]] = {
         "shardpack": lambda: [record.data for record in sp.pack(records, limits=sp.Limits(_LIMIT))],
+        **_with_pure_core(lambda: [record.data for record in sp.pack(records, limits=sp.Limits(_LIMIT))]),
         "aws_kinesis_agg": lambda: peers.pack_with_aws_kinesis_agg(records, _LIMIT),
         "aiokpl": lambda: peers.pack_with_aiokpl(aiokpl_batches),
         "plain upb loop": lambda: peers.pack_with_upb(records, _LIMIT),
@@ -110,6 +121,10 @@ def _packers(records: UserRecords, packed: Sequence[sp.PackedRecord]) -> dict[st
 def _unpackers(records: UserRecords, kinesis_records: list[dict[str, Any]]) -> dict[str, Callable[[], object]]:
     contenders: dict[str, tuple[Callable[[], Iterator[Any]], Callable[[Any], tuple[str, bytes]]]] = {
         "shardpack": (lambda: sp.unpack(kinesis_records), lambda r: (r.partition_key, r.data)),
+        **{
+            name: (unpack, lambda r: (r.partition_key, r.data))
+            for name, unpack in _with_pure_core(lambda: iter(list(sp.unpack(kinesis_records)))).items()
+        },
         "aws_kinesis_agg": (
             lambda: peers.unpack_with_aws_kinesis_agg(kinesis_records),
             lambda r: (r["kinesis"]["partitionKey"], base64.b64decode(r["kinesis"]["data"])),
@@ -126,6 +141,43 @@ def _unpackers(records: UserRecords, kinesis_records: list[dict[str, Any]]) -> d
     for name, (unpack, pair) in contenders.items():
         _check(f"{name} unpacks", records, map(pair, unpack()))
     return {name: partial(_use_up, unpack) for name, (unpack, _) in contenders.items()}
+
+
+def _adders(records: UserRecords) -> dict[str, Callable[[], object]]:
+    def add() -> list[sp.PackedRecord]:
+        packer = sp.Packer(limits=sp.Limits(_LIMIT))
+        closed = []
+        for partition_key, data in records:
+            closed += packer.add(partition_key, data)
+        return closed + packer.flush()
+
+    _check("Packer.add packs", records, _read_independently(record.data for record in add()))
+    return {"shardpack": add, **_with_pure_core(add)}
+
+
+def _limits(blobs: list[bytes]) -> dict[str, Callable[[], object]]:
+    core = backend()
+    return {
+        "one MD5 after another": lambda: [hashlib.md5(blob).digest() for blob in blobs],
+        **({} if sp.native == "pure" else {"verified and read side by side": lambda: core.read_ahead(blobs)}),
+        "copied": lambda: [bytes(memoryview(blob)) for blob in blobs],
+    }
+
+
+def _with_pure_core(call: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
+    """The same call as if there were no native core; nothing where there is none."""
+
+    def pure() -> Any:
+        modules: list[Any] = [packer, unpacker, _shapes]
+        for module in modules:
+            module.backend = lambda: _pure
+        try:
+            return call()
+        finally:
+            for module in modules:
+                module.backend = backend
+
+    return {} if sp.native == "pure" else {"pure core": pure}
 
 
 def _use_up(unpack: Callable[[], Iterator[Any]]) -> None:
@@ -186,8 +238,9 @@ def _lambda_record(record: sp.PackedRecord) -> dict[str, Any]:
 class _Timings:
     """A table of one job: a row for each shape, a column for each contender."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, first: str = "shardpack") -> None:
         self.table = Table("user records", title=title, title_justify="left")
+        self._first = first
 
     def add(self, shape: Shape, count: int, rounds: int, contenders: dict[str, Callable[[], object]]) -> None:
         """Time the contenders in turn, many times."""
@@ -201,9 +254,9 @@ class _Timings:
                 start = time.perf_counter()
                 contender()
                 best[name] = min(best[name], time.perf_counter() - start)
-        ours = best["shardpack"]
+        ours = best[self._first]
         cells = [
-            f"{seconds / count * 1e9:,.0f}" + ("" if name == "shardpack" else f" ({seconds / ours:.1f}x)")
+            f"{seconds / count * 1e9:,.0f}" + ("" if name == self._first else f" ({seconds / ours:.1f}x)")
             for name, seconds in best.items()
         ]
         self.table.add_row(shape.name, *cells)

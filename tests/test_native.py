@@ -263,11 +263,11 @@ class TestPacking:
         "odd", [None, 5, (), ("k",), ("k", b"d", None, (), 1), ("", b""), ("k", "text"), ["k", b"d"]]
     )
     def test_records_that_are_none(self, odd: Any) -> None:
-        def packed() -> tuple[str, ...]:
+        def packed() -> object:
             try:
-                return tuple(map(repr, sp.pack([("k", b"before"), odd, ("k", b"after")])))
+                return list(sp.pack([("k", b"before"), odd, ("k", b"after")]))
             except Exception as error:  # noqa: BLE001  # whatever it is
-                return type(error).__name__, str(error)
+                return type(error)
 
         assert packed() == with_core(_pure, packed)
 

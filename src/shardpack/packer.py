@@ -120,32 +120,16 @@ class Packer:
             InvalidRecordError: a field breaks a rule of the service.
             RecordTooLargeError: the record does not fit, even alone. In both cases nothing has changed.
         """
-        closed = self._add(partition_key, data, explicit_hash_key, tags)
-        return self._finish(closed) if closed else []
-
-    def _add(
-        self,
-        partition_key: str,
-        data: BytesLike,
-        explicit_hash_key: str | int | None = None,
-        tags: Iterable[tuple[str, str | None]] = (),
-    ) -> list[_Closed]:
         # The way of most records: no explicit hash key, and an open aggregate with room.
         if explicit_hash_key is None and not tags and type(data) is bytes:
             try:
                 route = self._route_of_all or self._route_of_key[partition_key]
                 if route.add(partition_key, data):
-                    return self._settle(route) if self._max_user_records else []
+                    return self._finish(self._settle(route)) if self._max_user_records else []
             except (KeyError, TypeError):  # the first record of a partition key; one that no dict can look up
                 pass
-        check_partition_key(partition_key)
-        record = UserRecord(
-            partition_key,
-            check_data(data),
-            check_explicit_hash_key(explicit_hash_key),
-            check_tags(tags) if tags else (),
-        )
-        return self._add_checked(record)
+        closed = self._add_any(partition_key, data, explicit_hash_key, tags)
+        return self._finish(closed) if closed else []
 
     def add_all(self, user_records: Iterable[UserRecordLike]) -> Iterator[PackedRecord]:
         """`add` over an iterable, lazily; what is still open afterwards waits for `flush`.
@@ -156,12 +140,21 @@ class Packer:
         return self._all(user_records, flush=False)
 
     def _all(self, user_records: Iterable[UserRecordLike], *, flush: bool) -> Iterator[PackedRecord]:
-        is_known = isinstance(user_records, list | tuple)
+        fill = backend().fill
+        if fill is None or self._max_user_records:
+            for packed in filter(None, itertools.starmap(self.add, user_records)):
+                yield from packed
+            if flush:
+                yield from self.flush()
+            return
+        most_together = _TOGETHER if isinstance(user_records, list | tuple) else 1
+        records = iter(user_records)
+        route = self._route_of_all
         closed: list[_Closed] = []
         try:
-            for some in self._add_in_bulk(iter(user_records)):
-                closed += some
-                if not is_known or len(closed) >= _TOGETHER:
+            while taken := fill(records, None if route is None else route.builder, self._route_of_key):
+                closed += next(itertools.starmap(self._add_any, taken))
+                if len(closed) >= most_together:
                     yield from self._finish(closed)
                     closed = []
         except Exception:
@@ -171,14 +164,21 @@ class Packer:
             closed += self._close_all()
         yield from self._finish(closed)
 
-    def _add_in_bulk(self, user_records: Iterator[UserRecordLike]) -> Iterator[list[_Closed]]:
-        fill = backend().fill
-        if fill is None or self._max_user_records:
-            yield from filter(None, itertools.starmap(self._add, user_records))
-            return
-        route = self._route_of_all
-        while taken := fill(user_records, None if route is None else route.builder, self._route_of_key):
-            yield from filter(None, itertools.starmap(self._add, taken))
+    def _add_any(
+        self,
+        partition_key: str,
+        data: BytesLike,
+        explicit_hash_key: str | int | None = None,
+        tags: Iterable[tuple[str, str | None]] = (),
+    ) -> list[_Closed]:
+        check_partition_key(partition_key)
+        record = UserRecord(
+            partition_key,
+            check_data(data),
+            check_explicit_hash_key(explicit_hash_key),
+            check_tags(tags) if tags else (),
+        )
+        return self._add_checked(record)
 
     def flush(self) -> list[PackedRecord]:
         """Close everything that is open, in the order in which it was opened."""
