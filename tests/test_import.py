@@ -198,6 +198,7 @@ ORDER = [
         "_shapes",
         "_kcl",
         "_packer_settings",
+        "_lookahead",
         "packer",
         "unpacker",
         "requests",

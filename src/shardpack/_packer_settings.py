@@ -5,8 +5,10 @@ from __future__ import annotations
 from .hashing import ShardMap
 from .limits import MIB, Limits, check_integer
 
+MOST_LOOKAHEAD = 100
 
-def check_types(shard_map: object, limits: object, lanes: object, max_buffered_bytes: object) -> None:
+
+def check_types(shard_map: object, limits: object, **integers: object) -> None:
     """Raise TypeError for a setting of the wrong type."""
     if not isinstance(shard_map, ShardMap | None):
         raise TypeError(
@@ -17,11 +19,13 @@ def check_types(shard_map: object, limits: object, lanes: object, max_buffered_b
         raise TypeError(
             f"limits is {limits!r:.60}, of type {type(limits).__name__}; give a Limits, such as Limits(51_200)"
         )
-    check_integer("lanes", lanes)
-    check_integer("max_buffered_bytes", max_buffered_bytes)
+    for name, value in integers.items():
+        check_integer(name, value)
 
 
-def check_settings(by: str, shard_map: ShardMap | None, hash_keys: str, lanes: int, max_buffered_bytes: int) -> None:
+def check_settings(
+    by: str, shard_map: ShardMap | None, hash_keys: str, lanes: int, max_buffered_bytes: int, lookahead: int
+) -> None:
     """Raise ValueError for a setting that is out of its range, or that another excludes."""
     if by not in ("shard", "key", "any"):
         raise ValueError(f'by is {by!r}; choose "shard", "key" or "any"')
@@ -40,3 +44,8 @@ def check_settings(by: str, shard_map: ShardMap | None, hash_keys: str, lanes: i
         raise ValueError(f'lanes subdivide a shard, so they need by="shard" and a shard_map, not by={by!r}')
     if max_buffered_bytes < MIB:
         raise ValueError(f"max_buffered_bytes is {max_buffered_bytes:,}; give at least {MIB:,}")
+    if not 0 <= lookahead <= MOST_LOOKAHEAD:
+        raise ValueError(
+            f"lookahead is {lookahead}; give 0 for none, or how many limits' worth of user records may wait on each"
+            f" route, up to {MOST_LOOKAHEAD}"
+        )

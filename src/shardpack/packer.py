@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
+from ._lookahead import Lookahead
 from ._packer_settings import check_settings, check_types
 from .errors import RecordTooLargeError
 from .hashing import ShardMap, hash_key, lane_of, lane_partition_key
@@ -62,6 +63,10 @@ class Packer:
             too. Needs ``by="shard"``.
         max_buffered_bytes: about how much memory open aggregates may take; beyond it the one opened first is closed
             before it is full. Matters for many shards, keys or explicit hash keys at once.
+        lookahead: let up to so many limits' worth of user records wait on each route, and send those together that fill
+            Kinesis records best; a record never overtakes an earlier one of its partition key. 0, the default, keeps
+            all of a route's records in the order in which they came. Worth it for records that are large against the
+            limit: 100 to 400 KiB in 1 MiB leave 15 % empty without it, 1 % with 4.
 
     Raises:
         ValueError: a setting is out of its range, or two of them exclude each other.
@@ -77,8 +82,9 @@ class Packer:
         hash_keys: HashKeys = "pinned",
         lanes: int = 1,
         max_buffered_bytes: int = 256 * MIB,
+        lookahead: int = 0,
     ) -> None:
-        check_types(shard_map, limits, lanes, max_buffered_bytes)
+        check_types(shard_map, limits, lanes=lanes, max_buffered_bytes=max_buffered_bytes, lookahead=lookahead)
         self._by = by if by is not None else "any" if shard_map is None else "shard"
         self._shard_map = shard_map
         self._limits = limits or Limits()
@@ -86,7 +92,7 @@ class Packer:
         self._pinned = hash_keys == "pinned"
         self._lanes = lanes
         self._max_buffered_bytes = max_buffered_bytes
-        check_settings(self._by, shard_map, hash_keys, lanes, max_buffered_bytes)
+        check_settings(self._by, shard_map, hash_keys, lanes, max_buffered_bytes, lookahead)
 
         self._new_builder: Callable[[int, str | None], Builder] = backend().builder
         self._build_many = backend().build_many
@@ -97,6 +103,17 @@ class Packer:
         # How `add` finds the route of a record without an explicit hash key: one for all, or by its key.
         self._route_of_all = _Route(None) if self._by == "any" else None
         self._route_of_key: dict[str, _Route] = {}
+        self._lookahead = self._waiting(lookahead) if lookahead else None
+
+    def _waiting(self, lookahead: int) -> Lookahead[_Route]:
+        limit = self._limits.max_record_bytes
+        return Lookahead(
+            per_route=lookahead * limit,
+            in_all=self._max_buffered_bytes,
+            start=self._start,
+            capacity=lambda route: limit - route.outer_size,
+            max_user_records=self._max_user_records or 0,
+        )
 
     def add(
         self,
@@ -185,10 +202,14 @@ class Packer:
         return self._finish(self._close_all())
 
     def _close_all(self) -> list[_Closed]:
+        if self._lookahead:
+            return [_Closed(*chosen) for chosen in self._lookahead.flush()]
         return [self._close(route) for route in list(self._open.values())]
 
     def _add_checked(self, record: UserRecord) -> list[_Closed]:
         route = self._route_for(record)
+        if self._lookahead:
+            return [_Closed(*chosen) for chosen in self._lookahead.add(route.key, route, record)]
         closed = []
         if not self._add_to_open(route, record):
             builder = self._start(route, record)  # raises before anything has changed
@@ -366,6 +387,7 @@ def pack(
     hash_keys: HashKeys = "pinned",
     lanes: int = 1,
     max_buffered_bytes: int = 256 * MIB,
+    lookahead: int = 0,
 ) -> Iterator[PackedRecord]:
     """`Packer` over an iterable, lazily: Kinesis records come out as they fill, the rest at the end.
 
@@ -377,6 +399,7 @@ def pack(
         hash_keys: see `Packer`.
         lanes: see `Packer`.
         max_buffered_bytes: see `Packer`.
+        lookahead: see `Packer`.
 
     Raises:
         InvalidRecordError, RecordTooLargeError: as `Packer.add`; everything before that record has come out or is lost
@@ -389,5 +412,6 @@ def pack(
         hash_keys=hash_keys,
         lanes=lanes,
         max_buffered_bytes=max_buffered_bytes,
+        lookahead=lookahead,
     )
     return packer._all(user_records, flush=True)  # noqa: SLF001
