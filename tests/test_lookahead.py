@@ -85,6 +85,12 @@ def test_memory_is_bounded_across_routes() -> None:
         assert held <= MIB + 1000
 
 
+def test_what_has_gone_out_counts_no_more() -> None:
+    records = ((f"k{nth}", bytes(1000)) for nth in range(5000))
+    packed = list(sp.pack(records, max_buffered_bytes=MIB, limits=sp.Limits(51_200), lookahead=1))
+    assert len(packed) <= 5000 * 1020 // 51_000 + 3
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_large_records_fill_to_within_a_hundredth_of_the_bound(seed: int) -> None:
     source = random.Random(seed)  # no secret
