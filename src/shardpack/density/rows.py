@@ -1,0 +1,199 @@
+"""What comes out of measuring: plain data."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ..limits import MIB, SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND
+from .strategy import Strategy
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How something is spread.
+
+    Attributes:
+        mean: of all.
+        median: half are at most this.
+        p99: all but a hundredth are at most this.
+    """
+
+    mean: float
+    median: float
+    p99: float
+
+    @classmethod
+    def of(cls, counts: Mapping[float, int]) -> Spread:
+        """Of values and how often each is there; all zeros where there is none."""
+        total = sum(counts.values())
+        if not total:
+            return cls(0.0, 0.0, 0.0)
+        mean = sum(value * count for value, count in counts.items()) / total
+        return cls(mean, _percentile(counts, total, 0.5), _percentile(counts, total, 0.99))
+
+
+def _percentile(counts: Mapping[float, int], total: int, part: float) -> float:
+    seen = 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if seen >= part * total:
+            return value
+    raise AssertionError("there are fewer values than were counted")
+
+
+class Histogram:
+    """Values that are not negative, to within 2 %, in little memory."""
+
+    _STEP = math.log(1.04)
+
+    def __init__(self) -> None:
+        self._counts: Counter[int | None] = Counter()
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        self._counts[None if value <= 0 else round(math.log(value) / self._STEP)] += 1
+
+    @property
+    def spread(self) -> Spread | None:
+        """Of all values so far, if there are any."""
+        if not self._counts:
+            return None
+        return Spread.of({0.0 if one is None else math.exp(one * self._STEP): n for one, n in self._counts.items()})
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """Bytes for each user record beyond its data.
+
+    Attributes:
+        keys: partition keys, in the tables and around.
+        explicit_hash_keys: their table, and the indices into it.
+        framing: tags, lengths and indices of the protobuf message.
+        checksum: magic and MD5.
+    """
+
+    keys: float
+    explicit_hash_keys: float
+    framing: float
+    checksum: float
+
+    @property
+    def total(self) -> float:
+        """All together."""
+        return self.keys + self.explicit_hash_keys + self.framing + self.checksum
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one strategy makes of the records.
+
+    Attributes:
+        strategy: how they were packed.
+        user_records: that went in.
+        user_bytes: their data.
+        kinesis_records: that came out.
+        kinesis_bytes: as Kinesis counts them, partition keys included.
+        put_units: PUT payload units of 25 KiB.
+        on_demand_bytes: as on-demand mode bills them, each Kinesis record rounded up to 1 KiB.
+        requests: ``PutRecords`` calls of at most 500 Kinesis records and 5 MiB.
+        request_bytes: of their bodies as JSON: data in base64, keys, and the names around them.
+        per_kinesis_record: user records in each Kinesis record.
+        fill: bytes used of the limit, over all Kinesis records.
+        overhead: for each user record, and where it goes.
+        lower_bound: Kinesis records that the data alone would need on each route; None where there are too many routes.
+        shards: needed at the rate; None without one.
+        bound_by: which of a shard's budgets needs them: ``"records"`` a second or ``"bytes"``.
+        provisioned: dollars a month, with just as many shards.
+        on_demand: dollars a month.
+        wait: seconds that user records wait for their aggregate to be closed; None without a rate, where none was full,
+            and with a lookahead.
+    """
+
+    strategy: Strategy
+    user_records: int
+    user_bytes: int
+    kinesis_records: int
+    kinesis_bytes: int
+    put_units: int
+    on_demand_bytes: int
+    requests: int
+    request_bytes: int
+    per_kinesis_record: Spread
+    fill: float
+    overhead: Overhead
+    lower_bound: int | None
+    shards: int | None = None
+    bound_by: Literal["records", "bytes"] | None = None
+    provisioned: float | None = None
+    on_demand: float | None = None
+    wait: Spread | None = None
+
+    @property
+    def payload_share(self) -> float:
+        """Data of user records in the bytes of Kinesis records."""
+        return self.user_bytes / self.kinesis_bytes if self.kinesis_bytes else 0.0
+
+    @property
+    def above_bound(self) -> float | None:
+        """Kinesis records beyond the lower bound, as a part of it."""
+        return self.kinesis_records / self.lower_bound - 1 if self.lower_bound else None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that was measured.
+
+    Attributes:
+        rows: one for each strategy, in the order in which they were given; those of peers follow.
+        rate: user records a second; None: none was given, and the records have no timestamps.
+        record_max_buffered_time: seconds after which an aggregate goes out though it is not full; None: never.
+        curve: for a limit of 1 MiB without routes: (seconds of record_max_buffered_time, user records in a Kinesis
+            record, median and p99 of the seconds waited); empty without a rate.
+        prices: the source of the prices.
+    """
+
+    rows: tuple[Row, ...]
+    rate: float | None
+    record_max_buffered_time: float | None
+    prices: str
+    curve: tuple[tuple[float, float, float, float], ...] = field(default=())
+
+    @property
+    def recommended(self) -> Row:
+        """Of the safe ones up to 1 MiB that cost at most 5 % more than the cheapest, one that keeps keys on shards."""
+        safe = [row for row in self.rows if row.strategy.by != "key" and row.strategy.limit <= MIB] or self.rows
+        cheap = [row for row in safe if _cost(row) <= _NEARLY * min(map(_cost, safe))]
+        return min(cheap, key=lambda row: (row.strategy.by != "shard", row.kinesis_records, row.kinesis_bytes))
+
+    @property
+    def reason(self) -> str:
+        """Why that one, in a sentence."""
+        best, plain = self.recommended, self.rows[0]
+        fewer = plain.kinesis_records / best.kinesis_records if best.kinesis_records else 1.0
+        text = f"{best.strategy.name}: {fewer:,.0f} times fewer Kinesis records than {plain.strategy.name}"
+        if plain.provisioned is not None and best.provisioned is not None:
+            text += f", ${best.provisioned:,.0f} a month in place of ${plain.provisioned:,.0f}"
+        order = {"any": "partition keys may spread over all shards", "shard": "every key stays on its shard"}
+        return f"{text}; {order.get(best.strategy.by, 'each key has aggregates of its own')}."
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as what JSON has."""
+        told = asdict(self)
+        for row, one in zip(self.rows, told["rows"], strict=True):
+            one.update(payload_share=row.payload_share, above_bound=row.above_bound)
+            one["overhead"]["total"] = row.overhead.total
+        return told | {"recommended": self.recommended.strategy.name, "reason": self.reason}
+
+
+_NEARLY = 1.05
+
+
+def _cost(row: Row) -> float:
+    """Dollars, or without a rate what decides them: seconds of a shard's budget."""
+    if row.provisioned is not None:
+        return row.provisioned
+    return max(row.kinesis_records / SHARD_RECORDS_PER_SECOND, row.kinesis_bytes / SHARD_BYTES_PER_SECOND)

@@ -1,0 +1,86 @@
+"""Ways to pack that can be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..hashing import Shard, ShardMap
+from ..limits import KPL_AGGREGATION_MAX_SIZE, MAX_HASH_KEY, MAX_RECORD_BYTES, MIB, PUT_PAYLOAD_UNIT_BYTES, Limits
+from ..packer import By, HashKeys
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One way to pack.
+
+    Attributes:
+        name: what a row is called.
+        limits: how large a Kinesis record may become; None: one user record in each, without aggregation.
+        by: as in `Packer`.
+        shards: how many shards of equal size share the hash keys, where ``by`` is ``"shard"``.
+        hash_keys: as in `Packer`.
+        lanes: as in `Packer`.
+        lookahead: as in `Packer`.
+    """
+
+    name: str
+    limits: Limits | None = field(default_factory=Limits)
+    by: By = "any"
+    shards: int = 1
+    hash_keys: HashKeys = "pinned"
+    lanes: int = 1
+    lookahead: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shards < 1:
+            raise ValueError(f"shards is {self.shards} in the strategy {self.name!r}; give at least 1")
+
+    @property
+    def limit(self) -> int:
+        """Most bytes of a Kinesis record."""
+        return MIB if self.limits is None else self.limits.max_record_bytes
+
+    @property
+    def shard_map(self) -> ShardMap | None:
+        """Equal shards, where there is a need for them."""
+        if self.by != "shard":
+            return None
+        bounds = [(MAX_HASH_KEY + 1) * n // self.shards for n in range(self.shards + 1)]
+        return ShardMap(Shard(f"shardId-{n:012}", bounds[n], bounds[n + 1] - 1) for n in range(self.shards))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `Packer` takes."""
+        return {
+            "by": self.by,
+            "shard_map": self.shard_map,
+            "limits": self.limits,
+            "hash_keys": self.hash_keys,
+            "lanes": self.lanes,
+            "lookahead": self.lookahead,
+        }
+
+
+PLAIN = Strategy("one record an entry", None)
+
+
+def usual_strategies(shards: int = 4) -> tuple[Strategy, ...]:
+    """Those that most people choose between.
+
+    Args:
+        shards: of the stream.
+    """
+    unit = Limits(PUT_PAYLOAD_UNIT_BYTES)
+    return (
+        PLAIN,
+        Strategy("1 PUT unit (25 KiB), any", unit),
+        Strategy("KPL's 51,200 B, by shard, kpl", Limits(KPL_AGGREGATION_MAX_SIZE), "shard", shards, "kpl"),
+        Strategy("KPL's 51,200 B, by shard", Limits(KPL_AGGREGATION_MAX_SIZE), "shard", shards),
+        Strategy("1 MiB, by key", Limits(), "key"),
+        Strategy("1 MiB, by shard", Limits(), "shard", shards),
+        Strategy("1 MiB, by shard, 10 lanes", Limits(), "shard", shards, lanes=10),
+        Strategy("1 MiB, any", Limits()),
+        Strategy("1 MiB, any, lookahead 4", Limits(), lookahead=4),
+        Strategy("10 MiB, any", Limits(MAX_RECORD_BYTES)),
+    )
