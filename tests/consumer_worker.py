@@ -47,6 +47,7 @@ def main() -> int:
         client=servers.client("kinesis", arguments.kinesis, max_pool_connections=config.max_connections),
     ) as consumer:
         signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see soak_consumer
 
         def handle(batch: sp.Batch) -> None:
             os.write(log, "".join(map(line_of, batch)).encode())  # at once, so that a kill leaves whole lines

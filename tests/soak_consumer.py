@@ -221,7 +221,12 @@ class _Fleet:
         script = Path(__file__).with_name("consumer_worker.py")
         arguments = ["--stream", STREAM, "--kinesis", self._kinesis, "--store", self._store, "--worker-id", worker_id]
         arguments += ["--log", str(log), "--failover-time", str(self._soak.failover_time)]
-        self._running[worker_id] = subprocess.Popen([sys.executable, str(script), *arguments])
+        # The worker inherits the block, and lifts it when it knows what to do: it may be asked before it has begun.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            self._running[worker_id] = subprocess.Popen([sys.executable, str(script), *arguments])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def replace_one(self, *, asked: bool) -> None:
         """End a worker, and begin another."""
