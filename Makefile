@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-lowest soak soak-consumer fuzz check bench bench-arrow wheel proto clean
+.PHONY: help demo test test-pure test-lowest soak soak-consumer fuzz check bench bench-arrow density wheel proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -106,6 +106,9 @@ $(BENCH)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,async,aws,cli]' --group bench
 	@touch $@
+
+density: $(BIN)/shardpack ## measure packing density again; make density FILE=access.log for your own lines
+	$(BIN)/python benchmarks/density.py $(FILE)
 
 WHEEL := .venv-wheel
 wheel: ## build the wheel of this machine, and run the tests against it in an empty environment

@@ -9,14 +9,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from .. import __version__, native
 from ..errors import ShardpackError
@@ -26,6 +24,8 @@ from ..packer import pack
 from ..records import Position, ReceivedRecord
 from ..unpacker import unpack
 from . import leases, reading
+from .density_options import density_command
+from .input_bar import input_lines
 from .options import HashKeys, InputFile, KeyField
 from .put_options import put_command
 from .reading import InputError
@@ -144,7 +144,7 @@ def pack_command(
     routes = _shard_map(shards, shard_map)
     if by is By.SHARD and routes is None:
         raise typer.BadParameter("--by shard needs the shards: --shards or --shard-map")
-    with _input_lines(file) as lines:
+    with input_lines(file, bar=not sys.stdout.isatty()) as lines:
         packed = pack(
             reading.user_records(lines, key, one_key=routes is not None or by in (By.KEY, By.SHARD)),
             by=by.value if by else None,
@@ -184,7 +184,7 @@ def unpack_command(
     """
     if text + base64_lines + raw > 1:
         raise typer.BadParameter("choose one of --text, --base64 and --raw")
-    with _input_lines(file) as lines:
+    with input_lines(file, bar=not sys.stdout.isatty()) as lines:
         source = reading.KinesisInput(lines)
         records = unpack(
             source,
@@ -221,10 +221,11 @@ def inspect_command(
     """
     from .inspecting import show
 
-    with _input_lines(file, progress=False) as lines, reading.errors_at(lines):
+    with input_lines(file, bar=False) as lines, reading.errors_at(lines):
         show(reading.KinesisInput(lines), _shard_map(shards, shard_map), most, first, Console())
 
 
+app.command("density")(density_command)
 app.command("put")(put_command)
 app.command("tail")(tail_command)
 app.add_typer(leases.app, name="leases")
@@ -246,21 +247,6 @@ def demo_command(
 
     if not run_demo(file, records, shards, endpoint_url, Console()):
         raise typer.Exit(1)
-
-
-@contextmanager
-def _input_lines(file: str, *, progress: bool = True) -> Iterator[reading.Lines]:
-    with reading.open_input(file) as stream:
-        reading.check_is_not_output(stream, file)
-        if file == "-" or not progress or not sys.stderr.isatty() or sys.stdout.isatty():
-            yield reading.Lines(stream, file)
-            return
-        # The file is no part of the format, because its name may hold brackets and braces.
-        name = TextColumn("{task.description}", markup=False)
-        columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-        with Progress(name, *columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(file, total=Path(file).stat().st_size)
-            yield reading.Lines(stream, file, lambda size: bar.advance(task, size))
 
 
 def _write(pieces: Iterator[bytes], separator: bytes, at_end: Callable[[], bool]) -> None:

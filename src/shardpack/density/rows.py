@@ -151,8 +151,8 @@ class Measurement:
         rows: one for each strategy, in the order in which they were given; those of peers follow.
         rate: user records a second; None: none was given, and the records have no timestamps.
         record_max_buffered_time: seconds after which an aggregate goes out though it is not full; None: never.
-        curve: for a limit of 1 MiB without routes: (seconds of record_max_buffered_time, user records in a Kinesis
-            record, median and p99 of the seconds waited); empty without a rate.
+        curve: of the first 200,000 user records, for 1 MiB without routes: (seconds of record_max_buffered_time, user
+            records in a Kinesis record, median and p99 of the seconds waited); empty without a rate.
         prices: the source of the prices.
     """
 
@@ -178,7 +178,12 @@ class Measurement:
         if plain.provisioned is not None and best.provisioned is not None:
             text += f", ${best.provisioned:,.0f} a month in place of ${plain.provisioned:,.0f}"
         order = {"any": "partition keys may spread over all shards", "shard": "every key stays on its shard"}
-        return f"{text}; {order.get(best.strategy.by, 'each key has aggregates of its own')}."
+        text += f"; {order.get(best.strategy.by, 'each key has aggregates of its own')}"
+        if best.wait is not None and best.wait.p99 > 1:
+            text += (
+                f"; it takes up to {best.wait.p99:,.1f} s to fill one (p99), unless record_max_buffered_time ends it"
+            )
+        return f"{text}."
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as what JSON has."""

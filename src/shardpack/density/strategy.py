@@ -74,12 +74,12 @@ def usual_strategies(shards: int = 4) -> tuple[Strategy, ...]:
     unit = Limits(PUT_PAYLOAD_UNIT_BYTES)
     return (
         PLAIN,
-        Strategy("1 PUT unit (25 KiB), any", unit),
-        Strategy("KPL's 51,200 B, by shard, kpl", Limits(KPL_AGGREGATION_MAX_SIZE), "shard", shards, "kpl"),
-        Strategy("KPL's 51,200 B, by shard", Limits(KPL_AGGREGATION_MAX_SIZE), "shard", shards),
-        Strategy("1 MiB, by key", Limits(), "key"),
-        Strategy("1 MiB, by shard", Limits(), "shard", shards),
-        Strategy("1 MiB, by shard, 10 lanes", Limits(), "shard", shards, lanes=10),
+        Strategy("1 PUT unit, any", unit),
+        Strategy("KPL size, shard, kpl", Limits(KPL_AGGREGATION_MAX_SIZE), "shard", shards, "kpl"),
+        Strategy("KPL size, shard", Limits(KPL_AGGREGATION_MAX_SIZE), "shard", shards),
+        Strategy("1 MiB, key", Limits(), "key"),
+        Strategy("1 MiB, shard", Limits(), "shard", shards),
+        Strategy("1 MiB, shard, 10 lanes", Limits(), "shard", shards, lanes=10),
         Strategy("1 MiB, any", Limits()),
         Strategy("1 MiB, any, lookahead 4", Limits(), lookahead=4),
         Strategy("10 MiB, any", Limits(MAX_RECORD_BYTES)),
