@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import shardpack as sp
 from shardpack.testing import strategies
+from shardpack.wire import _pure
 
 pa = pytest.importorskip("pyarrow")
 
@@ -176,7 +177,11 @@ class TestEqualToUnpack:
 
 
 class TestCut:
-    """What packers write is cut by columns, not read one by one: only speed shows the difference."""
+    """By Arrow's kernels, as without a native core."""
+
+    @pytest.fixture(autouse=True)
+    def pure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_cut, "backend", lambda: _pure)
 
     @staticmethod
     def cut(*blobs: bytes) -> Any:
@@ -283,55 +288,15 @@ class TestCut:
         assert row["partition_key"] == "\ufffd" * (1 if on_corrupt == "kcl" else 3)
 
 
-class Exporter:
-    """An Arrow array as any other library would hand it over."""
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-
-    def __arrow_c_array__(self, requested_schema: object = None) -> Any:
-        return self._array.__arrow_c_array__(requested_schema)
-
-
-class NativeCore:
-    """A core that cuts the first of two Kinesis records, and speaks nothing but the Arrow PyCapsule interface."""
-
-    asked = 0
-
-    def cut(self, blobs: Any) -> tuple[Exporter, Exporter]:
-        self.asked += 1
-        blobs = pa.array(Exporter(blobs))
-        counts: list[int | None] = [None] * len(blobs)
-        texts = pa.dictionary(pa.int32(), pa.string())
-        columns: list[list[Any]] = [[], [], []]
-        for place in range(0, len(blobs), 2):
-            if sp.is_aggregated(blobs[place].as_py()):
-                records = sp.decode(blobs[place].as_py())
-                counts[place] = len(records)
-                for column, values in zip(columns, list(zip(*records, strict=True))[:3], strict=True):
-                    column.extend(values)
-        keys, data, explicit = columns
-        arrays = [pa.array(keys, texts), pa.array(explicit, texts), pa.array(data, pa.binary())]
-        struct = pa.StructArray.from_arrays(arrays, ["partition_key", "explicit_hash_key", "data"])
-        return Exporter(pa.array(counts, pa.uint32())), Exporter(struct)
-
-
 @pytest.mark.parametrize("hash_range", [None, EVERYTHING, (0, 6)])
-def test_a_native_core_is_asked_first(monkeypatch: pytest.MonkeyPatch, hash_range: Any) -> None:
-    core = NativeCore()
-    monkeypatch.setattr(_cut, "backend", lambda: core)
+def test_both_cores_cut_alike(monkeypatch: pytest.MonkeyPatch, hash_range: Any) -> None:
     aggregate = sp.encode([("k", b"one", "5"), ("\u00e9", b"two", "7")])
-    source = [
-        kinesis_record(blob) for blob in (aggregate, b"plain", aggregate, aggregate, MAGIC, sp.encode([("k", b"")]))
-    ]
-
+    blobs = (aggregate, b"plain", aggregate, aggregate, MAGIC, sp.encode([("k", b"")]), sp.encode([("k", b"")] * 300))
+    source = [kinesis_record(blob) for blob in blobs]
     table = arrow.to_table(source, hash_range=hash_range)
-
-    assert core.asked == 1
     assert as_received(table) == to_the_millisecond(sp.unpack(source))
-    assert as_received(arrow.to_table([kinesis_record(b"plain")])) == to_the_millisecond(
-        sp.unpack([kinesis_record(b"plain")])
-    )
+    monkeypatch.setattr(_cut, "backend", lambda: _pure)
+    assert arrow.to_table(source, hash_range=hash_range).equals(table)
 
 
 class TestColumns:

@@ -157,7 +157,7 @@ class TestShow:
         assert behind(sp.Position.TRIM_HORIZON, "shardId-000000000009") is None
 
     def test_a_stream_is_asked(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        pytest.importorskip("boto3")
+        pytest.importorskip("botocore", minversion="1.31", reason="AWS_ENDPOINT_URL_KINESIS is not known before")
         created(store[0], Lease("shardId-000000000000"))
         with servers.kinesalite() as url:
             servers.create_stream(servers.client("kinesis", url), "clicks", 1)

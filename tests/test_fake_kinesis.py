@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError, OperationNotPageableError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import old_botocore
 import shardpack as sp
 from kinesis_calls import (
     HIGH,
@@ -316,6 +317,7 @@ def test_a_reader_is_late_even_when_the_clock_stands_still(fake: FakeKinesis) ->
 # Streams that come, change and go
 
 
+@pytest.mark.skipif(not old_botocore.knows("CreateStream", "Tags"), reason="botocore does not know Tags there")
 def test_a_stream_is_creating_for_a_while(clock: ManualClock) -> None:
     fake = FakeKinesis(clock=clock, transition_seconds=2)
     fake.create_stream(StreamName=S, ShardCount=2, Tags={"Records": "of events", "Type": "any", "Limit": "none"})
@@ -402,6 +404,7 @@ def test_shards_are_merged_in_any_order(fake: FakeKinesis) -> None:
 # On-demand
 
 
+@pytest.mark.skipif(old_botocore.wants("PutRecord", "PartitionKey"), reason="botocore asks for it")
 def test_auto_distribution_ignores_keys() -> None:
     fake = FakeKinesis(seed=3)
     arn = fake.add_stream(S, 4, on_demand=True, distribution="AUTO")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -480,7 +481,7 @@ def test_workers_with_stale_leases_do_what_the_model_says(leases: Leases) -> Non
 
     OfThisStore.leases = leases
     in_memory = isinstance(leases, sp.MemoryLeases)
-    profile = settings.get_profile(settings.get_current_profile_name())
+    profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
     run_state_machine_as_test(
         OfThisStore,
         settings=settings(profile, max_examples=profile.max_examples if in_memory else profile.max_examples // 4),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from .records import ReceivedRecord, Tags, UserRecord, UserRecordLike
 from .wire._backend import Builder as AnyBuilder
@@ -41,3 +42,7 @@ def build_many(builders: Sequence[AnyBuilder]) -> list[bytes]: ...
 def fill(
     records: Iterator[UserRecordLike], one_for_all: AnyBuilder | None, by_partition_key: Mapping[str, HasBuilder]
 ) -> tuple[UserRecordLike] | None: ...
+
+Texts: TypeAlias = tuple[bytes, bytes, bytes]
+
+def cut(data: memoryview, ends: memoryview) -> tuple[bytes, int, Texts, Texts, bytes, bytes, bytes]: ...

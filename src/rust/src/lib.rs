@@ -2,6 +2,7 @@
 //!
 //! `md5` and `wire` know nothing of Python; `python` binds them.
 
+pub mod columns;
 pub mod md5;
 #[cfg(feature = "python")]
 mod python;

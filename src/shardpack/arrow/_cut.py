@@ -1,7 +1,8 @@
 """Sound aggregates to columns, many at once.
 
-`cut` is the seam for a native core: the data of Kinesis records as one Arrow array in, one `Cut` out, and whatever it
-leaves out is read by `shardpack.unpack`. A core that has a function ``cut`` is asked to do it (`NativeCut`).
+The data of Kinesis records as one Arrow array in, one `Cut` out, and whatever it leaves out is read by
+`shardpack.unpack`. A core that has a function ``cut`` is asked to do it: it gives the buffers of the columns, of which
+Arrow makes arrays as they are.
 
 Without one, protobuf's parser tells how long each record is, and Arrow's kernels take the records apart where they are:
 all that stands before a record's data follows from its size and the indices of its keys, so its first eight bytes are
@@ -14,7 +15,7 @@ import functools
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, compress
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -60,27 +61,6 @@ def count_up(count: int) -> pa.Array:
     return pc.subtract(pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count)), 1)
 
 
-class Exporter(Protocol):
-    """Something that exports an Arrow array (the Arrow PyCapsule interface)."""
-
-    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]: ...
-
-
-class NativeCut(Protocol):
-    """What a native core may have as its function ``cut``; it raises nothing, whatever the data is."""
-
-    def __call__(self, blobs: Exporter) -> tuple[Exporter, Exporter]:
-        """The user records of those Kinesis records that it cuts.
-
-        Args:
-            blobs: large binary, without nulls.
-
-        Returns:
-            How many user records were cut out of each Kinesis record, as integers, null for none; and a struct array of
-            ``partition_key`` and ``explicit_hash_key``, both dictionary<int32, string>, and ``data``, binary.
-        """
-
-
 class _Aggregate(NamedTuple):
     place: int
     body: memoryview
@@ -100,25 +80,42 @@ def cut(blobs: pa.Array) -> Cut | None:
     Args:
         blobs: large binary, without nulls.
     """
-    native: NativeCut | None = getattr(backend(), "cut", None)
-    return _cut_in_python(blobs) if native is None else _imported(*native(blobs))
-
-
-def _imported(counts: Exporter, columns: Exporter) -> Cut | None:
-    found = {place: count for place, count in enumerate(pa.array(counts).to_pylist()) if count is not None}
-    batch = pa.record_batch(columns)
-    names = ("partition_key", "explicit_hash_key", "data")
-    return Cut(found, *(batch.column(batch.schema.get_field_index(name)) for name in names)) if found else None
-
-
-def _cut_in_python(blobs: pa.Array) -> Cut | None:
     ends = pa.Array.from_buffers(pa.int64(), len(blobs) + 1, [None, blobs.buffers()[1]], offset=blobs.offset)
     start, end = ends[0].as_py(), ends[-1].as_py()
     if not 0 < end - start <= _MOST_BYTES:
         return None
-    aggregates, sizes = _parsed(blobs, pc.subtract(ends, start))
+    ends, buffer = pc.subtract(ends, start), blobs.buffers()[2].slice(start, end - start)
+    native = getattr(backend(), "cut", None)
+    return _cut_in_python(blobs, ends, buffer) if native is None else _cut_natively(native, ends, buffer)
+
+
+def _cut_natively(native: Callable[..., Any], ends: pa.Array, buffer: pa.Buffer) -> Cut | None:
+    offsets = memoryview(ends.buffers()[1]).cast("B")[: 8 * len(ends)].cast("q")
+    counts, count, keys, explicit, has_explicit, data_offsets, data = native(memoryview(buffer).cast("B"), offsets)
+    found = {place: number for place, number in enumerate(array("i", counts)) if number >= 0}
+    if not found:
+        return None
+    cells = [None, pa.py_buffer(data_offsets), pa.py_buffer(data)]
+    return Cut(
+        found,
+        _dictionary(count, keys, None),
+        _dictionary(count, explicit, pa.py_buffer(has_explicit)),
+        pa.Array.from_buffers(pa.binary(), count, cells),
+    )
+
+
+def _dictionary(count: int, texts: tuple[bytes, bytes, bytes], validity: pa.Buffer | None) -> pa.Array:
+    offsets, values, indices = map(pa.py_buffer, texts)
+    return pa.DictionaryArray.from_arrays(
+        pa.Array.from_buffers(pa.int32(), count, [validity, indices]),
+        pa.Array.from_buffers(pa.string(), len(texts[0]) // 4 - 1, [None, offsets, values]),
+    )
+
+
+def _cut_in_python(blobs: pa.Array, ends: pa.Array, buffer: pa.Buffer) -> Cut | None:
+    aggregates, sizes = _parsed(blobs, ends)
     while aggregates:
-        result = _cut(aggregates, sizes, blobs.buffers()[2].slice(start))
+        result = _cut(aggregates, sizes, buffer)
         if isinstance(result, Cut):
             return result
         usual = [int(nth not in result) for nth in range(len(aggregates))]

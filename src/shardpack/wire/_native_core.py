@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 builder = _native.Builder
 build_many = _native.build_many
+cut = _native.cut
 fill = _native.fill
 from_base64 = _native.from_base64
 

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod builder;
+mod columns;
 mod objects;
 
 use crate::{md5, wire};
@@ -28,6 +29,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(from_base64, module)?)?;
     module.add_function(wrap_pyfunction!(builder::build_many, module)?)?;
     module.add_function(wrap_pyfunction!(builder::fill, module)?)?;
+    module.add_function(wrap_pyfunction!(columns::cut, module)?)?;
     Ok(())
 }
 
