@@ -95,7 +95,7 @@ class Reader:
         self._failures = 0
         self._iterator = response.get("NextShardIterator") or None
         self.millis_behind_latest = response.get("MillisBehindLatest")
-        self.is_at_end = not records and not self.millis_behind_latest
+        self.is_at_end = not records and self.millis_behind_latest == 0
         if records:
             self._buffered_to = records[-1]["SequenceNumber"]
             self._pages.append((records, size, self.millis_behind_latest))

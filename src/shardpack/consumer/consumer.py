@@ -7,6 +7,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -20,8 +21,11 @@ from ._shell import Shell
 from .batch import Batch
 from .config import ConsumerConfig
 from .engine import Engine
+from .fan_out import FanOut
 from .leases import Leases
 from .start import Start
+
+_LOOKING_SECONDS = 0.2
 
 
 class Consumer:
@@ -44,6 +48,9 @@ class Consumer:
         region_name: as boto3 takes it; None: as boto3 finds it.
         endpoint_url: the same.
         profile_name: the same.
+        fan_out: read by enhanced fan-out, as the stream consumer of this name: registered if it is not, and left
+            registered. Kinesis then pushes records within some 70 ms, and each shard's 2 MB/s are the application's
+            own. Where that is not allowed, it is said once, and `GetRecords` is used. None: `GetRecords`.
 
     Raises:
         ValueError: `start` or `start_at` is no starting position.
@@ -63,9 +70,13 @@ class Consumer:
         region_name: str | None = None,
         endpoint_url: str | None = None,
         profile_name: str | None = None,
+        fan_out: str | None = None,
     ) -> None:
         config = config or ConsumerConfig()
         client = client or kinesis_client(config, region_name, endpoint_url, profile_name)
+        self._fan_out = FanOut(client, stream_argument(stream_name), fan_out) if fan_out is not None else None
+        if self._fan_out is not None:  # what is pushed waits here, so looking often costs nothing
+            client, config = self._fan_out, replace(config, idle_time_between_reads=_LOOKING_SECONDS)
         engine = Engine(
             stream_name,
             worker_id or new_worker_id(),
@@ -178,7 +189,11 @@ class Consumer:
         Args:
             timeout: most seconds to wait; after the failover time the leases are free in any case. None: that long.
         """
-        self._shell.close(self._failover_time if timeout is None else timeout)
+        try:
+            self._shell.close(self._failover_time if timeout is None else timeout)
+        finally:
+            if self._fan_out is not None:
+                self._fan_out.close()
 
     def __enter__(self) -> Self:
         return self
