@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 ARGS ?= # make bench ARGS=--quick
 FILE ?= # make demo FILE=access.log sends the lines of a file
-.PHONY: help demo test test-lowest soak soak-consumer check bench proto clean
+.PHONY: help demo test test-lowest interop soak soak-consumer check bench proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,10 @@ $(NODE): tests/node/package-lock.json
 
 test: $(BIN)/shardpack $(NODE) ## set everything up and run the tests
 	$(BIN)/python -m pytest
+
+# Where Java or Maven is missing, it says so and exits with 77.
+interop: $(BIN)/shardpack $(NODE) ## prove it against the real KPL and KCL; make interop ARGS="-k aggregator"
+	PYTHON=$(CURDIR)/$(BIN)/python tests/interop/run $(ARGS)
 
 RECORDS ?= 200000
 soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
@@ -71,4 +75,4 @@ proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/k
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(LOWEST) $(BENCH) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules
+	rm -rf $(VENV) $(LOWEST) $(BENCH) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/interop/java/target

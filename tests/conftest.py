@@ -10,3 +10,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("short", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("short"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+# They need Java, Maven and minutes: `make interop` runs them.
+collect_ignore = ["interop"]
