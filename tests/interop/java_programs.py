@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PROJECT = Path(__file__).parent / "java"
-TARGET = PROJECT / "target"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 
 
@@ -20,14 +19,14 @@ def command(
     """The command line of a main class of the package shardpack.interop, or of any class with its full name.
 
     Args:
-        program: the class.
+        program: the class; those whose name starts with Kpl run beside the KPL, the others beside the KCL.
         arguments: its arguments.
         properties: system properties.
         jaxb: with javax.xml.bind, which is no dependency of the KCL's, though its AggregatorUtil wants it.
     """
     name = program if "." in program else f"shardpack.interop.{program}"
     settings = [f"-D{key}={value}" for key, value in (properties or {}).items()]
-    path = _class_path() + (os.pathsep + (TARGET / "jaxb").read_text().strip() if jaxb else "")
+    path = _class_path("kpl" if program.startswith("Kpl") else "kcl", jaxb=jaxb)
     # The machine is small, and what these processes do is short: no second compiler, no parallel collector.
     return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *settings, "-cp", path, name, *arguments]
 
@@ -61,9 +60,10 @@ def versions() -> dict[str, str]:
     }
 
 
-@functools.cache
-def _class_path() -> str:
-    built = TARGET / "classpath"
+def _class_path(module: str, *, jaxb: bool) -> str:
+    target = PROJECT / module / "target"
+    built = target / "classpath"
     if not built.exists():
         raise FileNotFoundError(f"{built} is missing: `make interop` builds it")
-    return f"{TARGET / 'classes'}{os.pathsep}{built.read_text().strip()}"
+    jars = [built, target / "jaxb"] if jaxb else [built]
+    return os.pathsep.join([str(target / "classes"), *(jar.read_text().strip() for jar in jars)])
