@@ -16,6 +16,9 @@ settings.register_profile("short", deadline=None, max_examples=100, suppress_hea
 settings.register_profile("long", settings.get_profile("short"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
+# They need Java, Maven and minutes: `make interop` runs them.
+collect_ignore = ["interop"]
+
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:

@@ -196,6 +196,7 @@ ORDER = [
         "_native",
         "wire",
         "_shapes",
+        "_kcl_message",
         "_kcl",
         "_packer_settings",
         "_lookahead",

@@ -12,7 +12,6 @@ from .errors import MalformedError
 from .hashing import md5_hash_key
 from .limits import MAX_HASH_KEY
 from .records import BytesLike
-from .wire._backend import backend
 from .wire._columns import Columns
 from .wire._format import FRAME_BYTES
 
@@ -33,7 +32,9 @@ def read(blob: BytesLike, bounds: tuple[int, int] | None) -> Columns:
     """
     if len(blob) <= FRAME_BYTES:
         raise MalformedError("the KCL takes an aggregate without a message for a plain record", offset=0)
-    raw = backend().read_raw(blob)
+    from . import _kcl_message  # it loads protobuf, which `import shardpack` does not
+
+    raw = _kcl_message.read(blob)
     partition_keys = [java_string(key) for key in raw.partition_key_table]
     explicit_hash_keys = [java_string(key) for key in raw.explicit_hash_key_table]
     numbers = functools.cache(big_integer)  # a long explicit hash key may be shared by many records
