@@ -90,7 +90,7 @@ test-lowest: $(NODE) ## run the tests with the lowest version of each dependency
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
-	SHARDPACK_BUILD_NATIVE=no $(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,testing]' --group test -c $(LOWEST)/lowest.txt
+	SHARDPACK_BUILD_NATIVE=no $(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,report,testing]' --group test -c $(LOWEST)/lowest.txt
 	SHARDPACK_NATIVE=0 $(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 BENCH := .venv-bench

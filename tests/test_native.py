@@ -141,7 +141,6 @@ def with_core(core: Any, call: Callable[[], Any]) -> Any:
             "shardpack.packer",
             "shardpack.unpacker",
             "shardpack._shapes",
-            "shardpack._kcl",
             "shardpack.wire",
         ):
             patch.setattr(f"{module}.backend", lambda: core)
