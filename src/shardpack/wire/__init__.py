@@ -6,9 +6,11 @@ An aggregate is ``F3 89 9A C2``, a protobuf ``AggregatedRecord`` (proto/kpl.prot
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
-from ..records import BytesLike, UserRecord, UserRecordLike
+from ..errors import InvalidRecordError
+from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ._backend import backend
 
 __all__ = ["decode", "encode", "is_aggregated"]
@@ -27,7 +29,12 @@ def encode(records: Iterable[UserRecordLike]) -> bytes:
         InvalidRecordError: a field breaks a rule of the service, or there is no record at all (the KCL takes an empty
             aggregate for a plain record, B1).
     """
-    return backend().encode(records)
+    aggregate = backend().builder(sys.maxsize, None)
+    for record in records:
+        aggregate.add_any(*check_user_record(record))
+    if not aggregate.count:
+        raise InvalidRecordError("an aggregate needs at least one user record; none was given", field="records")
+    return aggregate.build()
 
 
 def decode(blob: BytesLike) -> list[UserRecord]:

@@ -5,13 +5,11 @@ So there is one truth about the unusual, and both cores raise the same errors; p
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .. import _native
-from ..errors import InvalidRecordError
-from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
+from ..records import BytesLike, UserRecord
 
 if TYPE_CHECKING:
     from ._backend import Aggregate, RawAggregate
@@ -21,16 +19,6 @@ build_many = _native.build_many
 cut = _native.cut
 fill = _native.fill
 from_base64 = _native.from_base64
-
-
-def encode(records: Iterable[UserRecordLike]) -> bytes:
-    """See `shardpack.encode`."""
-    aggregate = builder(sys.maxsize, None)
-    for record in records:
-        aggregate.add_any(*check_user_record(record))
-    if not aggregate.count:
-        raise InvalidRecordError("an aggregate needs at least one user record; none was given", field="records")
-    return aggregate.build()
 
 
 def decode(blob: BytesLike) -> list[UserRecord]:

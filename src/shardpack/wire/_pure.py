@@ -12,7 +12,6 @@ Writing: `AggregateBuilder` keeps the parts of the message and its exact size.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from operator import add
@@ -20,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 
-from ..errors import ChecksumMismatchError, InvalidRecordError, MalformedError, TruncatedError
-from ..records import BytesLike, Tags, UserRecord, UserRecordLike, check_user_record
+from ..errors import ChecksumMismatchError, MalformedError, TruncatedError
+from ..records import BytesLike, Tags, UserRecord
 from ._builder import AggregateBuilder
 from ._columns import Columns
 from ._diagnosis import diagnose
@@ -56,16 +55,6 @@ def from_base64(_text: str) -> None:
 def build_many(builders: Sequence[Builder]) -> list[bytes]:
     """See `_backend.Core.build_many`."""
     return [builder.build() for builder in builders]
-
-
-def encode(records: Iterable[UserRecordLike]) -> bytes:
-    """See `shardpack.encode`."""
-    aggregate = AggregateBuilder(capacity=sys.maxsize, pin=None)
-    for record in records:
-        aggregate.add_any(*check_user_record(record))
-    if not aggregate.count:
-        raise InvalidRecordError("an aggregate needs at least one user record; none was given", field="records")
-    return aggregate.build()
 
 
 def decode(blob: BytesLike) -> list[UserRecord]:
