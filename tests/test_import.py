@@ -199,6 +199,7 @@ ORDER = [
         "_kcl_message",
         "_kcl",
         "_packer_settings",
+        "_route",
         "_lookahead",
         "packer",
         "unpacker",

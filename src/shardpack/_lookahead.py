@@ -11,29 +11,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import accumulate
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
+from ._route import Closed
 from .wire._format import entry_size, varint_size
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from ._route import Route
     from .records import UserRecord
     from .wire._backend import Builder
 
 _CANDIDATES = 64  # more of them fill no better, and take longer
 _STEPS = 1 << 16  # sizes are told apart to this part of the room: bit sets of 8 KiB
 _INDEX_BYTES = 4  # a tag, and an index below 2^21
-
-R = TypeVar("R")
-
-
-class Chosen(NamedTuple, Generic[R]):
-    """An aggregate to send: its route, its builder, and its first record."""
-
-    route: R
-    builder: Builder
-    first: UserRecord
 
 
 class _Waiting(NamedTuple):
@@ -42,7 +34,7 @@ class _Waiting(NamedTuple):
     size: int  # everything else that it adds, at most
 
 
-class Lookahead(Generic[R]):
+class Lookahead:
     """The records that wait, by route.
 
     Args:
@@ -58,8 +50,8 @@ class Lookahead(Generic[R]):
         self,
         per_route: int,
         in_all: int,
-        start: Callable[[R, UserRecord], Builder],
-        capacity: Callable[[R], int],
+        start: Callable[[Route, UserRecord], Builder],
+        capacity: Callable[[Route], int],
         max_user_records: int,
     ) -> None:
         self._per_route = per_route
@@ -67,10 +59,10 @@ class Lookahead(Generic[R]):
         self._start = start
         self._capacity = capacity
         self._max_user_records = max_user_records
-        self._routes: dict[Hashable, _Queue[R]] = {}
+        self._routes: dict[Hashable, _Queue] = {}
         self._size = 0
 
-    def add(self, key: Hashable, route: R, record: UserRecord) -> list[Chosen[R]]:
+    def add(self, route: Route, record: UserRecord) -> list[Closed]:
         """Let a record wait.
 
         Returns:
@@ -82,6 +74,7 @@ class Lookahead(Generic[R]):
         waiting = _measured(record)
         if waiting.key_size + waiting.size > self._capacity(route) // 2:
             self._start(route, record)
+        key = route.key
         queue = self._routes.get(key)
         if queue is None:
             queue = self._routes[key] = _Queue(route)
@@ -94,15 +87,15 @@ class Lookahead(Generic[R]):
             out.append(self._next(next(iter(self._routes))))
         return out
 
-    def flush(self) -> list[Chosen[R]]:
+    def flush(self) -> list[Closed]:
         """All that wait, as aggregates."""
         return list(self._all())
 
-    def _all(self) -> Iterator[Chosen[R]]:
+    def _all(self) -> Iterator[Closed]:
         while self._routes:
             yield self._next(next(iter(self._routes)))
 
-    def _next(self, key: Hashable) -> Chosen[R]:
+    def _next(self, key: Hashable) -> Closed:
         queue = self._routes[key]
         before = queue.size
         first = queue.popleft().record
@@ -113,13 +106,13 @@ class Lookahead(Generic[R]):
         self._size -= before - queue.size
         if not queue:
             del self._routes[key]
-        return Chosen(queue.route, builder, first)
+        return Closed(queue.route, builder, first)
 
 
-class _Queue(deque[_Waiting], Generic[R]):
+class _Queue(deque[_Waiting]):
     """The records that wait on a route, the oldest first, and their size."""
 
-    def __init__(self, route: R) -> None:
+    def __init__(self, route: Route) -> None:
         super().__init__()
         self.route = route
         self.size = 0
@@ -141,7 +134,7 @@ class _Queue(deque[_Waiting], Generic[R]):
 class _Filling:
     """One aggregate that holds the oldest record, being filled from those behind it."""
 
-    def __init__(self, builder: Builder, queue: _Queue[R], partition_key: str, max_user_records: int) -> None:
+    def __init__(self, builder: Builder, queue: _Queue, partition_key: str, max_user_records: int) -> None:
         self._builder = builder
         self._queue = queue
         self._keys = {partition_key}

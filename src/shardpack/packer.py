@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from ._lookahead import Lookahead
 from ._packer_settings import check_settings, check_types
+from ._route import AGGREGATE_PARTITION_KEY, Closed, Route
 from .errors import RecordTooLargeError
 from .hashing import ShardMap, hash_key, lane_of, lane_partition_key
 from .limits import MIB, Limits
@@ -31,9 +32,6 @@ from .wire._backend import Builder, backend
 
 By: TypeAlias = Literal["shard", "key", "any"]
 HashKeys: TypeAlias = Literal["pinned", "kpl"]
-
-AGGREGATE_PARTITION_KEY = "a"
-"""The outer partition key of an aggregate that mixes keys: the KPL's constant (A5), which an EHK overrides."""
 
 _CACHED_ROUTES = 65_536
 
@@ -96,16 +94,16 @@ class Packer:
 
         self._new_builder: Callable[[int, str | None], Builder] = backend().builder
         self._build_many = backend().build_many
-        self._open: dict[Hashable, _Route] = {}  # in the order in which they were opened
+        self._open: dict[Hashable, Route] = {}  # in the order in which they were opened
         self._headroom = max_buffered_bytes
         # A route has one object as long as anything refers to it: two would each have an aggregate open.
-        self._routes: dict[Hashable, _Route] = {}
+        self._routes: dict[Hashable, Route] = {}
         # How `add` finds the route of a record without an explicit hash key: one for all, or by its key.
-        self._route_of_all = _Route(None) if self._by == "any" else None
-        self._route_of_key: dict[str, _Route] = {}
+        self._route_of_all = Route(None) if self._by == "any" else None
+        self._route_of_key: dict[str, Route] = {}
         self._lookahead = self._waiting(lookahead) if lookahead else None
 
-    def _waiting(self, lookahead: int) -> Lookahead[_Route]:
+    def _waiting(self, lookahead: int) -> Lookahead:
         limit = self._limits.max_record_bytes
         return Lookahead(
             per_route=lookahead * limit,
@@ -167,7 +165,7 @@ class Packer:
         most_together = _TOGETHER if isinstance(user_records, list | tuple) else 1
         records = iter(user_records)
         route = self._route_of_all
-        closed: list[_Closed] = []
+        closed: list[Closed] = []
         try:
             while taken := fill(records, None if route is None else route.builder, self._route_of_key):
                 closed += next(itertools.starmap(self._add_any, taken))
@@ -187,7 +185,7 @@ class Packer:
         data: BytesLike,
         explicit_hash_key: str | int | None = None,
         tags: Iterable[tuple[str, str | None]] = (),
-    ) -> list[_Closed]:
+    ) -> list[Closed]:
         check_partition_key(partition_key)
         record = UserRecord(
             partition_key,
@@ -201,15 +199,15 @@ class Packer:
         """Close everything that is open, in the order in which it was opened."""
         return self._finish(self._close_all())
 
-    def _close_all(self) -> list[_Closed]:
+    def _close_all(self) -> list[Closed]:
         if self._lookahead:
-            return [_Closed(*chosen) for chosen in self._lookahead.flush()]
+            return self._lookahead.flush()
         return [self._close(route) for route in list(self._open.values())]
 
-    def _add_checked(self, record: UserRecord) -> list[_Closed]:
+    def _add_checked(self, record: UserRecord) -> list[Closed]:
         route = self._route_for(record)
         if self._lookahead:
-            return [_Closed(*chosen) for chosen in self._lookahead.add(route.key, route, record)]
+            return self._lookahead.add(route, record)
         closed = []
         if not self._add_to_open(route, record):
             builder = self._start(route, record)  # raises before anything has changed
@@ -220,7 +218,7 @@ class Packer:
             route.open(builder, record)
         return closed + self._settle(route)
 
-    def _add_to_open(self, route: _Route, record: UserRecord) -> bool:
+    def _add_to_open(self, route: Route, record: UserRecord) -> bool:
         """Take the record into the route's open aggregate, if there is one and it fits."""
         builder = route.builder
         if builder is None:
@@ -235,12 +233,12 @@ class Packer:
             builder.capacity = grown
         return True
 
-    def _route_for(self, record: UserRecord) -> _Route:
+    def _route_for(self, record: UserRecord) -> Route:
         route = self._route_of_all or self._route_of_key.get(record.partition_key)
         if route is not None and record.explicit_hash_key is None:
             return route
         key, shard_id, partition_key = self._place(record)
-        route = self._routes.get(key) or _Route(key, shard_id, partition_key)
+        route = self._routes.get(key) or Route(key, shard_id, partition_key)
         # Twice what is open: clearing keeps that much, and must not come again with the next key.
         if max(len(self._routes), len(self._route_of_key)) >= max(_CACHED_ROUTES, 2 * len(self._open)):
             self._route_of_key.clear()
@@ -267,7 +265,7 @@ class Packer:
         lane = lane_of(record.partition_key, self._lanes)
         return (shard_id, own, lane), shard_id, lane_partition_key(lane)
 
-    def _start(self, route: _Route, record: UserRecord) -> Builder:
+    def _start(self, route: Route, record: UserRecord) -> Builder:
         """A builder that holds the record, or nothing, if the record fits only as it is, not in an aggregate."""
         pin = self._hash_key(record) if self._pinned and self._by != "key" else None
         limit = self._limits.max_record_bytes
@@ -290,7 +288,7 @@ class Packer:
             )
         return builder
 
-    def _settle(self, route: _Route) -> list[_Closed]:
+    def _settle(self, route: Route) -> list[Closed]:
         """Close the route if nothing more may join it, and the oldest ones if memory runs short."""
         closed = []
         builder = route.builder
@@ -300,13 +298,13 @@ class Packer:
             closed.append(self._close(next(iter(self._open.values()))))
         return closed
 
-    def _close(self, route: _Route) -> _Closed:
+    def _close(self, route: Route) -> Closed:
         del self._open[route.key]
         builder, first = route.close()
         self._headroom += builder.capacity + _AGGREGATE_COST
-        return _Closed(route, builder, first)
+        return Closed(route, builder, first)
 
-    def _finish(self, closed: list[_Closed]) -> list[PackedRecord]:
+    def _finish(self, closed: list[Closed]) -> list[PackedRecord]:
         """What was closed, as Kinesis records; the checksums of several are made side by side."""
         aggregated = [one.builder.count > 1 or self._must_wrap(one.first) for one in closed]
         blobs = iter(self._build_many([one.builder for one in itertools.compress(closed, aggregated)]))
@@ -315,13 +313,13 @@ class Packer:
             for one, is_aggregate in zip(closed, aggregated, strict=True)
         ]
 
-    def _aggregate(self, closed: _Closed, blob: bytes) -> PackedRecord:
+    def _aggregate(self, closed: Closed, blob: bytes) -> PackedRecord:
         route, builder, first = closed
         outer = first.explicit_hash_key if self._by == "key" else self._hash_key(first)
         return PackedRecord(blob, route.partition_key, outer, builder.count, route.shard_id)
 
     @staticmethod
-    def _lone(closed: _Closed) -> PackedRecord:
+    def _lone(closed: Closed) -> PackedRecord:
         first = closed.first
         return PackedRecord(first.data, first.partition_key, first.explicit_hash_key, 1, closed.route.shard_id)
 
@@ -336,46 +334,6 @@ class Packer:
     @staticmethod
     def _hash_key(record: UserRecord) -> str:
         return record.explicit_hash_key or str(hash_key(record.partition_key))
-
-
-class _Closed(NamedTuple):
-    """An aggregate that nothing more may join."""
-
-    route: _Route
-    builder: Builder
-    first: UserRecord
-
-
-class _Route:
-    """What may share an aggregate, and the aggregate that is open for it, if any."""
-
-    __slots__ = ("add", "builder", "first", "key", "outer_size", "partition_key", "shard_id")
-
-    def __init__(
-        self, key: Hashable, shard_id: str | None = None, partition_key: str = AGGREGATE_PARTITION_KEY
-    ) -> None:
-        self.key = key
-        self.shard_id = shard_id
-        self.partition_key = partition_key
-        self.outer_size = len(partition_key.encode())
-        self.builder: Builder | None = None
-        self.first: UserRecord | None = None
-        self.add: Callable[[str, bytes], bool] = _refuse  # the open builder's, looked up once
-
-    def open(self, builder: Builder, first: UserRecord) -> None:
-        self.builder, self.first, self.add = builder, first, builder.add
-
-    def close(self) -> tuple[Builder, UserRecord]:
-        builder, first = self.builder, self.first
-        if builder is None or first is None:
-            raise AssertionError(f"route {self.key!r} is not open")
-        self.builder = self.first = None
-        self.add = _refuse
-        return builder, first
-
-
-def _refuse(_partition_key: str, _data: bytes) -> bool:
-    return False
 
 
 def pack(
