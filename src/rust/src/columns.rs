@@ -130,7 +130,8 @@ impl<'a> Entries<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{sign, Builder, CHECKSUM_BYTES};
+    use crate::pack::{sign, Builder};
+    use crate::wire::CHECKSUM_BYTES;
 
     type Given<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>);
 

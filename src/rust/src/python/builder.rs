@@ -2,7 +2,7 @@
 
 use super::objects::NewBytes;
 use super::WORTH_DETACHING;
-use crate::wire;
+use crate::{pack, wire};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,7 +15,7 @@ const MAX_PARTITION_KEY_CHARACTERS: usize = 256;
 pub struct Builder {
     #[pyo3(get, set)]
     capacity: isize, // below 0 where the keys around the aggregate take it all
-    inner: wire::Builder,
+    inner: pack::Builder,
 }
 
 impl Builder {
@@ -35,7 +35,7 @@ impl Builder {
 impl Builder {
     #[new]
     fn new(capacity: isize, pin: Option<&str>) -> Self {
-        Builder { capacity, inner: wire::Builder::new(pin.map(str::as_bytes)) }
+        Builder { capacity, inner: pack::Builder::new(pin.map(str::as_bytes)) }
     }
 
     #[getter]
@@ -84,14 +84,14 @@ pub fn build_many<'py>(py: Python<'py>, builders: Vec<PyRef<'py, Builder>>) -> P
     finished(py, &builders.iter().map(|builder| &builder.inner).collect::<Vec<_>>())
 }
 
-fn finished<'py>(py: Python<'py>, builders: &[&wire::Builder]) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-    let new = |one: &&wire::Builder| NewBytes::of(py, &one.parts(), wire::CHECKSUM_BYTES);
+fn finished<'py>(py: Python<'py>, builders: &[&pack::Builder]) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    let new = |one: &&pack::Builder| NewBytes::of(py, &one.parts(), wire::CHECKSUM_BYTES);
     let mut blobs = builders.iter().map(new).collect::<PyResult<Vec<_>>>()?;
     let mut outs: Vec<&mut [u8]> = blobs.iter_mut().map(NewBytes::as_mut).collect();
     if outs.iter().map(|out| out.len()).sum::<usize>() < WORTH_DETACHING {
-        wire::sign(&mut outs);
+        pack::sign(&mut outs);
     } else {
-        py.detach(|| wire::sign(&mut outs));
+        py.detach(|| pack::sign(&mut outs));
     }
     Ok(blobs.into_iter().map(NewBytes::finish).collect())
 }

@@ -1,7 +1,8 @@
 //! Any message, with a checksum that is right and one that is not, among others that are sound.
 #![no_main]
 
-use _native::wire::{read_many, sign, CHECKSUM_BYTES, MAGIC, NONE};
+use _native::pack::sign;
+use _native::wire::{read_many, CHECKSUM_BYTES, MAGIC, NONE};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|message: &[u8]| {
