@@ -363,7 +363,8 @@ def test_a_record_that_fails_for_good_is_given_back() -> None:
 
 def test_no_call_has_more_than_500_records() -> None:
     fake = FakeKinesis(streams={"s": 1})
-    with sp.Producer("s", sp.ProducerConfig(aggregation_enabled=False), client=fake) as producer:
+    config = sp.ProducerConfig(aggregation_enabled=False, record_max_buffered_time=60)  # only what is full goes out
+    with sp.Producer("s", config, client=fake) as producer:
         for data in numbers(1203):
             producer.put("k", data)
 
