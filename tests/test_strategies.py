@@ -196,7 +196,7 @@ def test_kinesis_data_holds_any_number_of_sub_records(count: int) -> None:
     def holds(data: bytes) -> bool:
         return len(data) < 3000 and (len(sp.decode(data)) if sp.is_aggregated(data) else 0) == count
 
-    find(sps.kinesis_data(), holds, settings=soon)
+    find(sps.kinesis_data(), holds, settings=settings(soon, max_examples=20 * soon.max_examples))
 
 
 @few
