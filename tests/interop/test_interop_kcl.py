@@ -6,6 +6,7 @@ import base64
 import functools
 import math
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -196,6 +197,9 @@ def test_the_kcl_goes_on_where_we_stopped(
 ) -> None:
     stream, leases = half_read
     ours = read_with_us(stream, leases, servers.client("kinesis", kinesis), count=74, most_of_a_shard=37)
+    released, left = leases.list()
+    assert leases.take(left, "a python worker that was killed") is not None
+    assert released.owner is None
     assert any(lease.checkpoint.sub_sequence_number for lease in leases.list()), "no checkpoint is inside an aggregate"
 
     with kcl_application(kinesis, dynamodb, stream, stream) as application:
@@ -204,3 +208,36 @@ def test_the_kcl_goes_on_where_we_stopped(
         theirs = numbers(application)
         application.stop()
     assert sorted([*theirs.elements(), *ours]) == list(range(200))
+
+
+def test_both_share_the_shards_of_one_application(kinesis: str, dynamodb: str) -> None:
+    client, stream = servers.client("kinesis", kinesis), "shared-application"
+    servers.create_stream(client, stream, 4)
+    leases = table_of_ours(dynamodb, stream)
+    ours: Counter[int] = Counter()
+
+    def handle(batch: sp.Batch) -> None:
+        ours.update(int(record.data.partition(b":")[0]) for record in batch)
+
+    with kcl_application(kinesis, dynamodb, stream, stream) as application:
+        application.wait_until(lambda: len(application.of_kind("initialized")) == 4, "all shards begun by Java")
+        with sp.Consumer(
+            stream, leases=leases, config=sp.ConsumerConfig(failover_time=3), client=client, worker_id="python"
+        ) as consumer:
+            thread = threading.Thread(target=consumer.run, args=(handle,))
+            thread.start()
+            together = put_with_shardpack(client, stream, hash_keys="pinned")
+            owners = Counter(lease.owner for lease in leases.list())
+            consumer.stop()
+            thread.join()
+        application.wait_until(lambda: {lease.owner for lease in leases.list()} == {"java"}, "all leases with Java")
+        application.wait_until(lambda: together <= ours.keys() | numbers(application).keys(), "all records")
+        theirs = numbers(application)
+        application.stop()
+    twice = sum((ours + theirs).values()) - len(together)
+    print(
+        f"\nKCL {versions()['kcl']} and us: {len(together)} records, {len(ours)} by us, {twice} twice; leases {owners}"
+    )
+    assert owners == {"java": 2, "python": 2}
+    assert ours
+    assert theirs
