@@ -104,8 +104,7 @@ def test_reads_and_writes_what_the_kpl_writes(shard_count: int, tmp_path: Path) 
         f" records; {inside:,} of them in {len(aggregates):,} aggregates, which we pack into the same bytes;"
         f" {ignored} explicit hash keys that the KPL ignored"
     )
-    assert aggregates
-    assert inside > RECORDS // 2
+    assert inside > len(aggregates) > 0
 
 
 def assert_packed_alike(put: Put, shard_map: sp.ShardMap) -> None:
