@@ -207,7 +207,7 @@ ORDER = [
         "dedup",
     ),
     *("inspection", "density", "arrow", "spark", "firehose", "compat", "aws_lambda"),
-    *("_aws_errors", "_kinesis_client", "producer", "consumer", "testing", "cli"),
+    *("_aws_errors", "_kinesis_client", "producer", "consumer", "kcl", "testing", "cli"),
 ]
 WITHOUT_IO = ORDER[: ORDER.index("compat")]
 IO = {
