@@ -140,7 +140,10 @@ class Packer:
             try:
                 route = self._route_of_all or self._route_of_key[partition_key]
                 if route.add(partition_key, data):
-                    return self._finish(self._settle(route)) if self._max_user_records else []
+                    if not self._max_user_records:
+                        return []
+                    closed = self._settle(route)
+                    return self._finish(closed) if closed else []
             except (KeyError, TypeError):  # the first record of a partition key; one that no dict can look up
                 pass
         closed = self._add_any(partition_key, data, explicit_hash_key, tags)
