@@ -27,7 +27,15 @@ import shardpack as sp
 from bench_consumer import fingerprint, user_records
 
 SHARDS = 16  # so that no shard's budget is what is measured
-CONTENDERS = ("Producer", "AsyncProducer", "aiokpl", "aiokpl, its SyncProducer", "async-kinesis", "boto3, 500 a call")
+CONTENDERS = (
+    "Producer",
+    "Producer.put_many, of 500",
+    "AsyncProducer",
+    "aiokpl",
+    "aiokpl, its SyncProducer",
+    "async-kinesis",
+    "boto3, 500 a call",
+)
 
 
 def with_producer(url: str, stream: str, count: int, size: int) -> None:
@@ -35,6 +43,14 @@ def with_producer(url: str, stream: str, count: int, size: int) -> None:
     with sp.Producer(stream, endpoint_url=url) as producer:
         futures = [producer.put(key, data) for key, data in user_records(count, size)]
     assert all(future.result().sequence_number for future in futures)
+
+
+def with_put_many(url: str, stream: str, count: int, size: int) -> None:
+    """The same in batches, as they may come from a file or a queue; one future each."""
+    records = user_records(count, size)
+    with sp.Producer(stream, endpoint_url=url) as producer:
+        futures = [producer.put_many(batch) for batch in iter(lambda: list(islice(records, 500)), [])]
+    assert all(delivery.sequence_number for future in futures for delivery in future.result())
 
 
 def with_async_producer(url: str, stream: str, count: int, size: int) -> None:
@@ -108,7 +124,15 @@ def with_boto3(url: str, stream: str, count: int, size: int) -> None:
 WRITERS: dict[str, Callable[[str, str, int, int], None]] = dict(
     zip(
         CONTENDERS,
-        (with_producer, with_async_producer, with_aiokpl, with_sync_aiokpl, with_async_kinesis, with_boto3),
+        (
+            with_producer,
+            with_put_many,
+            with_async_producer,
+            with_aiokpl,
+            with_sync_aiokpl,
+            with_async_kinesis,
+            with_boto3,
+        ),
         strict=True,
     )
 )

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -154,7 +154,7 @@ def run(soak: Soak, say: Callable[[str], object] = lambda _line: None) -> Report
         seconds = time.monotonic() - started
         say(f"{seconds:6.1f} s: reading the stream")
         proxy.wait_until_idle()
-        outcomes = {number: future.exception() or future.result() for number, future in enumerate(watcher.futures)}
+        outcomes = dict(enumerate(watcher.outcomes()))
         delivered: dict[int, Any] = outcomes
         verdict = judge(read_stream(direct, STREAM), delivered, soak.record, proxy.lost)
         attempts = [len(outcome.attempts) for outcome in delivered.values()]
@@ -164,11 +164,14 @@ def run(soak: Soak, say: Callable[[str], object] = lambda _line: None) -> Report
 
 
 def _feed(soak: Soak, producer: sp.Producer, watcher: _Watcher) -> None:
-    for number in range(soak.records):
-        record = soak.record(number)
-        future = producer.put(record.partition_key, record.data, record.explicit_hash_key)
-        future.add_done_callback(watcher.settled)
-        watcher.futures.append(future)
+    """Fifty by `put`, fifty by `put_many`, and so on."""
+    for first in range(0, soak.records, 50):
+        records = [soak.record(number) for number in range(first, min(first + 50, soak.records))]
+        if first % 100:
+            watcher.watch(producer.put_many(records), len(records))
+        else:
+            for record in records:
+                watcher.watch(producer.put(record.partition_key, record.data, record.explicit_hash_key), 1)
 
 
 def _kill(soak: Soak, watcher: _Watcher, server: _Server, resharder: Resharder) -> None:
@@ -219,10 +222,29 @@ class _Watcher:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self.done: Counter[str] = Counter()
-        self.futures: list[Future[Delivery]] = []
+        self.put = 0
+        self._futures: list[Future[Any]] = []
 
-    def settled(self, future: Future[Delivery]) -> None:
-        self.done["delivered" if future.exception() is None else "failed"] += 1  # on the producer's thread alone
+    def watch(self, future: Future[Any], count: int) -> None:
+        """Take the future of a put of so many user records."""
+        future.add_done_callback(lambda done: self._settled(done, count))
+        self._futures.append(future)
+        self.put += count
+
+    def _settled(self, future: Future[Any], count: int) -> None:
+        self.done["delivered" if future.exception() is None else "failed"] += count  # on the producer's thread alone
+
+    def outcomes(self) -> Iterator[Delivery | sp.DeliveryError]:
+        """Of each user record, in the order in which they were put."""
+        for future in self._futures:
+            error = future.exception()
+            if isinstance(error, sp.BatchDeliveryError):
+                yield from error.outcomes
+            elif isinstance(error, sp.DeliveryError):
+                yield error
+            else:
+                result = future.result()
+                yield from result if isinstance(result, list) else [result]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -236,7 +258,7 @@ class _Watcher:
         started = time.monotonic()
         while not self._stop.wait(_PROGRESS_SECONDS):
             self._say(
-                f"{time.monotonic() - started:6.1f} s: {len(self.futures):,} put, {_counts(self.done)};"
+                f"{time.monotonic() - started:6.1f} s: {self.put:,} put, {_counts(self.done)};"
                 f" {self._resharder.open_shards} shards open, {sum(self._resharder.counts.values())} reshards,"
                 f" {sum(self._proxy.counts.values()):,} faults"
             )

@@ -189,3 +189,28 @@ def test_a_cancelled_future_harms_nobody() -> None:
         assert second.result().sub_sequence_number == 1
 
     run(main)
+
+
+def test_many_at_once() -> None:
+    async def main() -> None:
+        client = Client(lambda call, _records: None if call > 1 else {"Records": []})
+        config = sp.ProducerConfig(max_outstanding_records=10, collection_max_count=1, aggregation_max_count=3)
+        async with sp.AsyncProducer("s", config, client=client) as producer:
+            assert await (await producer.put_many([])) == []
+            client.go.clear()
+            some = await producer.put_many([("k", b"%d" % n) for n in range(6)])
+            with pytest.raises(sp.BufferFullError):
+                await producer.put_many([("k", b"")] * 5, block=False)
+            with pytest.raises(sp.InvalidRecordError):
+                await producer.put_many([("k", b"good"), ("", b"bad")])
+            client.go.set()
+            rest = await producer.put_many((f"k{n}", b"%d" % n) for n in range(6, 20))
+            assert len(await rest) == 14
+            with pytest.raises(sp.BatchDeliveryError) as raised:
+                await some
+        assert [isinstance(outcome, sp.Delivery) for outcome in raised.value.outcomes].count(True) == 3
+        assert sorted(map(int, client.inner.received())) == sorted(
+            {*range(20)} - {int(record.data) for record in raised.value.records}
+        )
+
+    run(main)

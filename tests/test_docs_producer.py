@@ -81,6 +81,13 @@ def test_the_first_example_delivers(kinesis: Any, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.startswith("shardId-")
 
 
+def test_many_at_once(kinesis: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    example("Many at once")
+
+    assert received(kinesis) == CLICKS
+    assert len(capsys.readouterr().out.splitlines()) == 1000
+
+
 def test_dead_letters_have_every_record_that_failed(kinesis: Any, server: str) -> None:
     queue = example("Keep what fails")["dead_letters"]
 

@@ -374,3 +374,119 @@ producer.put("k", b"secret")
 
     assert "1 user records not delivered" in done.stderr
     assert "secret" not in done.stderr
+
+
+class TestPutMany:
+    def test_deliveries_come_in_the_order_given(self, kinesis: tuple[Any, str]) -> None:
+        name = stream(kinesis, "many", 4)
+        batches = [[(f"k{n % 50}", b"%d" % n) for n in range(start, start + 700)] for start in range(0, 3500, 700)]
+        with sp.Producer(name, client=kinesis[0]) as producer:
+            futures = [producer.put_many(batch) for batch in batches]
+
+        found = {(shard_id, record.position): record.data for shard_id, record in read_all(kinesis[0], name)}
+        delivered = [(d.shard_id, d.position) for future in futures for d in future.result(0)]
+        assert [found[place] for place in delivered] == [data for batch in batches for _, data in batch]
+        assert len(found) == 3500
+
+    def test_takes_what_pack_takes(self) -> None:
+        client = Client()
+        tagged = sp.UserRecord("k", b"4", None, (("tag", None),))
+        given: list[Any] = [("k", b"1"), ("k", bytearray(b"2"), None), ("k", b"3", 7), tagged]
+        with sp.Producer("s", client=client) as producer:
+            future = producer.put_many(iter(given))
+        assert len(future.result(0)) == 4
+        assert sorted(client.received()) == [b"1", b"2", b"3", b"4"]
+        assert [record.tags for record in sp.unpack(client.stored) if record.data == b"4"] == [(("tag", None),)]
+
+    def test_nothing_is_a_batch_too(self) -> None:
+        with sp.Producer("s", client=Client()) as producer:
+            assert producer.put_many([]).result(0) == []
+
+    def test_one_that_is_too_large_for_an_aggregate_goes_alone(self) -> None:
+        client = Client()
+        sizes = [10, 60_000, 10, 10, 60_000, 10]
+        with sp.Producer("s", client=client) as producer:
+            future = producer.put_many([("k", bytes(size)) for size in sizes])
+        assert [delivery.aggregated for delivery in future.result(0)] == [False, False, True, True, False, False]
+        assert [len(data) for data in client.received()] == sizes
+
+    @pytest.mark.parametrize(
+        ("bad", "error"),
+        [(("", b""), sp.InvalidRecordError), (("k", b"x" * 2**20), sp.RecordTooLargeError)],
+    )
+    def test_one_that_is_bad_means_that_none_is_taken(self, bad: tuple[str, bytes], error: type[Exception]) -> None:
+        client = Client()
+        with sp.Producer("s", client=client) as producer:
+            producer.put("k", b"first").result(30)  # by then the stream's limit is known
+            with pytest.raises(error):
+                producer.put_many([("k", b"good"), bad, ("k", b"good too")])
+        assert client.received() == [b"first"]
+
+    def test_those_that_fail_come_with_what_became_of_all(self) -> None:
+        config = sp.ProducerConfig(aggregation_max_count=3, record_ttl=1.2, collection_max_count=1)
+        down = [b"3", b"4", b"5"]
+
+        def answer(_call: int, records: list[dict[str, Any]]) -> dict[str, Any] | None:
+            if any(record.data in down for record in sp.unpack(records)):
+                return {"Records": [{"ErrorCode": "InternalFailure", "ErrorMessage": "no"} for _ in records]}
+            return None
+
+        client = Client(answer)
+        with sp.Producer("s", config, client=client) as producer:
+            future = producer.put_many([("k", b"%d" % n) for n in range(8)])
+        error = future.exception(0)
+        assert isinstance(error, sp.BatchDeliveryError)
+        assert [record.data for record in error.records] == down
+        assert [isinstance(outcome, sp.Delivery) for outcome in error.outcomes] == [True] * 3 + [False] * 3 + [True] * 2
+        assert [outcome.records[0].data for outcome in error.outcomes[3:6]] == down
+        assert error.retriable
+        assert error.attempts == error.outcomes[3].attempts
+        assert "3 of 8 user records were not delivered; the first: Expired" in str(error)
+        assert sorted(client.received()) == [b"0", b"1", b"2", b"6", b"7"]
+
+    def test_waits_for_room_for_all(self) -> None:
+        go = threading.Event()
+        client = Client(once(go))
+        with sp.Producer("s", sp.ProducerConfig(max_outstanding_records=10), client=client) as producer:
+            producer.put_many([("k", b"before")] * 6)
+            with pytest.raises(sp.BufferFullError) as caught:
+                producer.put_many([("k", b"no room")] * 5, block=False)
+            producer.put_many([("k", b"room")] * 4, block=False)
+            threading.Timer(0.05, go.set).start()
+            producer.put_many([("k", b"more than all")] * 12, timeout=30)
+        assert len(caught.value.records) == 5
+        assert client.received() == [b"before"] * 6 + [b"room"] * 4 + [b"more than all"] * 12
+
+    def test_flush_waits_for_all_of_it(self) -> None:
+        with sp.Producer("s", sp.ProducerConfig(aggregation_max_count=7), client=Client()) as producer:
+            future = producer.put_many([(f"k{n}", b"") for n in range(1000)])
+            producer.flush(30)
+            assert future.done()
+
+    def test_closing_tells_what_was_delivered_by_then(self) -> None:
+        go = threading.Event()
+        first = threading.Event()
+
+        def hold(call: int, _records: list[dict[str, Any]]) -> None:
+            if call > 1:
+                first.set()
+                assert go.wait(30)
+
+        config = sp.ProducerConfig(aggregation_max_count=2, collection_max_count=1, max_connections=1)
+        producer = sp.Producer("s", config, client=Client(hold))
+        future = producer.put_many([("k", b"%d" % n) for n in range(6)])
+        assert first.wait(30)
+        producer.close(0.2)
+        go.set()
+        error = future.exception(0)
+        assert isinstance(error, sp.BatchDeliveryError)
+        assert [isinstance(outcome, sp.Delivery) for outcome in error.outcomes] == [True] * 2 + [False] * 4
+        assert [record.data for record in error.records] == [b"2", b"3", b"4", b"5"]
+
+    def test_a_cancelled_future_harms_nobody(self) -> None:
+        client = Client()
+        with sp.Producer("s", client=client) as producer:
+            producer.put_many([("k", b"1"), ("k", b"2")]).cancel()
+            last = producer.put_many([("k", b"3")])
+        assert len(last.result(0)) == 1
+        assert client.received() == [b"1", b"2", b"3"]

@@ -45,7 +45,7 @@ class Driven:
             self.engine.answered(DescribeStream(), {}, self.now)
 
     def put(self, token: object, key: str = "k", data: bytes = b"data", hash_key: str | None = None) -> None:
-        self.engine.put(sp.UserRecord(key, data, hash_key), token, self.now)
+        self.engine.put([sp.UserRecord(key, data, hash_key)], token, self.now)
 
     def poll(self, after: float = 0.0) -> list[Action]:
         self.now += after
@@ -86,7 +86,7 @@ class Driven:
         self.settle()
 
     def settle(self) -> None:
-        for token, outcome in self.engine.take_finished():
+        for token, _, (outcome,) in self.engine.take_finished():
             assert token not in self.outcomes, "settled twice"
             self.outcomes[token] = outcome
 

@@ -99,17 +99,25 @@ class Simulation(RuleBasedStateMachine):
                 self.answer(0, "stored")
 
     @rule(
-        keys=st.lists(st.integers(0, 9), min_size=1, max_size=5),
+        given=st.lists(
+            st.tuples(st.integers(0, 9), st.sampled_from([0, 0, 10, 30_000, 60_000])), min_size=1, max_size=9
+        ),
         own=st.none() | st.none() | st.integers(0, 3),
-        size=st.sampled_from([0, 0, 10, 30_000, 60_000]),
+        together=st.booleans(),
     )
-    def put(self, keys: list[int], own: int | None, size: int) -> None:
-        for key in keys:
-            number = len(self.sent)
-            hash_key = None if own is None else str(MAX_HASH_KEY // 3 * own)
-            record = sp.UserRecord(f"key-{key}", b"%d:" % number + b"x" * size, hash_key)
-            self.sent[number] = record
-            self.engine.put(record, number, self.now)
+    def put(self, given: list[tuple[int, int]], own: int | None, together: bool) -> None:
+        hash_key = None if own is None else str(MAX_HASH_KEY // 3 * own)
+        first = len(self.sent)
+        records = [
+            sp.UserRecord(f"key-{key}", b"%d:" % number + b"x" * size, hash_key)
+            for number, (key, size) in enumerate(given, first)
+        ]
+        self.sent.update(enumerate(records, first))
+        if together:
+            self.engine.put(records, first, self.now)
+        else:
+            for number, record in enumerate(records, first):
+                self.engine.put([record], number, self.now)
 
     @rule()
     def flush(self) -> None:
@@ -123,9 +131,10 @@ class Simulation(RuleBasedStateMachine):
                 assert 1 <= len(action.request.records) <= 500
                 assert action.request.size <= 5 * 2**20
             self.calls.append(action)
-        for token, outcome in self.engine.take_finished():
-            assert token not in self.outcomes
-            self.outcomes[token] = outcome
+        for first, indices, outcomes in self.engine.take_finished():
+            for index, outcome in zip(indices, outcomes, strict=True):
+                assert first + index not in self.outcomes
+                self.outcomes[first + index] = outcome
 
     @precondition(lambda self: self.calls)
     @rule(

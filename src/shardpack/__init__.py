@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .consumer.memory_leases import MemoryLeases
     from .consumer.sqlite_leases import SQLiteLeases
     from .errors import (
+        BatchDeliveryError,
         BufferFullError,
         CheckpointError,
         ChecksumMismatchError,
@@ -55,6 +56,7 @@ _HOME = {
         ".consumer.memory_leases": ("MemoryLeases",),
         ".consumer.sqlite_leases": ("SQLiteLeases",),
         ".errors": (
+            "BatchDeliveryError",
             "BufferFullError",
             "CheckpointError",
             "ChecksumMismatchError",
@@ -89,6 +91,7 @@ __all__ = [
     "AsyncProducer",
     "Attempt",
     "Batch",
+    "BatchDeliveryError",
     "BufferFullError",
     "CheckpointError",
     "ChecksumMismatchError",

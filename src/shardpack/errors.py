@@ -12,6 +12,7 @@
         MalformedError              .offset
         OutOfRangeError             .hash_key, .hash_range
       DeliveryError                 .records, .attempts, .retriable
+        BatchDeliveryError          .outcomes
         BufferFullError
       CheckpointError               .shard_id
         LeaseLostError
@@ -133,6 +134,28 @@ class DeliveryError(ShardpackError):
         self.records = records
         self.attempts = attempts
         self.retriable = retriable
+
+
+class BatchDeliveryError(DeliveryError):
+    """Some user records of a `put_many` were not delivered: those in `records`.
+
+    Attributes:
+        attempts: of the first that failed.
+        retriable: whether putting some of them again may help.
+        outcomes: a `Delivery` or a `DeliveryError` for each user record that was given, in that order.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        records: Sequence[Any],
+        attempts: Sequence[Any] = (),
+        retriable: bool,
+        outcomes: Sequence[Any],
+    ) -> None:
+        super().__init__(message, records=records, attempts=attempts, retriable=retriable)
+        self.outcomes = outcomes
 
 
 class BufferFullError(DeliveryError):

@@ -209,6 +209,11 @@ def check_user_record(record: UserRecordLike) -> UserRecord:
             field="record",
         )
     given = UserRecord(*record)
+    key, data, hash_key, tags = given
+    # Nearly all are like this, and producers check each.
+    is_usual = type(data) is bytes and hash_key is None and tags == () and type(key) is str
+    if is_usual and key.isascii() and 1 <= len(key) <= MAX_PARTITION_KEY_CHARACTERS:
+        return given
     check_partition_key(given.partition_key)
     return UserRecord(
         given.partition_key,

@@ -1,4 +1,4 @@
-"""User records on their way, and the aggregates in which they wait for each other."""
+"""The aggregates in which user records wait for each other."""
 
 from __future__ import annotations
 
@@ -10,44 +10,8 @@ from ..hashing import ShardMap
 from ..limits import MAX_RECORD_BYTES, Limits
 from ..packer import Packer
 from ..records import PackedRecord, UserRecord
+from ._pending import Parcel, Pending
 from .config import ProducerConfig
-from .delivery import Attempt
-
-
-@dataclass(slots=True, eq=False)
-class Pending:
-    """A user record that is not delivered yet.
-
-    Attributes:
-        token: what the caller knows it by.
-        arrived: when it was put.
-        earlier: tries in other aggregates than the one that it is in now.
-    """
-
-    record: UserRecord
-    token: object
-    arrived: float
-    size: int
-    earlier: tuple[Attempt, ...] = ()
-
-
-@dataclass(slots=True, eq=False)
-class Parcel:
-    """A Kinesis record on its way, with the user records in it, in the order of their sub-sequence numbers.
-
-    Attributes:
-        expires: when it fails if it is not stored by then.
-        attempts: tries so far, their `start` by the shell's clock.
-        failures: how many of them count for the back-off.
-        ready: when it may go, by its shard's budget and the back-off.
-    """
-
-    packed: PackedRecord
-    pending: list[Pending]
-    expires: float
-    attempts: list[Attempt] = field(default_factory=list)
-    failures: int = 0
-    ready: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +19,21 @@ class _Open:
     packer: Packer
     due: float
     pending: list[Pending] = field(default_factory=list)
+
+    def first(self, count: int) -> list[Pending]:
+        """Take out what holds the first so many user records."""
+        end = 0
+        while count > 0:
+            oldest = self.pending[end]
+            end += 1
+            count -= len(oldest.records)
+        taken, self.pending = self.pending[:end], self.pending[end:]
+        if count < 0:  # the last one goes on in the next aggregate
+            last = taken[-1]
+            here = len(last.records) + count
+            self.pending.insert(0, last.part(here, len(last.records)))
+            taken[-1] = last.part(0, here)
+        return taken
 
 
 class Aggregator:
@@ -80,30 +59,57 @@ class Aggregator:
         return next(iter(self._open.values())).due if self._open else None
 
     def add(self, pending: Pending, shard_map: ShardMap | None, now: float) -> list[Parcel]:
-        """Take a user record; what is now full comes out."""
-        record = pending.record
-        shard_id = _predicted(record, shard_map)
+        """Take user records; what is now full comes out."""
+        records = pending.records
+        if len(records) == 1:
+            shard_id = _predicted(records[0], shard_map)
+            return self._join(shard_id, self._route(records[0], shard_id), pending, now)
+        parts: dict[Hashable, tuple[str | None, list[UserRecord], list[int]]] = {}
+        for record, index in zip(records, pending.indices, strict=True):
+            shard_id = _predicted(record, shard_map)
+            route = self._route(record, shard_id)
+            part = parts.get(route)
+            if part is None:
+                part = parts[route] = shard_id, [], []
+            part[1].append(record)
+            part[2].append(index)
+        full: list[Parcel] = []
+        for route, (shard_id, of_route, indices) in parts.items():
+            full += self._join(shard_id, route, pending.only(of_route, indices), now)
+        return full
+
+    def _join(self, shard_id: str | None, route: Hashable, part: Pending, now: float) -> list[Parcel]:
+        """Put user records into the open aggregate of their route; what is now full comes out."""
+        count = len(part.records)
         if not self.enabled:
-            return [self._alone(pending, shard_id)]
-        route = self._route(record, shard_id)
+            return [self._alone(part.part(at, at + 1), shard_id) for at in range(count)]
+        due = now + self._config.record_max_buffered_time
         opened = self._open.get(route)
         if opened is None:
-            opened = self._open[route] = _Open(
-                self._packer(shard_id, self._limits), now + self._config.record_max_buffered_time
-            )
-        try:
-            closed = opened.packer.add(*record)
-        except RecordTooLargeError:  # for an aggregate, not for the stream
-            return [*self._close(route), self._alone(pending, shard_id)]
-        opened.pending.append(pending)
-        if not closed:
-            return []
-        parcels = self._take(opened, closed)
-        del self._open[route]
-        if opened.pending:  # what is open now is younger than all others
-            opened.due = now + self._config.record_max_buffered_time
-            self._open[route] = opened
-        return parcels
+            opened = self._open[route] = _Open(self._packer(shard_id, self._limits), due)
+        full: list[Parcel] = []
+        begun = 0  # where what is in the open aggregate begins
+        for end, record in enumerate(part.records, 1):
+            try:
+                closed = opened.packer.add(*record)
+            except RecordTooLargeError:  # for an aggregate, not for the stream
+                opened.pending += [part.part(begun, end - 1)] * (begun < end - 1)
+                full += self._take(opened, opened.packer.flush())
+                full.append(self._alone(part.part(end - 1, end), shard_id))
+                begun = end
+                continue
+            if closed:
+                opened.pending.append(part.part(begun, end))
+                full += self._take(opened, closed)
+                begun = end
+        if begun < count:
+            opened.pending.append(part.part(begun, count))
+        if full:  # what is open now is younger than all others
+            del self._open[route]
+            if opened.pending:
+                opened.due = due
+                self._open[route] = opened
+        return full
 
     def close_due(self, now: float) -> Iterator[Parcel]:
         """Close what has waited long enough."""
@@ -123,15 +129,10 @@ class Aggregator:
         return self._take(opened, opened.packer.flush())
 
     def _take(self, opened: _Open, closed: list[PackedRecord]) -> list[Parcel]:
-        parcels = []
-        for packed in closed:
-            inside = opened.pending[: packed.user_record_count]
-            del opened.pending[: packed.user_record_count]
-            parcels.append(self._parcel(packed, inside))
-        return parcels
+        return [self._parcel(packed, opened.first(packed.user_record_count)) for packed in closed]
 
     def _alone(self, pending: Pending, shard_id: str | None) -> Parcel:
-        (packed,) = self._packer(shard_id, _ALONE).add(*pending.record)
+        (packed,) = self._packer(shard_id, _ALONE).add(*pending.records[0])
         return self._parcel(packed, [pending])
 
     def _parcel(self, packed: PackedRecord, pending: list[Pending]) -> Parcel:

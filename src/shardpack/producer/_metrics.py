@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-from ._aggregator import Parcel
+from ._pending import Parcel
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Metrics:
             if not parcel.attempts and not oldest.earlier:
                 self._take("BufferingTime", now - oldest.arrived, parcel.packed.shard_id, unit=1000)
         self._take("KinesisRecordsPerPutRecordsRequest", len(parcels))
-        self._take("UserRecordsPerPutRecordsRequest", sum(len(parcel.pending) for parcel in parcels))
+        self._take("UserRecordsPerPutRecordsRequest", sum(parcel.packed.user_record_count for parcel in parcels))
 
     def answered(self, seconds: float) -> None:
         """A `PutRecords` call has ended, well or not."""
@@ -168,9 +168,10 @@ class Metrics:
 
     def stored(self, parcel: Parcel, shard_id: str) -> None:
         """A Kinesis record is delivered."""
-        count = len(parcel.pending)
+        count = parcel.packed.user_record_count
         self._count("UserRecordsPut", count, shard_id)
-        self._count("UserRecordsDataPut", sum(len(pending.record.data) for pending in parcel.pending), shard_id)
+        size = sum([len(record.data) for pending in parcel.pending for record in pending.records])
+        self._count("UserRecordsDataPut", size, shard_id)
         self._count("KinesisRecordsPut", 1, shard_id)
         self._count("KinesisRecordsDataPut", len(parcel.packed.data), shard_id)
         self._take("UserRecordsPerKinesisRecord", count, shard_id)
@@ -178,7 +179,7 @@ class Metrics:
 
     def failed(self, parcel: Parcel) -> None:
         """A Kinesis record is given up, after `refused`, if there was an attempt."""
-        count = len(parcel.pending)
+        count = parcel.packed.user_record_count
         self._counts["failed"] += count
         if parcel.attempts and parcel.attempts[-1].error_code == "Expired":
             self._count("UserRecordExpired", count, parcel.packed.shard_id)

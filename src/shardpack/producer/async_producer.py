@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 from .._kinesis_client import OPEN_SHARDS, async_kinesis_client, error_of, list_shards_async, stream_argument
 from ..errors import DeliveryError
-from ..records import BytesLike, UserRecord, check_user_record
+from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ._metrics import Metrics, ProducerStats
 from ._otel import instruments
+from ._unfinished import Put, PutMany, Unfinished
 from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
 from .delivery import Delivery
@@ -58,8 +59,7 @@ class AsyncProducer:
         self._opened = AsyncExitStack()
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
         self._engine = Engine(stream_name, self._config, metrics=metrics)
-        self._numbers = itertools.count()
-        self._unfinished: dict[int, tuple[UserRecord, asyncio.Future[Delivery]]] = {}  # in the order of the puts
+        self._unfinished = Unfinished()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
@@ -88,16 +88,45 @@ class AsyncProducer:
             RuntimeError: the producer is closed, or belongs to another event loop.
         """
         record = check_user_record((partition_key, data, explicit_hash_key))
+        future: asyncio.Future[Delivery] = await self._put(Put, (record,), block=block)
+        return future
+
+    async def put_many(
+        self, user_records: Iterable[UserRecordLike], *, block: bool = True
+    ) -> asyncio.Future[list[Delivery]]:
+        """Take user records to deliver, with one future for all; waits only for room, not for the delivery.
+
+        Args:
+            user_records: see `Producer.put_many`.
+            block: the same.
+
+        Returns:
+            A future of the deliveries, to be awaited or not; see `Producer.put_many`.
+
+        Raises:
+            InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
+        """
+        records = [check_user_record(record) for record in user_records]
+        if records:
+            future: asyncio.Future[list[Delivery]] = await self._put(PutMany, records, block=block)
+        else:
+            future = asyncio.get_running_loop().create_future()
+            future.set_result([])
+        return future
+
+    async def _put(
+        self, kind: type[Put | PutMany], records: Sequence[UserRecord], *, block: bool
+    ) -> asyncio.Future[Any]:
         loop = await self._start()
-        while not self._engine.has_room(record):
+        while not self._engine.has_room(records):
             if not block:
-                raise self._engine.buffer_full_error(record)
+                raise self._engine.buffer_full_error(records)
             await self._progress.wait()
             self._check_open()
-        number = next(self._numbers)
-        is_news = self._engine.put(record, number, loop.time())
-        future: asyncio.Future[Delivery] = loop.create_future()
-        self._unfinished[number] = record, future
+        number = self._unfinished.next_number()
+        is_news = self._engine.put(records, number, loop.time())
+        future: asyncio.Future[Any] = loop.create_future()
+        self._unfinished.add(number, kind(records, future))
         if is_news:
             self._schedule(loop)
         return future
@@ -109,10 +138,10 @@ class AsyncProducer:
         """
         if self._loop is None:
             return
-        last = next(self._numbers)
+        last = self._unfinished.next_number()
         self._engine.flush(self._loop.time())
         self._step(self._loop)
-        while next(iter(self._unfinished), last + 1) <= last:
+        while self._unfinished.has_any_before(last):
             await self._progress.wait()
 
     async def close(self) -> None:
@@ -173,13 +202,8 @@ class AsyncProducer:
             call = loop.create_task(self._do(action))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
-        for number, outcome in self._engine.take_finished():
-            _, future = self._unfinished.pop(number, (None, None))
-            if future is not None and not future.done():
-                if isinstance(outcome, Delivery):
-                    future.set_result(outcome)
-                else:
-                    future.set_exception(outcome)
+        for put in self._unfinished.settle(self._engine.take_finished()).values():
+            _settle(put)
         self._progress.set()
         self._progress = asyncio.Event()
         self._schedule(loop)
@@ -205,11 +229,9 @@ class AsyncProducer:
         return (await self._client.describe_stream_summary(**self._stream))["StreamDescriptionSummary"]
 
     async def _stop(self) -> None:
-        left, self._unfinished = self._unfinished, {}
-        for record, future in left.values():
-            if not future.done():
-                message = "the producer was closed before the record was delivered; it may be stored or not"
-                future.set_exception(DeliveryError(message, records=(record,), retriable=True))
+        message = "the producer was closed before the record was delivered; it may be stored or not"
+        for put in self._unfinished.abandon(message):
+            _settle(put)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -220,3 +242,13 @@ class AsyncProducer:
         self._engine.abandon()
         self._progress.set()
         await self._opened.aclose()
+
+
+def _settle(put: Put | PutMany) -> None:
+    if put.future.done():
+        return
+    outcome = put.outcome()
+    if isinstance(outcome, DeliveryError):
+        put.future.set_exception(outcome)
+    else:
+        put.future.set_result(outcome)

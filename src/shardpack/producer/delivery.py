@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import NamedTuple, overload
 
 from ..records import Position
 
@@ -46,3 +48,43 @@ class Delivery(NamedTuple):
     def position(self) -> Position:
         """(sequence number, sub-sequence number): where a consumer finds it."""
         return Position(self.sequence_number, self.sub_sequence_number)
+
+
+class Deliveries(Sequence[Delivery]):
+    """Of user records that were put together into one Kinesis record; each is made when it is asked for.
+
+    Args:
+        first: the first one's.
+        count: how many, with the sub-sequence numbers that follow.
+    """
+
+    __slots__ = ("_count", "_first")
+
+    def __init__(self, first: Delivery, count: int) -> None:
+        self._first = first
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Delivery]:
+        first = self._first
+        return map(
+            Delivery,
+            repeat(first.shard_id),
+            repeat(first.sequence_number),
+            range(first.sub_sequence_number, first.sub_sequence_number + self._count),
+            repeat(first.aggregated),
+            repeat(first.attempts),
+        )
+
+    @overload
+    def __getitem__(self, index: int) -> Delivery: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Delivery]: ...
+    def __getitem__(self, index: int | slice) -> Delivery | Sequence[Delivery]:
+        numbers = range(self._count)[index]
+        if isinstance(numbers, range):
+            return [self[number] for number in numbers]
+        shard_id, sequence_number, sub_sequence_number, aggregated, attempts = self._first
+        return Delivery(shard_id, sequence_number, sub_sequence_number + numbers, aggregated, attempts)

@@ -11,35 +11,27 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from .._aws_errors import PERMANENT, THROTTLED, backoff
 from ..errors import BufferFullError, DeliveryError, RecordTooLargeError
-from ..hashing import hash_key
 from ..limits import KIB, MAX_RECORD_BYTES, MIB
 from ..records import UserRecord
 from ..requests import PutRequest, ShardBudget, put_requests
-from ._aggregator import Aggregator, Parcel, Pending
+from ._aggregator import Aggregator
 from ._metrics import Metrics, ProducerStats
+from ._pending import Landed, Parcel, Pending, hash_key_of, since_arrival, size_of
 from ._stream import StreamWatch
 from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
-from .delivery import Attempt, Delivery
+from .delivery import Attempt, Deliveries, Delivery
 
-Finished = tuple[Any, Delivery | DeliveryError]
+Finished: TypeAlias = tuple[Any, Sequence[int], Sequence[Delivery | DeliveryError]]
+"""User records whose fate is settled: the put's token, which of its records, and the outcome of each."""
 
-
-class _Landed(NamedTuple):
-    """A parcel that was stored; `listings` is how many lists of the shards had been begun by then."""
-
-    parcel: Parcel
-    shard_id: str
-    sequence_number: str
-    started: float
-    duration: float
-    listings: int
+_ONE = range(1)
 
 
 class Engine:
@@ -68,7 +60,7 @@ class Engine:
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, Parcel]] = []  # a heap, by when each may go, or has expired
         self._unsure: list[Parcel] = []  # larger than 1 MiB, until the stream's limit is known
-        self._unjudged: list[_Landed] = []  # in shards whose hash ranges are not known yet
+        self._unjudged: list[Landed] = []  # in shards whose hash ranges are not known yet
         self._collected: deque[Parcel] = deque()
         self._calls: dict[int, tuple[list[Parcel], float]] = {}
         self._finished: list[Finished] = []
@@ -79,42 +71,54 @@ class Engine:
 
     # What the application does.
 
-    def has_room(self, record: UserRecord) -> bool:
-        """Whether ``max_outstanding_records`` and ``max_outstanding_bytes`` leave room; alone, any record has it."""
-        return self.outstanding_records == 0 or (
-            self.outstanding_records < self._config.max_outstanding_records
-            and self.outstanding_bytes + _size(record) <= self._config.max_outstanding_bytes
+    def has_room(self, records: Sequence[UserRecord]) -> bool:
+        """Whether ``max_outstanding_records`` and ``max_outstanding_bytes`` leave room; alone, anything has it."""
+        if self.outstanding_records == 0:
+            return True
+        size = size_of(records[0]) if len(records) == 1 else sum(map(size_of, records))
+        return (
+            self.outstanding_records + len(records) <= self._config.max_outstanding_records
+            and self.outstanding_bytes + size <= self._config.max_outstanding_bytes
         )
 
-    def buffer_full_error(self, record: UserRecord) -> BufferFullError:
-        """The error for a record that finds no room, and is not to wait."""
+    def buffer_full_error(self, records: Sequence[UserRecord]) -> BufferFullError:
+        """The error for user records that find no room, and are not to wait."""
         return BufferFullError(
             f"{self.outstanding_records:,} user records of {self.outstanding_bytes:,} bytes are on their way"
             f" (max_outstanding_records {self._config.max_outstanding_records:,}, max_outstanding_bytes"
             f" {self._config.max_outstanding_bytes:,}); put more slowly, or let put wait",
-            records=(record,),
+            records=records,
             retriable=True,
         )
 
-    def put(self, record: UserRecord, token: object, now: float) -> bool:
-        """Take a user record that was checked; whether `deadline` may be earlier now.
+    def put(self, records: Sequence[UserRecord], token: object, now: float) -> bool:
+        """Take user records that were checked, one or more; whether `deadline` may be earlier now.
 
         Raises:
             RecordTooLargeError: the stream takes none so large; nothing has changed.
         """
-        size = _size(record)
+        if len(records) == 1:  # as most are
+            size = largest = size_of(records[0])
+            indices = _ONE
+        else:
+            sizes = [*map(size_of, records)]
+            size, largest = sum(sizes), max(sizes)
+            indices = range(len(records))
         limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
-        if size > limit:
-            raise RecordTooLargeError(
-                f"a user record takes {size:,} bytes, partition key counted; {self._stream_name} takes {limit:,}."
-                " Send it in pieces, or raise the stream's MaxRecordSizeInKiB"
-                f" (UpdateMaxRecordSize, up to {MAX_RECORD_BYTES // KIB:,})",
-                size=size,
-                limit=limit,
-            )
-        self.outstanding_records += 1
+        if largest > limit:
+            raise self._too_large(largest, limit)
+        self.outstanding_records += len(records)
         self.outstanding_bytes += size
-        return self._aggregate(Pending(record, token, now, size), now)
+        return self._aggregate(Pending(token, records, indices, size, now), now)
+
+    def _too_large(self, size: int, limit: int) -> RecordTooLargeError:
+        return RecordTooLargeError(
+            f"a user record takes {size:,} bytes, partition key counted; {self._stream_name} takes {limit:,}."
+            " Send it in pieces, or raise the stream's MaxRecordSizeInKiB"
+            f" (UpdateMaxRecordSize, up to {MAX_RECORD_BYTES // KIB:,})",
+            size=size,
+            limit=limit,
+        )
 
     def flush(self, now: float) -> None:
         """Send what is there without waiting for more."""
@@ -160,7 +164,7 @@ class Engine:
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def take_finished(self) -> list[Finished]:
-        """(token, `Delivery` or `DeliveryError`) of every user record whose fate was settled since the last call."""
+        """What was settled since the last call."""
         finished, self._finished = self._finished, []
         return finished
 
@@ -305,17 +309,19 @@ class Engine:
 
     def _stored(self, parcel: Parcel, result: Mapping[str, Any], started: float, now: float) -> None:
         shard_id, predicted = result["ShardId"], parcel.packed.shard_id
-        landed = _Landed(parcel, shard_id, result["SequenceNumber"], started, now - started, self._watch.listings)
+        landed = Landed(parcel, shard_id, result["SequenceNumber"], started, now - started, self._watch.listings)
         self._watch.landed(predicted, shard_id, started, now)
-        if predicted in (None, shard_id) or self._config.hash_keys == "pinned" or len(parcel.pending) == 1:
+        if predicted in (None, shard_id) or self._config.hash_keys == "pinned" or parcel.packed.user_record_count == 1:
             self._delivered(landed)
         else:
             self._judge(landed, now)
 
-    def _judge(self, landed: _Landed, now: float) -> None:
+    def _judge(self, landed: Landed, now: float) -> None:
         """Whether the KCL keeps an aggregate that landed elsewhere than predicted, judged as a whole (A9a)."""
         shard = self._watch.shard(landed.shard_id)
-        if shard is not None and all(_hash_key(pending.record) in shard for pending in landed.parcel.pending):
+        if shard is not None and all(
+            hash_key_of(record) in shard for pending in landed.parcel.pending for record in pending.records
+        ):
             self._delivered(landed)
         elif shard is None and landed.listings == self._watch.listings:
             # It may be at home there, as after every merge; putting it again unseen would store it twice.
@@ -324,16 +330,20 @@ class Engine:
         else:
             self._put_elsewhere(landed, now)
 
-    def _delivered(self, landed: _Landed) -> None:
+    def _delivered(self, landed: Landed) -> None:
         parcel = landed.parcel
         parcel.attempts.append(Attempt(landed.started, landed.duration))
         self._metrics.stored(parcel, landed.shard_id)
-        aggregated = parcel.packed.data is not parcel.pending[0].record.data
-        for index, pending in enumerate(parcel.pending):
-            attempts = _since_arrival(pending, parcel)
-            self._finish(pending, Delivery(landed.shard_id, landed.sequence_number, index, aggregated, attempts))
+        aggregated = parcel.packed.data is not parcel.pending[0].records[0].data
+        sub_sequence_number = 0
+        for pending in parcel.pending:
+            count = len(pending.records)
+            attempts = since_arrival(pending, parcel)
+            first = Delivery(landed.shard_id, landed.sequence_number, sub_sequence_number, aggregated, attempts)
+            self._finish(pending, (first,) if count == 1 else Deliveries(first, count))
+            sub_sequence_number += count
 
-    def _put_elsewhere(self, landed: _Landed, now: float) -> None:
+    def _put_elsewhere(self, landed: Landed, now: float) -> None:
         parcel = landed.parcel
         known = self._watch.shard(landed.shard_id) is not None
         why = "where the KCL would drop it" if known else "which is not listed, so that the KCL may drop it"
@@ -346,7 +356,7 @@ class Engine:
             self._expired(parcel, now)
             return
         for pending in parcel.pending:
-            pending.earlier = (*pending.earlier, *parcel.attempts)
+            pending.earlier += tuple(parcel.attempts)
             self._aggregate(pending, now)
 
     def _refused(self, parcel: Parcel, started: float, now: float, code: str, message: str) -> None:
@@ -373,24 +383,14 @@ class Engine:
     def _fail(self, parcel: Parcel, message: str, *, retriable: bool) -> None:
         self._metrics.failed(parcel)
         for pending in parcel.pending:
-            attempts = _since_arrival(pending, parcel)
-            error = DeliveryError(message, records=(pending.record,), attempts=attempts, retriable=retriable)
-            self._finish(pending, error)
+            attempts = since_arrival(pending, parcel)
+            errors = [
+                DeliveryError(message, records=(record,), attempts=attempts, retriable=retriable)
+                for record in pending.records
+            ]
+            self._finish(pending, errors)
 
-    def _finish(self, pending: Pending, outcome: Delivery | DeliveryError) -> None:
-        self.outstanding_records -= 1
+    def _finish(self, pending: Pending, outcomes: Sequence[Delivery | DeliveryError]) -> None:
+        self.outstanding_records -= len(pending.records)
         self.outstanding_bytes -= pending.size
-        self._finished.append((pending.token, outcome))
-
-
-def _size(record: UserRecord) -> int:
-    return len(record.data) + len(record.partition_key.encode())
-
-
-def _hash_key(record: UserRecord) -> int:
-    return hash_key(record.partition_key) if record.explicit_hash_key is None else int(record.explicit_hash_key)
-
-
-def _since_arrival(pending: Pending, parcel: Parcel) -> tuple[Attempt, ...]:
-    tries = (*pending.earlier, *parcel.attempts)
-    return tuple(Attempt(t.start - pending.arrived, t.duration, t.error_code, t.error_message) for t in tries)
+        self._finished.append((pending.token, pending.indices, outcomes))

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import atexit
-import itertools
 import logging
 import os
 import threading
 import time
 import weakref
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
 from .._kinesis_client import OPEN_SHARDS, describe_stream, error_of, kinesis_client, list_shards, stream_argument
 from ..errors import DeliveryError
-from ..records import BytesLike, UserRecord, check_user_record
+from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ._future import DeliveryFuture
 from ._metrics import Metrics, ProducerStats
 from ._otel import instruments
+from ._unfinished import Put, PutMany, Unfinished
 from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
 from .delivery import Delivery
@@ -65,10 +66,8 @@ class Producer:
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
         self._engine = Engine(stream_name, self._config, metrics=metrics)
         self._changed = threading.Condition()
-        self._numbers = itertools.count()
-        # Both in the order in which the records were put.
-        self._unfinished: dict[int, tuple[UserRecord, Future[Delivery]]] = {}
-        self._settling: dict[int, tuple[Future[Delivery], Delivery | DeliveryError]] = {}
+        self._unfinished = Unfinished()
+        self._settling: dict[int, Put | PutMany] = {}
         self._sleeps_until: float | None = None
         self._closing = False
         self._closed = False
@@ -106,16 +105,48 @@ class Producer:
         """
         record = check_user_record((partition_key, data, explicit_hash_key))
         future = DeliveryFuture()
+        self._put(Put((record,), future), timeout if block else 0.0)
+        return future
+
+    def put_many(
+        self, user_records: Iterable[UserRecordLike], *, block: bool = True, timeout: float | None = None
+    ) -> Future[list[Delivery]]:
+        """Take user records to deliver, with one future for all.
+
+        They are taken together or not at all, and go out as by `put`, at a fraction of its processor time. Batches of
+        some hundreds or thousands do best, because the producer does nothing else while it takes one.
+
+        Args:
+            user_records: `UserRecord` objects, or tuples of partition key, data, and perhaps explicit hash key.
+            block: wait for room, as `put`; for more than ``max_outstanding_records`` or ``max_outstanding_bytes`` in
+                one batch, until nothing else is on its way.
+            timeout: most seconds to wait for that; None: as long as it takes.
+
+        Returns:
+            A future of the deliveries, in the order given, when all are there. It raises `BatchDeliveryError` when some
+            cannot be stored: with those records, and the outcome of each.
+
+        Raises:
+            InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
+        """
+        records = [check_user_record(record) for record in user_records]
+        future: Future[list[Delivery]] = Future()
+        if records:
+            self._put(PutMany(records, future), timeout if block else 0.0)
+        else:
+            future.set_result([])
+        return future
+
+    def _put(self, put: Put | PutMany, timeout: float | None) -> None:
         with self._changed:
             self._start()
-            if not self._engine.has_room(record):
-                self._wait_for_room(record, timeout if block else 0.0)
-            number = next(self._numbers)
-            is_news = self._engine.put(record, number, time.monotonic())
-            self._unfinished[number] = record, future
+            if not self._engine.has_room(put.records):
+                self._wait_for_room(put.records, timeout)
+            number = self._unfinished.next_number()
+            is_news = self._engine.put(put.records, number, time.monotonic())
+            self._unfinished.add(number, put)
             if is_news:
                 self._wake()
-        return future
 
     def flush(self, timeout: float | None = None) -> None:
         """Send what is there, and return when everything put before is delivered or has failed.
@@ -131,11 +162,12 @@ class Producer:
         with self._changed:
             if self._thread is None:
                 return
-            last = next(self._numbers)
+            last = self._unfinished.next_number()
             self._engine.flush(time.monotonic())
             self._changed.notify_all()
             if not self._changed.wait_for(lambda: self._is_settled(last), timeout):
-                raise TimeoutError(f"{len(self._unfinished):,} user records are still on their way after {timeout} s")
+                left = self._engine.outstanding_records
+                raise TimeoutError(f"{left:,} user records are still on their way after {timeout} s")
 
     def close(self, timeout: float | None = None) -> None:
         """Deliver what is there, then refuse `put`. Closing twice is harmless.
@@ -155,7 +187,7 @@ class Producer:
         try:
             self.flush(timeout)
         except TimeoutError:
-            _log.warning("closed with %d user records still on their way", len(self._unfinished))
+            _log.warning("closed with %d user records still on their way", self._engine.outstanding_records)
         finally:
             self._stop()
 
@@ -191,9 +223,9 @@ class Producer:
                 f"this producer runs in process {self._process_id}; after a fork, make one in process {os.getpid()}"
             )
 
-    def _wait_for_room(self, record: UserRecord, timeout: float | None) -> None:
-        if not self._changed.wait_for(lambda: self._closing or self._engine.has_room(record), timeout):
-            raise self._engine.buffer_full_error(record)
+    def _wait_for_room(self, records: Sequence[UserRecord], timeout: float | None) -> None:
+        if not self._changed.wait_for(lambda: self._closing or self._engine.has_room(records), timeout):
+            raise self._engine.buffer_full_error(records)
         self._start()  # it may have been closed meanwhile
 
     def _wake(self) -> None:
@@ -204,7 +236,7 @@ class Producer:
             self._changed.notify_all()
 
     def _is_settled(self, last: int) -> bool:
-        return all(next(iter(numbers), last + 1) > last for numbers in (self._unfinished, self._settling))
+        return not self._unfinished.has_any_before(last) and next(iter(self._settling), last) >= last
 
     def _run(self) -> None:
         try:
@@ -224,11 +256,7 @@ class Producer:
                 return False
             now = time.monotonic()
             actions = self._engine.poll(now)
-            self._settling = {
-                number: (self._unfinished.pop(number)[1], outcome)
-                for number, outcome in self._engine.take_finished()
-                if number in self._unfinished  # not if Ctrl-C fell into its `put`: then nobody has its future
-            }
+            self._settling = self._unfinished.settle(self._engine.take_finished())
             if not actions and not self._settling:
                 self._sleeps_until = self._engine.deadline()
                 self._changed.wait(None if self._sleeps_until is None else max(0.0, self._sleeps_until - now))
@@ -237,8 +265,8 @@ class Producer:
             self._calls.submit(self._do, action)
         if self._settling:
             # Without the lock, because a future's callbacks are the application's.
-            for future, outcome in self._settling.values():
-                _settle(future, outcome)
+            for put in self._settling.values():
+                _settle(put)
             with self._changed:
                 self._settling = {}
                 self._changed.notify_all()
@@ -276,27 +304,28 @@ class Producer:
         """Fail what is left; whether nothing was."""
         with self._changed:
             self._closed = True
-            left, self._unfinished = self._unfinished, {}
+            left = self._unfinished.abandon(message)
             self._engine.abandon()
             self._changed.notify_all()
-        for record, future in left.values():
-            _settle(future, DeliveryError(message, records=(record,), retriable=True))
+        for put in left:
+            _settle(put)
         return not left
 
 
-def _settle(future: Future[Delivery], outcome: Delivery | DeliveryError) -> None:
-    if not future.set_running_or_notify_cancel():
+def _settle(put: Put | PutMany) -> None:
+    if not put.future.set_running_or_notify_cancel():
         return
-    if isinstance(outcome, Delivery):
-        future.set_result(outcome)
+    outcome = put.outcome()
+    if isinstance(outcome, DeliveryError):
+        put.future.set_exception(outcome)
     else:
-        future.set_exception(outcome)
+        put.future.set_result(outcome)
 
 
 def _warn_if_open(reference: weakref.ref[Producer]) -> None:
     producer = reference()
-    if producer is not None and producer._unfinished and producer._process_id == os.getpid():  # noqa: SLF001
+    if producer is not None and producer._engine.outstanding_records and producer._process_id == os.getpid():  # noqa: SLF001
         _log.warning(
             "the interpreter exits with %d user records not delivered; close the producer, or use it in a with block",
-            len(producer._unfinished),  # noqa: SLF001
+            producer._engine.outstanding_records,  # noqa: SLF001
         )
