@@ -1,13 +1,19 @@
 //! MD5 of many messages at once.
 //!
 //! One MD5 is a chain of dependent steps, which no implementation can hurry. Many are independent of each other: each
-//! takes a lane of a vector register, 16 with AVX-512, 8 with AVX2, 4 with SSE2 or NEON. A lane whose message has ended
-//! takes the next one. The few that are left at the end, when most lanes would be idle, are done one by one.
+//! takes a lane of a vector register, 16 with AVX-512, 8 with AVX2, 4 with SSE2 or NEON, and twice as many in two
+//! registers that take turns. A lane whose message has ended takes the next one. The few that are left at the end, when
+//! most lanes would be idle, are done one by one.
 
+mod block;
+mod pair;
+#[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use block::{compress, Vector};
+use pair::Pair;
 use std::sync::OnceLock;
 
 pub type Digest = [u8; 16];
@@ -17,30 +23,6 @@ const START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// How many messages are worth a vector: one alone is as fast without.
 const FEW: usize = 2;
-
-/// A vector of 32-bit lanes, and what MD5 does with it.
-///
-/// # Safety
-/// All of it may only be called where the instructions of the implementation are there.
-trait Vector: Copy {
-    unsafe fn splat(word: u32) -> Self;
-    unsafe fn load(lanes: &[u32]) -> Self;
-    unsafe fn store(self, lanes: &mut [u32]);
-    unsafe fn add(self, other: Self) -> Self;
-    unsafe fn rotate<const LEFT: u32, const RIGHT: u32>(self) -> Self;
-    /// `self` selects from `one` where its bits are set, from `other` where they are not.
-    unsafe fn select(self, one: Self, other: Self) -> Self;
-    /// `select`, where `one` is what is waited for.
-    #[inline(always)]
-    unsafe fn choose(self, one: Self, other: Self) -> Self {
-        self.select(one, other)
-    }
-    unsafe fn xor3(self, b: Self, c: Self) -> Self;
-    /// `b ^ (self | !d)`
-    unsafe fn or_not_xor(self, b: Self, d: Self) -> Self;
-    /// The 16 words of a block of each lane, word by word.
-    unsafe fn gather(blocks: &[*const u8]) -> [Self; 16];
-}
 
 /// Digest messages by the fastest way that there is here.
 pub fn digests(messages: &[&[u8]]) -> Vec<Digest> {
@@ -124,7 +106,10 @@ pub fn digests_by(path: Path, messages: &[&[u8]]) -> Vec<Digest> {
             Path::Avx512 => x86::in_lanes_avx512(messages),
             #[cfg(target_arch = "x86_64")]
             Path::Avx2 => x86::in_lanes_avx2(messages),
-            Path::Portable => in_lanes::<portable::Four, 4>(messages),
+            #[cfg(target_arch = "x86_64")]
+            Path::Portable => x86::in_lanes_sse2(messages),
+            #[cfg(not(target_arch = "x86_64"))]
+            Path::Portable => in_lanes::<portable::Four, 4, 8>(messages),
             _ => messages.iter().map(|message| digest(message)).collect(),
         }
     }
@@ -165,10 +150,23 @@ impl<'a> Lane<'a> {
     }
 }
 
+/// In as many lanes as a vector has, or in two vectors where the messages are more.
+///
+/// # Safety
+/// The instructions of `V` must be there; `N` is `V::LANES`, `TWICE` 2N.
+#[inline(always)]
+unsafe fn in_lanes<V: Vector, const N: usize, const TWICE: usize>(messages: &[&[u8]]) -> Vec<Digest> {
+    if messages.len() > N {
+        side_by_side::<Pair<V>, TWICE>(messages)
+    } else {
+        side_by_side::<V, N>(messages)
+    }
+}
+
 /// # Safety
 /// The instructions of `V` must be there; `N` is `V::LANES`.
 #[inline(always)]
-unsafe fn in_lanes<V: Vector, const N: usize>(messages: &[&[u8]]) -> Vec<Digest> {
+unsafe fn side_by_side<V: Vector, const N: usize>(messages: &[&[u8]]) -> Vec<Digest> {
     let mut digests = vec![[0; 16]; messages.len()];
     // The longest first, so that the lanes end together.
     let mut order: Vec<usize> = (0..messages.len()).collect();
@@ -268,117 +266,6 @@ fn bytes(state: [u32; 4]) -> Digest {
         piece.copy_from_slice(&word.to_le_bytes());
     }
     digest
-}
-
-/// One block of every lane (RFC 1321, section 3.4).
-///
-/// # Safety
-/// The instructions of `V` must be there, and 64 bytes behind each pointer.
-#[inline(always)]
-unsafe fn compress<V: Vector>(state: &mut [V; 4], blocks: &[*const u8]) {
-    let words = V::gather(blocks);
-    let [mut a, mut b, mut c, mut d] = *state;
-    macro_rules! step {
-        ($mix:expr, $a:ident, $b:ident, $word:literal, $left:literal, $constant:literal) => {
-            $a = $a.add(words[$word]).add(V::splat($constant)).add($mix);
-            $a = $a.rotate::<$left, { 32 - $left }>().add($b);
-        };
-    }
-    macro_rules! round {
-        ($mix:ident, [$($word:literal)*], [$r1:literal $r2:literal $r3:literal $r4:literal], [$($constant:literal)*]) => {
-            round!(@ $mix, $r1 $r2 $r3 $r4, [$($word)*], [$($constant)*]);
-        };
-        (@ $mix:ident, $r1:literal $r2:literal $r3:literal $r4:literal,
-         [$w1:literal $w2:literal $w3:literal $w4:literal $($w:literal)*],
-         [$k1:literal $k2:literal $k3:literal $k4:literal $($k:literal)*]) => {
-            step!($mix!(b, c, d), a, b, $w1, $r1, $k1);
-            step!($mix!(a, b, c), d, a, $w2, $r2, $k2);
-            step!($mix!(d, a, b), c, d, $w3, $r3, $k3);
-            step!($mix!(c, d, a), b, c, $w4, $r4, $k4);
-            round!(@ $mix, $r1 $r2 $r3 $r4, [$($w)*], [$($k)*]);
-        };
-        (@ $mix:ident, $r1:literal $r2:literal $r3:literal $r4:literal, [], []) => {};
-    }
-    macro_rules! f {
-        ($x:ident, $y:ident, $z:ident) => {
-            $x.select($y, $z)
-        };
-    }
-    macro_rules! g {
-        ($x:ident, $y:ident, $z:ident) => {
-            $z.choose($x, $y)
-        };
-    }
-    macro_rules! h {
-        ($x:ident, $y:ident, $z:ident) => {
-            $x.xor3($y, $z)
-        };
-    }
-    macro_rules! i {
-        ($x:ident, $y:ident, $z:ident) => {
-            $x.or_not_xor($y, $z)
-        };
-    }
-    round!(f, [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15], [7 12 17 22], [
-        0xd76aa478 0xe8c7b756 0x242070db 0xc1bdceee 0xf57c0faf 0x4787c62a 0xa8304613 0xfd469501
-        0x698098d8 0x8b44f7af 0xffff5bb1 0x895cd7be 0x6b901122 0xfd987193 0xa679438e 0x49b40821
-    ]);
-    round!(g, [1 6 11 0 5 10 15 4 9 14 3 8 13 2 7 12], [5 9 14 20], [
-        0xf61e2562 0xc040b340 0x265e5a51 0xe9b6c7aa 0xd62f105d 0x02441453 0xd8a1e681 0xe7d3fbc8
-        0x21e1cde6 0xc33707d6 0xf4d50d87 0x455a14ed 0xa9e3e905 0xfcefa3f8 0x676f02d9 0x8d2a4c8a
-    ]);
-    round!(h, [5 8 11 14 1 4 7 10 13 0 3 6 9 12 15 2], [4 11 16 23], [
-        0xfffa3942 0x8771f681 0x6d9d6122 0xfde5380c 0xa4beea44 0x4bdecfa9 0xf6bb4b60 0xbebfbc70
-        0x289b7ec6 0xeaa127fa 0xd4ef3085 0x04881d05 0xd9d4d039 0xe6db99e5 0x1fa27cf8 0xc4ac5665
-    ]);
-    round!(i, [0 7 14 5 12 3 10 1 8 15 6 13 4 11 2 9], [6 10 15 21], [
-        0xf4292244 0x432aff97 0xab9423a7 0xfc93a039 0x655b59c3 0x8f0ccc92 0xffeff47d 0x85845dd1
-        0x6fa87e4f 0xfe2ce6e0 0xa3014314 0x4e0811a1 0xf7537e82 0xbd3af235 0x2ad7d2bb 0xeb86d391
-    ]);
-    *state = [state[0].add(a), state[1].add(b), state[2].add(c), state[3].add(d)];
-}
-
-impl Vector for u32 {
-    #[inline(always)]
-    unsafe fn splat(word: u32) -> Self {
-        word
-    }
-    #[inline(always)]
-    unsafe fn load(lanes: &[u32]) -> Self {
-        lanes[0]
-    }
-    #[inline(always)]
-    unsafe fn store(self, lanes: &mut [u32]) {
-        lanes[0] = self;
-    }
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
-    #[inline(always)]
-    unsafe fn rotate<const LEFT: u32, const RIGHT: u32>(self) -> Self {
-        self.rotate_left(LEFT)
-    }
-    #[inline(always)]
-    unsafe fn select(self, one: Self, other: Self) -> Self {
-        other ^ (self & (one ^ other))
-    }
-    #[inline(always)]
-    unsafe fn choose(self, one: Self, other: Self) -> Self {
-        (self & one) | (!self & other)
-    }
-    #[inline(always)]
-    unsafe fn xor3(self, b: Self, c: Self) -> Self {
-        self ^ (b ^ c)
-    }
-    #[inline(always)]
-    unsafe fn or_not_xor(self, b: Self, d: Self) -> Self {
-        b ^ (self | !d)
-    }
-    #[inline(always)]
-    unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
-        std::array::from_fn(|nth| u32::from_le(blocks[0].cast::<u32>().add(nth).read_unaligned()))
-    }
 }
 
 #[cfg(test)]

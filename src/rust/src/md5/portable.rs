@@ -1,5 +1,7 @@
-//! Four lanes in plain arrays: what every compiler turns into SSE2 or NEON.
-use super::Vector;
+//! Four lanes in plain arrays, for processors that are not x86: compilers make NEON of them, or four scalar chains that
+//! run side by side.
+
+use super::block::Vector;
 
 #[derive(Clone, Copy)]
 pub struct Four([u32; 4]);
@@ -12,6 +14,7 @@ impl Four {
 }
 
 impl Vector for Four {
+    const LANES: usize = 4;
     #[inline(always)]
     unsafe fn splat(word: u32) -> Self {
         Four([word; 4])
@@ -29,21 +32,28 @@ impl Vector for Four {
         self.zip(other, u32::wrapping_add)
     }
     #[inline(always)]
-    unsafe fn rotate<const LEFT: u32, const RIGHT: u32>(self) -> Self {
-        Four(self.0.map(|word| word.rotate_left(LEFT)))
+    unsafe fn rotate<const LEFT: i32, const RIGHT: i32>(self) -> Self {
+        Four(self.0.map(|word| word.rotate_left(LEFT as u32)))
     }
     #[inline(always)]
-    unsafe fn select(self, one: Self, other: Self) -> Self {
-        let differing = self.zip(one.zip(other, |x, y| x ^ y), |x, y| x & y);
-        other.zip(differing, |x, y| x ^ y)
+    unsafe fn opaque(self) -> Self {
+        self
     }
     #[inline(always)]
-    unsafe fn xor3(self, b: Self, c: Self) -> Self {
-        self.zip(b, |x, y| x ^ y).zip(c, |x, y| x ^ y)
+    unsafe fn and(self, other: Self) -> Self {
+        self.zip(other, |x, y| x & y)
     }
     #[inline(always)]
-    unsafe fn or_not_xor(self, b: Self, d: Self) -> Self {
-        b.zip(self.zip(d, |x, y| x | !y), |x, y| x ^ y)
+    unsafe fn or(self, other: Self) -> Self {
+        self.zip(other, |x, y| x | y)
+    }
+    #[inline(always)]
+    unsafe fn xor(self, other: Self) -> Self {
+        self.zip(other, |x, y| x ^ y)
+    }
+    #[inline(always)]
+    unsafe fn not(self) -> Self {
+        Four(self.0.map(|word| !word))
     }
     #[inline(always)]
     unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {

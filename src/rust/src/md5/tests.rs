@@ -37,6 +37,18 @@ fn every_length_of_the_first_blocks() {
     }
 }
 
+/// The one of other processors, which is none of the paths of an x86.
+#[test]
+fn lanes_in_plain_arrays() {
+    let bytes: Vec<u8> = (0..300u32).map(|nth| (nth * 11) as u8).collect();
+    for count in [2, 4, 5, 8, 100] {
+        let messages: Vec<&[u8]> = (0..count).map(|nth| &bytes[nth..300 - nth * 2]).collect();
+        let expected: Vec<Digest> = messages.iter().map(|message| expected(message)).collect();
+        // SAFETY: plain arrays need no particular instructions.
+        assert_eq!(unsafe { in_lanes::<portable::Four, 4, 8>(&messages) }, expected);
+    }
+}
+
 #[test]
 fn any_number_of_messages_of_any_length() {
     let mut next = noise(1);

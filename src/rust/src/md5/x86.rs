@@ -1,65 +1,123 @@
-//! Sixteen lanes with AVX-512, eight with AVX2.
+//! Sixteen lanes with AVX-512, eight with AVX2, four with SSE2; twice as many where there are messages enough.
 
-use super::{in_lanes, Digest, Vector};
+use super::block::Vector;
+use super::{in_lanes, Digest};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// # Safety
 /// AVX-512F must be there.
 #[target_feature(enable = "avx512f")]
 pub unsafe fn in_lanes_avx512(messages: &[&[u8]]) -> Vec<Digest> {
-    in_lanes::<Sixteen, 16>(messages)
+    in_lanes::<Sixteen, 16, 32>(messages)
 }
 
 /// # Safety
 /// AVX2 must be there.
 #[target_feature(enable = "avx2")]
 pub unsafe fn in_lanes_avx2(messages: &[&[u8]]) -> Vec<Digest> {
-    in_lanes::<Eight, 8>(messages)
+    in_lanes::<Eight, 8, 16>(messages)
 }
 
-#[derive(Clone, Copy)]
-pub struct Sixteen(__m512i);
-
-impl Vector for Sixteen {
-    #[inline(always)]
-    unsafe fn splat(word: u32) -> Self {
-        Sixteen(_mm512_set1_epi32(word as i32))
-    }
-    #[inline(always)]
-    unsafe fn load(lanes: &[u32]) -> Self {
-        Sixteen(_mm512_loadu_si512(lanes[..16].as_ptr().cast()))
-    }
-    #[inline(always)]
-    unsafe fn store(self, lanes: &mut [u32]) {
-        _mm512_storeu_si512(lanes[..16].as_mut_ptr().cast(), self.0);
-    }
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        Sixteen(_mm512_add_epi32(self.0, other.0))
-    }
-    #[inline(always)]
-    unsafe fn rotate<const LEFT: u32, const RIGHT: u32>(self) -> Self {
-        Sixteen(_mm512_or_si512(_mm512_slli_epi32(self.0, LEFT), _mm512_srli_epi32(self.0, RIGHT)))
-    }
-    // The truth tables of one instruction, bit 4a + 2b + c.
-    #[inline(always)]
-    unsafe fn select(self, one: Self, other: Self) -> Self {
-        Sixteen(_mm512_ternarylogic_epi32(self.0, one.0, other.0, 0b1100_1010))
-    }
-    #[inline(always)]
-    unsafe fn xor3(self, b: Self, c: Self) -> Self {
-        Sixteen(_mm512_ternarylogic_epi32(self.0, b.0, c.0, 0b1001_0110))
-    }
-    #[inline(always)]
-    unsafe fn or_not_xor(self, b: Self, d: Self) -> Self {
-        Sixteen(_mm512_ternarylogic_epi32(self.0, b.0, d.0, 0b0011_1001))
-    }
-    #[inline(always)]
-    unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
-        let rows: [__m512i; 16] = std::array::from_fn(|lane| _mm512_loadu_si512(blocks[lane].cast()));
-        transposed(rows).map(Sixteen)
-    }
+/// Every x86-64 has SSE2.
+pub fn in_lanes_sse2(messages: &[&[u8]]) -> Vec<Digest> {
+    // SAFETY: as said.
+    unsafe { in_lanes::<Four, 4, 8>(messages) }
 }
+
+/// A vector by its instructions; `more`: what the three have not in common.
+macro_rules! vector {
+    ($name:ident($words:ty), $lanes:literal, $feature:literal, $register:ident, $opaque:ident,
+     [$splat:ident $load:ident $store:ident $add:ident $and:ident $or:ident $xor:ident], { $($more:tt)* }) => {
+        #[derive(Clone, Copy)]
+        pub struct $name($words);
+
+        impl Vector for $name {
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            unsafe fn splat(word: u32) -> Self {
+                $name($splat(word as i32))
+            }
+            #[inline(always)]
+            unsafe fn load(lanes: &[u32]) -> Self {
+                $name($load(lanes[..$lanes].as_ptr().cast()))
+            }
+            #[inline(always)]
+            unsafe fn store(self, lanes: &mut [u32]) {
+                $store(lanes[..$lanes].as_mut_ptr().cast(), self.0);
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                $name($add(self.0, other.0))
+            }
+            #[inline(always)]
+            unsafe fn opaque(self) -> Self {
+                $name($opaque(self.0))
+            }
+            #[inline(always)]
+            unsafe fn and(self, other: Self) -> Self {
+                $name($and(self.0, other.0))
+            }
+            #[inline(always)]
+            unsafe fn or(self, other: Self) -> Self {
+                $name($or(self.0, other.0))
+            }
+            #[inline(always)]
+            unsafe fn xor(self, other: Self) -> Self {
+                $name($xor(self.0, other.0))
+            }
+            #[inline(always)]
+            unsafe fn not(self) -> Self {
+                $name($xor(self.0, $splat(-1)))
+            }
+            $($more)*
+        }
+
+        /// # Safety
+        /// The feature must be there. A function of its own, because only one that has it may name its registers.
+        #[inline]
+        #[target_feature(enable = $feature)]
+        unsafe fn $opaque(mut words: $words) -> $words {
+            asm!("/* {0} */", inout($register) words, options(pure, nomem, nostack, preserves_flags));
+            words
+        }
+    };
+}
+
+vector!(
+    Sixteen(__m512i), 16, "avx512f", zmm_reg, opaque_sixteen,
+    [_mm512_set1_epi32 _mm512_loadu_si512 _mm512_storeu_si512
+     _mm512_add_epi32 _mm512_and_si512 _mm512_or_si512 _mm512_xor_si512],
+    {
+        #[inline(always)]
+        unsafe fn rotate<const LEFT: i32, const RIGHT: i32>(self) -> Self {
+            Sixteen(_mm512_rol_epi32::<LEFT>(self.0))
+        }
+        // One instruction each, by its truth table: bit 4a + 2b + c.
+        #[inline(always)]
+        unsafe fn add_f(self, b: Self, c: Self, d: Self) -> Self {
+            self.add(Sixteen(_mm512_ternarylogic_epi32(b.0, c.0, d.0, 0b1100_1010)))
+        }
+        #[inline(always)]
+        unsafe fn add_g(self, b: Self, c: Self, d: Self) -> Self {
+            self.add_f(d, b, c)
+        }
+        #[inline(always)]
+        unsafe fn add_h(self, b: Self, c: Self, d: Self) -> Self {
+            self.add(Sixteen(_mm512_ternarylogic_epi32(b.0, c.0, d.0, 0b1001_0110)))
+        }
+        #[inline(always)]
+        unsafe fn add_i(self, b: Self, c: Self, d: Self) -> Self {
+            self.add(Sixteen(_mm512_ternarylogic_epi32(b.0, c.0, d.0, 0b0011_1001)))
+        }
+        #[inline(always)]
+        unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
+            let rows: [__m512i; 16] = std::array::from_fn(|lane| _mm512_loadu_si512(blocks[lane].cast()));
+            transposed(rows).map(Sixteen)
+        }
+    }
+);
 
 /// Rows become columns: pairs of words, then of pairs, then of quarters.
 #[inline(always)]
@@ -94,55 +152,26 @@ unsafe fn transposed(rows: [__m512i; 16]) -> [__m512i; 16] {
     words
 }
 
-#[derive(Clone, Copy)]
-pub struct Eight(__m256i);
-
-impl Vector for Eight {
-    #[inline(always)]
-    unsafe fn splat(word: u32) -> Self {
-        Eight(_mm256_set1_epi32(word as i32))
+vector!(
+    Eight(__m256i), 8, "avx2", ymm_reg, opaque_eight,
+    [_mm256_set1_epi32 _mm256_loadu_si256 _mm256_storeu_si256
+     _mm256_add_epi32 _mm256_and_si256 _mm256_or_si256 _mm256_xor_si256],
+    {
+        #[inline(always)]
+        unsafe fn rotate<const LEFT: i32, const RIGHT: i32>(self) -> Self {
+            Eight(_mm256_or_si256(_mm256_slli_epi32::<LEFT>(self.0), _mm256_srli_epi32::<RIGHT>(self.0)))
+        }
+        #[inline(always)]
+        unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
+            let half = |start: usize| {
+                let rows: [__m256i; 8] = std::array::from_fn(|lane| _mm256_loadu_si256(blocks[lane].add(start).cast()));
+                transposed8(rows)
+            };
+            let (low, high) = (half(0), half(32));
+            std::array::from_fn(|word| Eight(if word < 8 { low[word] } else { high[word - 8] }))
+        }
     }
-    #[inline(always)]
-    unsafe fn load(lanes: &[u32]) -> Self {
-        Eight(_mm256_loadu_si256(lanes[..8].as_ptr().cast()))
-    }
-    #[inline(always)]
-    unsafe fn store(self, lanes: &mut [u32]) {
-        _mm256_storeu_si256(lanes[..8].as_mut_ptr().cast(), self.0);
-    }
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        Eight(_mm256_add_epi32(self.0, other.0))
-    }
-    #[inline(always)]
-    unsafe fn rotate<const LEFT: u32, const RIGHT: u32>(self) -> Self {
-        // Variable shifts take the count from a register: the immediate ones want another type of constant.
-        let left = _mm256_sllv_epi32(self.0, _mm256_set1_epi32(LEFT as i32));
-        Eight(_mm256_or_si256(left, _mm256_srlv_epi32(self.0, _mm256_set1_epi32(RIGHT as i32))))
-    }
-    #[inline(always)]
-    unsafe fn select(self, one: Self, other: Self) -> Self {
-        Eight(_mm256_xor_si256(other.0, _mm256_and_si256(self.0, _mm256_xor_si256(one.0, other.0))))
-    }
-    #[inline(always)]
-    unsafe fn xor3(self, b: Self, c: Self) -> Self {
-        Eight(_mm256_xor_si256(_mm256_xor_si256(self.0, b.0), c.0))
-    }
-    #[inline(always)]
-    unsafe fn or_not_xor(self, b: Self, d: Self) -> Self {
-        let not = _mm256_xor_si256(d.0, _mm256_set1_epi32(-1));
-        Eight(_mm256_xor_si256(b.0, _mm256_or_si256(self.0, not)))
-    }
-    #[inline(always)]
-    unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
-        let half = |start: usize| {
-            let rows: [__m256i; 8] = std::array::from_fn(|lane| _mm256_loadu_si256(blocks[lane].add(start).cast()));
-            transposed8(rows)
-        };
-        let (low, high) = (half(0), half(32));
-        std::array::from_fn(|word| Eight(if word < 8 { low[word] } else { high[word - 8] }))
-    }
-}
+);
 
 #[inline(always)]
 unsafe fn transposed8(rows: [__m256i; 8]) -> [__m256i; 8] {
@@ -170,4 +199,34 @@ unsafe fn transposed8(rows: [__m256i; 8]) -> [__m256i; 8] {
         words[4 + word] = _mm256_permute2x128_si256(above, below, 0x31);
     }
     words
+}
+
+vector!(
+    Four(__m128i), 4, "sse2", xmm_reg, opaque_four,
+    [_mm_set1_epi32 _mm_loadu_si128 _mm_storeu_si128 _mm_add_epi32 _mm_and_si128 _mm_or_si128 _mm_xor_si128],
+    {
+        #[inline(always)]
+        unsafe fn rotate<const LEFT: i32, const RIGHT: i32>(self) -> Self {
+            Four(_mm_or_si128(_mm_slli_epi32::<LEFT>(self.0), _mm_srli_epi32::<RIGHT>(self.0)))
+        }
+        #[inline(always)]
+        unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
+            let quarters: [[__m128i; 4]; 4] = std::array::from_fn(|quarter| {
+                transposed4(std::array::from_fn(|lane| _mm_loadu_si128(blocks[lane].add(16 * quarter).cast())))
+            });
+            std::array::from_fn(|word| Four(quarters[word / 4][word % 4]))
+        }
+    }
+);
+
+#[inline(always)]
+unsafe fn transposed4([a, b, c, d]: [__m128i; 4]) -> [__m128i; 4] {
+    let (low_ab, low_cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+    let (high_ab, high_cd) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
+    [
+        _mm_unpacklo_epi64(low_ab, low_cd),
+        _mm_unpackhi_epi64(low_ab, low_cd),
+        _mm_unpacklo_epi64(high_ab, high_cd),
+        _mm_unpackhi_epi64(high_ab, high_cd),
+    ]
 }
