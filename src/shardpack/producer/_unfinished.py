@@ -24,9 +24,9 @@ class Put:
         self.future = future
         self._outcome: Outcome | None = None
 
-    def take(self, _indices: Sequence[int], outcomes: Sequence[Outcome]) -> bool:
+    def take(self, _indices: Sequence[int], outcomes: Iterable[Outcome]) -> bool:
         """Take the outcomes of some of its user records; whether all are there."""
-        self._outcome = outcomes[0]
+        (self._outcome,) = outcomes
         return True
 
     def abandon(self, message: str) -> None:
@@ -49,7 +49,7 @@ class PutMany:
         self._outcomes: list[Any] = [None] * len(records)
         self._left = len(records)
 
-    def take(self, indices: Sequence[int], outcomes: Sequence[Outcome]) -> bool:
+    def take(self, indices: Sequence[int], outcomes: Iterable[Outcome]) -> bool:
         """See `Put.take`."""
         for index, outcome in zip(indices, outcomes, strict=True):
             self._outcomes[index] = outcome

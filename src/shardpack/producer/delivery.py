@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import repeat
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 from ..records import Position
 
@@ -50,7 +50,7 @@ class Delivery(NamedTuple):
         return Position(self.sequence_number, self.sub_sequence_number)
 
 
-class Deliveries(Sequence[Delivery]):
+class Deliveries:
     """Of user records that were put together into one Kinesis record; each is made when it is asked for.
 
     Args:
@@ -64,9 +64,6 @@ class Deliveries(Sequence[Delivery]):
         self._first = first
         self._count = count
 
-    def __len__(self) -> int:
-        return self._count
-
     def __iter__(self) -> Iterator[Delivery]:
         first = self._first
         return map(
@@ -77,14 +74,3 @@ class Deliveries(Sequence[Delivery]):
             repeat(first.aggregated),
             repeat(first.attempts),
         )
-
-    @overload
-    def __getitem__(self, index: int) -> Delivery: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Delivery]: ...
-    def __getitem__(self, index: int | slice) -> Delivery | Sequence[Delivery]:
-        numbers = range(self._count)[index]
-        if isinstance(numbers, range):
-            return [self[number] for number in numbers]
-        shard_id, sequence_number, sub_sequence_number, aggregated, attempts = self._first
-        return Delivery(shard_id, sequence_number, sub_sequence_number + numbers, aggregated, attempts)

@@ -28,7 +28,7 @@ from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
 from .delivery import Attempt, Deliveries, Delivery
 
-Finished: TypeAlias = tuple[Any, Sequence[int], Sequence[Delivery | DeliveryError]]
+Finished: TypeAlias = tuple[Any, Sequence[int], Iterable[Delivery | DeliveryError]]
 """User records whose fate is settled: the put's token, which of its records, and the outcome of each."""
 
 _ONE = range(1)
@@ -390,7 +390,7 @@ class Engine:
             ]
             self._finish(pending, errors)
 
-    def _finish(self, pending: Pending, outcomes: Sequence[Delivery | DeliveryError]) -> None:
+    def _finish(self, pending: Pending, outcomes: Iterable[Delivery | DeliveryError]) -> None:
         self.outstanding_records -= len(pending.records)
         self.outstanding_bytes -= pending.size
         self._finished.append((pending.token, pending.indices, outcomes))
