@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -253,7 +254,12 @@ class TestCheckpoints:
             for thread in threads:
                 thread.join()
 
-        daemon = Daemon(in_aggregates([2]), [])
+        class Slow(Daemon):
+            def say(self, line: bytes) -> None:
+                super().say(line)
+                time.sleep(0.002)  # the other threads' turn
+
+        daemon = Slow(in_aggregates([2]), [])
         converse(Does(checkpoint), daemon)
         assert daemon.checkpoints == [sp.Position("100", 1)] * 8 + [sp.Position.SHARD_END]
 
