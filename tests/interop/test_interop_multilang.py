@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from java_programs import CREDENTIALS, command, versions
@@ -20,9 +22,11 @@ import shardpack as sp
 
 PAGE = (Path(__file__).parent.parent.parent / "docs/kcl-multilang.md").read_text(encoding="utf-8")
 PROPERTIES = dict(re.findall(r"^(\w+) = (.*)$", PAGE, re.MULTILINE))
+OPTIONS = "".join(re.findall(r"^java (.*)$", PAGE, re.MULTILINE))
 PROXY = Path(__file__).with_name("h2c_proxy.mjs")
 PROCESSOR = """
 from pathlib import Path
+from typing import Any
 from shardpack import kcl
 
 seen = Path(__file__).with_name("seen")
@@ -36,6 +40,38 @@ def handle(record):
     print("what a handler prints is not said to the daemon")
 
 kcl.run_each(handle)
+"""
+
+BUFFERING = """
+import json
+from pathlib import Path
+from typing import Any
+from shardpack import kcl
+
+class Processor(kcl.RecordProcessor):
+    def write(self, *line):
+        with Path(__file__).with_name("calls").open("a") as file:
+            print(json.dumps(line), file=file)
+
+    def initialize(self, shard_id, position):
+        self.write("initialize", shard_id, position.sequence_number, position.sub_sequence_number)
+
+    def process_records(self, batch, checkpointer):
+        for record in batch:
+            if record.data == b"137:":
+                self.done = record
+            timestamp = record.approximate_arrival_timestamp.timestamp()
+            where = record.shard_id, record.sequence_number, record.sub_sequence_number, timestamp
+            self.write("record", *where, record.partition_key, record.data.hex())
+
+    def shutdown_requested(self, checkpointer):
+        checkpointer.checkpoint(self.done)
+        self.write("shutdown_requested", checkpointer.position.sub_sequence_number)
+
+    def lease_lost(self):
+        self.write("lease_lost")
+
+kcl.run_processor(Processor())
 """
 
 
@@ -63,9 +99,11 @@ def http2(kinesis: str) -> Iterator[str]:
 
 
 @contextmanager
-def daemon(folder: Path, stream: str, http2: str, dynamodb: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A daemon with the processor of this folder."""
-    (folder / "processor.py").write_text(PROCESSOR)
+def daemon(
+    folder: Path, stream: str, http2: str, dynamodb: str, *, processor: str = PROCESSOR, options: str = OPTIONS
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A daemon with a processor in this folder."""
+    (folder / "processor.py").write_text(processor)
     properties = PROPERTIES | {
         "executableName": f"{sys.executable} {folder}/processor.py",
         "streamName": stream,
@@ -85,10 +123,15 @@ def daemon(folder: Path, stream: str, http2: str, dynamodb: str) -> Iterator[sub
     main = "software.amazon.kinesis.multilang.MultiLangDaemon"
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            command(main, "--properties-file", str(path), properties={"aws.cborEnabled": "false"}),
+            command(
+                main,
+                "--properties-file",
+                str(path),
+                properties={"aws.cborEnabled": "false", **dict(re.findall(r"-D(\S+?)=(\S+)", options))},
+            ),
             stdout=log,
             stderr=log,
-            env=os.environ | CREDENTIALS,
+            env=os.environ | CREDENTIALS | {"LC_ALL": "C"},
         )
     try:
         yield process
@@ -138,6 +181,74 @@ def test_a_failure_is_gone_on_from_inside_the_aggregate(
     with daemon(tmp_path, stream, http2, dynamodb):
         wait_until(lambda: len(seen(tmp_path)) >= 200, tmp_path)
     assert seen(tmp_path) == list(range(200))
+
+
+def calls(folder: Path) -> list[list[Any]]:
+    path = folder / "calls"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_processor_of_records_is_asked_to_stop_inside_an_aggregate(
+    kinesis: str, http2: str, dynamodb: str, tmp_path: Path
+) -> None:
+    client, stream = servers.client("kinesis", kinesis), "multilang-stop"
+    servers.create_stream(client, stream, 1)
+    table_of_ours(dynamodb, stream)
+    keys = ["user", "\u00e9", "\u65e5\u672c\u8a9e", "\U0001f600" * 3, "a\u2028b", "\x01", "\\"]
+    packed = [*sp.pack([(keys[n % 7], b"%d:" % n) for n in range(200)], limits=sp.Limits(200))]
+    # What only looks like an aggregate, which the daemon is to hand over whole.
+    for data in (packed[0].data[:4], packed[0].data[:-1], packed[0].data[:20] + bytes(40), b"\0\xff"):
+        packed.insert(9, sp.PackedRecord(data, "\u00e9", None, 1))
+    for put in sp.put_requests(packed):
+        assert put.retry(client.put_records(StreamName=stream, Records=put.entries)) is None
+    (shard,) = client.list_shards(StreamName=stream)["Shards"]
+    iterator = client.get_shard_iterator(StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")[
+        "ShardIterator"
+    ]
+    stored = [*sp.unpack(client.get_records(ShardIterator=iterator), on_corrupt="kcl")]
+    assert len(stored) == 204
+    expected = [
+        [
+            "record",
+            shard["ShardId"],
+            record.sequence_number,
+            record.sub_sequence_number,
+            record.approximate_arrival_timestamp and record.approximate_arrival_timestamp.timestamp(),
+            record.partition_key,
+            record.data.hex(),
+        ]
+        for record in stored
+    ]
+    (index,) = [n for n, record in enumerate(stored) if record.data == b"137:"]
+    done = stored[index]
+    assert stored[index + 1].sequence_number == done.sequence_number
+
+    with daemon(tmp_path, stream, http2, dynamodb, processor=BUFFERING) as process:
+        wait_until(lambda: len(calls(tmp_path)) >= 205, tmp_path)
+        process.terminate()
+        wait_until(lambda: process.poll() is not None, tmp_path)
+    assert calls(tmp_path) == [
+        ["initialize", shard["ShardId"], "TRIM_HORIZON", 0],
+        *expected,
+        ["shutdown_requested", done.sub_sequence_number],
+        ["lease_lost"],
+    ]
+
+    (tmp_path / "calls").unlink()
+    with daemon(tmp_path, stream, http2, dynamodb, processor=BUFFERING, options=""):
+        wait_until(lambda: len(calls(tmp_path)) >= 204 - index, tmp_path)
+    begun, *rest = calls(tmp_path)
+    assert begun == ["initialize", shard["ShardId"], done.sequence_number, done.sub_sequence_number]
+    assert [record[:-2] + record[-1:] for record in rest] == [
+        record[:-2] + record[-1:] for record in expected[index + 1 :]
+    ]
+    # Java 17 and older speak to their children as the locale is, and in none that is ASCII.
+    java = int(
+        subprocess.run(["java", "-version"], stderr=subprocess.PIPE, text=True, check=True)
+        .stderr.split('"')[1]
+        .split(".")[0]
+    )
+    assert ("?" in {record[-2] for record in rest}) == (java < 18)
 
 
 def test_every_record_through_a_split_and_a_merge(kinesis: str, http2: str, dynamodb: str, tmp_path: Path) -> None:
