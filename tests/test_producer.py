@@ -444,10 +444,13 @@ class TestPutMany:
         assert "3 of 8 user records were not delivered; the first: Expired" in str(error)
         assert sorted(client.received()) == [b"0", b"1", b"2", b"6", b"7"]
 
-    def test_waits_for_room_for_all(self) -> None:
+    @pytest.mark.parametrize(
+        "limits", [{"max_outstanding_records": 10}, {"max_outstanding_bytes": 71}], ids=["records", "bytes"]
+    )
+    def test_waits_for_room_for_all(self, limits: dict[str, Any]) -> None:
         go = threading.Event()
         client = Client(once(go))
-        with sp.Producer("s", sp.ProducerConfig(max_outstanding_records=10), client=client) as producer:
+        with sp.Producer("s", sp.ProducerConfig(**limits), client=client) as producer:
             producer.put_many([("k", b"before")] * 6)
             with pytest.raises(sp.BufferFullError) as caught:
                 producer.put_many([("k", b"no room")] * 5, block=False)
