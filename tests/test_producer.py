@@ -16,6 +16,7 @@ import pytest
 import servers
 import shardpack as sp
 from shardpack.limits import MAX_HASH_KEY
+from shardpack.producer._unfinished import PutMany
 
 
 class Client:
@@ -493,3 +494,12 @@ class TestPutMany:
             last = producer.put_many([("k", b"3")])
         assert len(last.result(0)) == 1
         assert client.received() == [b"1", b"2", b"3"]
+
+    def test_some_may_be_worth_another_try(self) -> None:
+        records = [sp.UserRecord("k", b"1"), sp.UserRecord("k", b"2")]
+        put = PutMany(records, None)
+        for index, retriable in enumerate((False, True)):
+            error = sp.DeliveryError("no", records=(records[index],), retriable=retriable)
+            assert put.take([index], [error]) == (index == 1)
+        assert put.outcome().retriable
+        assert put.outcome().records == records
