@@ -123,7 +123,7 @@ wheel: ## build the wheel of this machine, and run the tests against it in an em
 	$(WHEEL)/bin/python -m auditwheel show dist/*.whl
 	$(WHEEL)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[all]" --group test
 	mkdir -p build/elsewhere && cp -r tests build/elsewhere/
-	cd build/elsewhere && SHARDPACK_NATIVE=1 ../../$(WHEEL)/bin/python -m pytest -q -c ../../pyproject.toml --rootdir . $(CODEC:%=tests/test_%.py) tests/test_native.py
+	cd build/elsewhere && SHARDPACK_NATIVE=1 ../../$(WHEEL)/bin/python -m pytest -q -c ../../pyproject.toml --rootdir . $(CODEC:%=tests/test_%.py) tests/test_native*.py
 
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto

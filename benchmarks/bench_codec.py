@@ -175,9 +175,12 @@ def _with_pure_core(call: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
         modules: list[Any] = [packer, unpacker, _shapes]
         for module in modules:
             module.backend = lambda: _pure
+        packer_class: Any = packer.Packer
+        packer_class.add = packer_class._add_in_python  # noqa: SLF001
         try:
             return call()
         finally:
+            del packer_class.add
             for module in modules:
                 module.backend = backend
 

@@ -1,12 +1,15 @@
 # What src/rust offers; see there, and `wire._backend`.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .records import ReceivedRecord, Tags, UserRecord, UserRecordLike
 from .wire._backend import Builder as AnyBuilder
 from .wire._backend import HasBuilder
+from .wire._backend import Routes as AnyRoutes
+
+class Adding: ...
 
 class Aggregate:
     @property
@@ -33,15 +36,22 @@ class Builder:
     def add_any(self, partition_key: str, data: bytes, explicit_hash_key: str | None, tags: Tags) -> bool: ...
     def build(self) -> bytes: ...
 
+class Routes:
+    def __init__(
+        self,
+        for_all: HasBuilder | None,
+        by_partition_key: dict[str, Any],
+        ends: Sequence[int],
+        by_shard: Sequence[HasBuilder],
+    ) -> None: ...
+
 def path() -> str: ...
 def read(blob: bytes) -> Aggregate | None: ...
 def read_many(blobs: Sequence[bytes]) -> list[Aggregate | None]: ...
 def is_aggregated(blob: bytes) -> bool: ...
 def from_base64(text: str) -> bytes | None: ...
 def build_many(builders: Sequence[AnyBuilder]) -> list[bytes]: ...
-def fill(
-    records: Iterator[UserRecordLike], one_for_all: AnyBuilder | None, by_partition_key: Mapping[str, HasBuilder]
-) -> tuple[UserRecordLike] | None: ...
+def fill(records: Iterator[UserRecordLike], routes: AnyRoutes) -> tuple[UserRecordLike] | None: ...
 
 Texts: TypeAlias = tuple[bytes, bytes, bytes]
 

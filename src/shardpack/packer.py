@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ._lookahead import Lookahead
 from ._packer_settings import check_settings, check_types
@@ -28,7 +28,7 @@ from .records import (
     check_tags,
 )
 from .wire import is_aggregated
-from .wire._backend import Builder, backend
+from .wire._backend import Adding, Builder, Routes, backend, native
 
 By: TypeAlias = Literal["shard", "key", "any"]
 HashKeys: TypeAlias = Literal["pinned", "kpl"]
@@ -42,7 +42,7 @@ _AGGREGATE_COST = 4096
 _TOGETHER = 16
 
 
-class Packer:
+class Packer(Adding):
     """Fills Kinesis records with user records.
 
     Args:
@@ -101,7 +101,26 @@ class Packer:
         # How `add` finds the route of a record without an explicit hash key: one for all, or by its key.
         self._route_of_all = Route(None) if self._by == "any" else None
         self._route_of_key: dict[str, Route] = {}
+        # What is kept of them whatever is forgotten, because `_simple` refers to it.
+        self._fixed_routes = self._routes_by_shard() if self._by == "shard" and lanes == 1 else {}
+        self._routes.update(self._fixed_routes)
+        self._simple = self._routes_of_simple()
         self._lookahead = self._waiting(lookahead) if lookahead else None
+
+    def _routes_by_shard(self) -> dict[Hashable, Route]:
+        shards = self._shard_map.shards if self._shard_map else ()
+        return {(shard.shard_id, None): Route((shard.shard_id, None), shard.shard_id) for shard in shards}
+
+    def _routes_of_simple(self) -> Routes | None:
+        """How the core finds the routes of records without an explicit hash key; None: it is not to add them itself."""
+        routes = backend().routes
+        if routes is None or self._max_user_records:
+            return None
+        by_shard = type(self._shard_map) is ShardMap and bool(self._fixed_routes)
+        ends = [shard.ending_hash_key for shard in self._shard_map.shards] if by_shard and self._shard_map else []
+        return routes(
+            self._route_of_all, self._route_of_key, ends, list(self._fixed_routes.values()) if by_shard else []
+        )
 
     def _waiting(self, lookahead: int) -> Lookahead:
         limit = self._limits.max_record_bytes
@@ -149,6 +168,10 @@ class Packer:
         closed = self._add_any(partition_key, data, explicit_hash_key, tags)
         return self._finish(closed) if closed else []
 
+    _add_in_python = add
+    if not TYPE_CHECKING and native != "pure":
+        del add  # `Adding` has one, which leaves to this one what is not simple
+
     def add_all(self, user_records: Iterable[UserRecordLike]) -> Iterator[PackedRecord]:
         """`add` over an iterable, lazily; what is still open afterwards waits for `flush`.
 
@@ -159,7 +182,7 @@ class Packer:
 
     def _all(self, user_records: Iterable[UserRecordLike], *, flush: bool) -> Iterator[PackedRecord]:
         fill = backend().fill
-        if fill is None or self._max_user_records:
+        if fill is None or self._simple is None:
             for packed in filter(None, itertools.starmap(self.add, user_records)):
                 yield from packed
             if flush:
@@ -167,10 +190,9 @@ class Packer:
             return
         most_together = _TOGETHER if isinstance(user_records, list | tuple) else 1
         records = iter(user_records)
-        route = self._route_of_all
         closed: list[Closed] = []
         try:
-            while taken := fill(records, None if route is None else route.builder, self._route_of_key):
+            while taken := fill(records, self._simple):
                 closed += next(itertools.starmap(self._add_any, taken))
                 if len(closed) >= most_together:
                     yield from self._finish(closed)
@@ -245,7 +267,7 @@ class Packer:
         # Twice what is open: clearing keeps that much, and must not come again with the next key.
         if max(len(self._routes), len(self._route_of_key)) >= max(_CACHED_ROUTES, 2 * len(self._open)):
             self._route_of_key.clear()
-            self._routes = dict(self._open)
+            self._routes = {**self._fixed_routes, **self._open}
         self._routes[key] = route
         if record.explicit_hash_key is None:
             self._route_of_key[record.partition_key] = route

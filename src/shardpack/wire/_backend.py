@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,6 +29,13 @@ def _chosen() -> str:
 
 native = _chosen()
 """The core that runs: "pure", or how the native one makes checksums: "avx512", "avx2", "portable" or "scalar"."""
+
+if TYPE_CHECKING or native == "pure":
+    Adding = object
+else:
+    from .. import _native
+
+    Adding = _native.Adding  # has an `add` for `Packer`, because a call in Python costs more than all that it does
 
 
 class Aggregate(Protocol):
@@ -87,27 +94,46 @@ class Builder(Protocol):
         """The finished aggregate."""
 
 
-class Fill(Protocol):
-    """Take user records for as long as it is simple: no explicit hash key, no tags, and a builder that has room."""
+class HasBuilder(Protocol):
+    """What may have an open builder: a route."""
+
+    @property
+    def builder(self) -> Builder | None: ...
+
+
+class Routes(Protocol):
+    """How a core finds the route of a record without an explicit hash key; to be made by `Core.routes`."""
+
+
+class NewRoutes(Protocol):
+    """Makes `Routes` from what the caller goes on changing."""
 
     def __call__(
         self,
-        records: Iterator[UserRecordLike],
-        one_for_all: Builder | None,
-        by_partition_key: Mapping[str, HasBuilder],
-    ) -> tuple[UserRecordLike] | None:
-        """Fill the builder for all, or that of each partition key.
+        for_all: HasBuilder | None,
+        by_partition_key: dict[str, Any],
+        ends: Sequence[int],
+        by_shard: Sequence[HasBuilder],
+    ) -> Routes:
+        """The route of all records, or else that of their partition key, or else that of their shard.
+
+        Args:
+            for_all: None: there is none.
+            by_partition_key: those known; those found by shard are put there.
+            ends: the last hash key of each shard, in their order; empty: nothing is found by shard.
+            by_shard: the routes of the shards.
+        """
+
+
+class Fill(Protocol):
+    """Take user records for as long as it is simple: no explicit hash key, no tags, and a builder that has room."""
+
+    def __call__(self, records: Iterator[UserRecordLike], routes: Routes) -> tuple[UserRecordLike] | None:
+        """Fill the open builders of the records' routes.
 
         Returns:
             The first record for which it was not, in a tuple; None when there are no more records.
         """
-
-
-class HasBuilder(Protocol):
-    """What is known by its partition key, and may have an open builder."""
-
-    @property
-    def builder(self) -> Builder | None: ...
 
 
 class Core(Protocol):
@@ -116,6 +142,10 @@ class Core(Protocol):
     @property
     def fill(self) -> Fill | None:
         """None: there is no faster way than record by record."""
+
+    @property
+    def routes(self) -> NewRoutes | None:
+        """None with `fill`."""
 
     def decode(self, blob: BytesLike) -> list[UserRecord]: ...
     def is_aggregated(self, blob: BytesLike) -> bool: ...

@@ -19,6 +19,7 @@ build_many = _native.build_many
 cut = _native.cut
 fill = _native.fill
 from_base64 = _native.from_base64
+routes = _native.Routes
 
 
 def decode(blob: BytesLike) -> list[UserRecord]:

@@ -38,6 +38,7 @@ _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that 
 
 builder = AggregateBuilder
 fill = None
+routes = None
 
 
 class Raw(NamedTuple):

@@ -71,6 +71,10 @@ impl<V: Vector> Vector for Pair<V> {
     unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
         let (first, second) = blocks.split_at(V::LANES);
         let (first, second) = (V::gather(first), V::gather(second));
-        std::array::from_fn(|word| Pair(first[word], second[word]))
+        let mut words = [Pair(first[0], second[0]); 16];
+        for word in 1..16 {
+            words[word] = Pair(first[word], second[word]);
+        }
+        words
     }
 }

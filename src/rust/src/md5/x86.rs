@@ -25,6 +25,9 @@ pub fn in_lanes_sse2(messages: &[&[u8]]) -> Vec<Digest> {
     unsafe { in_lanes::<Four, 4, 8>(messages) }
 }
 
+// Loops and no closures in what follows: a closure does not have the features of the function around it, and then
+// whether it is inlined, and a load with it, depends on what else is built along.
+
 /// A vector by its instructions; `more`: what the three have not in common.
 macro_rules! vector {
     ($name:ident($words:ty), $lanes:literal, $feature:literal, $register:ident, $opaque:ident,
@@ -113,8 +116,15 @@ vector!(
         }
         #[inline(always)]
         unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
-            let rows: [__m512i; 16] = std::array::from_fn(|lane| _mm512_loadu_si512(blocks[lane].cast()));
-            transposed(rows).map(Sixteen)
+            let mut rows = [_mm512_setzero_si512(); 16];
+            for lane in 0..16 {
+                rows[lane] = _mm512_loadu_si512(blocks[lane].cast());
+            }
+            let (rows, mut words) = (transposed(rows), [Sixteen(rows[0]); 16]);
+            for word in 0..16 {
+                words[word].0 = rows[word];
+            }
+            words
         }
     }
 );
@@ -163,12 +173,18 @@ vector!(
         }
         #[inline(always)]
         unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
-            let half = |start: usize| {
-                let rows: [__m256i; 8] = std::array::from_fn(|lane| _mm256_loadu_si256(blocks[lane].add(start).cast()));
-                transposed8(rows)
-            };
-            let (low, high) = (half(0), half(32));
-            std::array::from_fn(|word| Eight(if word < 8 { low[word] } else { high[word - 8] }))
+            let mut words = [Eight(_mm256_setzero_si256()); 16];
+            for half in 0..2 {
+                let mut rows = [words[0].0; 8];
+                for lane in 0..8 {
+                    rows[lane] = _mm256_loadu_si256(blocks[lane].add(32 * half).cast());
+                }
+                let rows = transposed8(rows);
+                for word in 0..8 {
+                    words[8 * half + word].0 = rows[word];
+                }
+            }
+            words
         }
     }
 );
@@ -211,10 +227,18 @@ vector!(
         }
         #[inline(always)]
         unsafe fn gather(blocks: &[*const u8]) -> [Self; 16] {
-            let quarters: [[__m128i; 4]; 4] = std::array::from_fn(|quarter| {
-                transposed4(std::array::from_fn(|lane| _mm_loadu_si128(blocks[lane].add(16 * quarter).cast())))
-            });
-            std::array::from_fn(|word| Four(quarters[word / 4][word % 4]))
+            let mut words = [Four(_mm_setzero_si128()); 16];
+            for quarter in 0..4 {
+                let mut rows = [words[0].0; 4];
+                for lane in 0..4 {
+                    rows[lane] = _mm_loadu_si128(blocks[lane].add(16 * quarter).cast());
+                }
+                let rows = transposed4(rows);
+                for word in 0..4 {
+                    words[4 * quarter + word].0 = rows[word];
+                }
+            }
+            words
         }
     }
 );

@@ -3,10 +3,12 @@
 //! Nothing here raises a class of `errors.py` by itself: what cannot be done is None, and the pure core does it or says
 //! why not. So both cores have the same errors.
 
+mod adding;
 mod aggregate;
 mod builder;
 mod columns;
 mod objects;
+mod routes;
 
 use crate::{md5, wire};
 use pyo3::prelude::*;
@@ -21,14 +23,16 @@ pub const WORTH_DETACHING: usize = 8 * 1024;
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Aggregate>()?;
+    module.add_class::<adding::Adding>()?;
     module.add_class::<builder::Builder>()?;
+    module.add_class::<routes::Routes>()?;
     module.add_function(wrap_pyfunction!(path, module)?)?;
     module.add_function(wrap_pyfunction!(read, module)?)?;
     module.add_function(wrap_pyfunction!(read_many, module)?)?;
     module.add_function(wrap_pyfunction!(is_aggregated, module)?)?;
     module.add_function(wrap_pyfunction!(from_base64, module)?)?;
     module.add_function(wrap_pyfunction!(builder::build_many, module)?)?;
-    module.add_function(wrap_pyfunction!(builder::fill, module)?)?;
+    module.add_function(wrap_pyfunction!(adding::fill, module)?)?;
     module.add_function(wrap_pyfunction!(columns::cut, module)?)?;
     Ok(())
 }
