@@ -157,8 +157,8 @@ def table_of_ours(dynamodb: str, application: str) -> None:
     sp.DynamoDBLeases(application, client=servers.client("dynamodb", dynamodb)).prepare()
 
 
-def test_the_page_names_the_version_that_is_tried() -> None:
-    assert f"<version>{versions()['multilang']}</version>" in PAGE
+def test_the_page_names_the_versions_that_are_tried() -> None:
+    assert re.findall("<version>(.*?)</version>", PAGE)[1:] == [versions()["multilang"], versions()["kcl"]]
 
 
 def test_a_failure_is_gone_on_from_inside_the_aggregate(

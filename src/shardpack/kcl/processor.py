@@ -130,7 +130,7 @@ class Checkpointer:
             self._record(position)
 
     def open(self, handed_over: Position | None) -> None:
-        """For the conversation: the daemon listens; it has handed over the records up to a position, or None: no more than before."""
+        """For the conversation: the daemon listens. It has handed over what is up to a position; None: nothing new."""
         with self._lock:
             self._is_open = True
             self._handed_over = handed_over or self._handed_over
