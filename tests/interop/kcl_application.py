@@ -15,6 +15,9 @@ from typing import Any
 
 from java_programs import CREDENTIALS, command
 
+import servers
+import shardpack as sp
+
 Event = dict[str, Any]
 
 
@@ -101,3 +104,10 @@ def kcl_application(
             yield running
         finally:
             running.kill()
+
+
+def table_of_ours(dynamodb: str, application: str) -> sp.DynamoDBLeases:
+    """A lease table made by us, as the KCL makes it; dynalite cannot add the index that the KCL adds afterwards."""
+    leases = sp.DynamoDBLeases(application, client=servers.client("dynamodb", dynamodb))
+    leases.prepare()
+    return leases

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pytest
 from aws_kinesis_agg import aggregator
 from java_programs import versions
-from kcl_application import KclApplication, kcl_application
+from kcl_application import KclApplication, kcl_application, table_of_ours
 
 import kinesis_calls
 import servers
@@ -35,13 +35,6 @@ def kinesis() -> Iterator[str]:
 def dynamodb() -> Iterator[str]:
     with servers.dynalite() as url:
         yield url
-
-
-def table_of_ours(dynamodb: str, application: str) -> sp.DynamoDBLeases:
-    """A lease table made by us, as the KCL makes it; dynalite cannot add the index that the KCL adds afterwards."""
-    leases = sp.DynamoDBLeases(application, client=servers.client("dynamodb", dynamodb))
-    leases.prepare()
-    return leases
 
 
 def numbers(application: KclApplication) -> Counter[int]:

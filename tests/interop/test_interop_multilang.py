@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from java_programs import CREDENTIALS, command, versions
+from kcl_application import table_of_ours
 
 import servers
 import shardpack as sp
@@ -150,11 +151,6 @@ def wait_until(done: Callable[[], bool], folder: Path, seconds: int = 60) -> Non
 def seen(folder: Path) -> list[int]:
     path = folder / "seen"
     return [int(line.partition(b":")[0]) for line in path.read_bytes().splitlines()] if path.exists() else []
-
-
-def table_of_ours(dynamodb: str, application: str) -> None:
-    """The lease table: dynalite cannot add the index that the KCL adds to one of its own making."""
-    sp.DynamoDBLeases(application, client=servers.client("dynamodb", dynamodb)).prepare()
 
 
 def test_the_page_names_the_versions_that_are_tried() -> None:

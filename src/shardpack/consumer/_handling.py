@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import InitVar, dataclass
 from typing import Literal, TypeAlias, cast
 
@@ -98,6 +98,20 @@ class Handling:
 def position_of(record: ReceivedRecord) -> Position:
     """Of a record that came from `GetRecords`, and so has one."""
     return cast("Position", record.position)
+
+
+def divert_one(
+    divert: Callable[[ReceivedRecord, Exception], object] | None, record: ReceivedRecord | None, error: Exception
+) -> Exception | None:
+    """Divert the record at which a handler has failed; why the shard must stop there, or None."""
+    if divert is None or record is None:
+        return error
+    try:
+        divert(record, error)
+    except Exception as failure:  # noqa: BLE001  # the application's
+        failure.__context__ = error
+        return failure
+    return None
 
 
 def describe(shard_id: str, part: Sequence[ReceivedRecord], given: int | None) -> str:

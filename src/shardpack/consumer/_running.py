@@ -11,7 +11,7 @@ from typing import Any
 from .._aws_errors import backoff
 from ..errors import LeaseLostError
 from ..records import ReceivedRecord
-from ._handling import Handling, Policy, describe, raise_failures
+from ._handling import Handling, Policy, describe, divert_one, raise_failures
 from ._shell import Shell
 from .engine import Delivered
 
@@ -77,7 +77,7 @@ class Run:
                     if self._shell.is_stopping:
                         return None  # what is not done is given to whoever reads the shard next
                     continue
-                if (failure := self._diverted(record, error)) is not None:
+                if (failure := divert_one(self._divert, record, error)) is not None:
                     return failure
                 handling.succeeded()
             if handling.done_to is not None:
@@ -93,13 +93,4 @@ class Run:
         except Exception as error:  # noqa: BLE001  # the application's
             error.add_note(describe(batch.shard_id, part, batch.given))
             return error
-        return None
-
-    def _diverted(self, record: ReceivedRecord | None, error: Exception) -> Exception | None:
-        if self._divert is None or record is None:
-            return error
-        try:
-            self._divert(record, error)
-        except Exception as failure:  # noqa: BLE001  # the application's
-            return failure
         return None

@@ -9,7 +9,7 @@ from random import random
 from typing import Any
 
 from .._aws_errors import backoff
-from ..consumer._handling import Handling, OnFailure, Policy, describe
+from ..consumer._handling import Handling, OnFailure, Policy, describe, divert_one
 from ..consumer.batch import Batch
 from ..errors import LeaseLostError
 from ..records import ReceivedRecord
@@ -147,21 +147,11 @@ class HandlerProcessor(RecordProcessor):
             _log.warning("%s: the handler has failed, trying again: %r", checkpointer.shard_id, error)
             self._sleep(backoff(handling.failures, random))
             return
-        failure = error if verdict == "stop" else self._diverted(record, error)
+        failure = error if verdict == "stop" else divert_one(self._divert, record, error)
         if failure is not None:
             _checkpoint_done(handling, checkpointer)  # what went well before is not to be done again
             raise failure
         handling.succeeded()
-
-    def _diverted(self, record: ReceivedRecord | None, error: Exception) -> Exception | None:
-        if self._divert is None or record is None:
-            return error
-        try:
-            self._divert(record, error)
-        except Exception as failure:  # noqa: BLE001  # the application's
-            failure.__context__ = error
-            return failure
-        return None
 
 
 def _checkpoint_done(handling: Handling, checkpointer: Checkpointer) -> None:

@@ -112,3 +112,12 @@ class Unfinished:
         for put in left:
             put.abandon(message)
         return left
+
+
+def finish(put: Put | PutMany) -> None:
+    """Give a put's future its outcome."""
+    outcome = put.outcome()
+    if isinstance(outcome, DeliveryError):
+        put.future.set_exception(outcome)
+    else:
+        put.future.set_result(outcome)

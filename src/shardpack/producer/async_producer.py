@@ -10,11 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from .._kinesis_client import OPEN_SHARDS, async_kinesis_client, error_of, list_shards_async, stream_argument
-from ..errors import DeliveryError
 from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ._metrics import Metrics, ProducerStats
 from ._otel import instruments
-from ._unfinished import Put, PutMany, Unfinished
+from ._unfinished import Put, PutMany, Unfinished, finish
 from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
 from .delivery import Delivery
@@ -245,10 +244,5 @@ class AsyncProducer:
 
 
 def _settle(put: Put | PutMany) -> None:
-    if put.future.done():
-        return
-    outcome = put.outcome()
-    if isinstance(outcome, DeliveryError):
-        put.future.set_exception(outcome)
-    else:
-        put.future.set_result(outcome)
+    if not put.future.done():
+        finish(put)

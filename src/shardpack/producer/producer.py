@@ -14,12 +14,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from .._kinesis_client import OPEN_SHARDS, describe_stream, error_of, kinesis_client, list_shards, stream_argument
-from ..errors import DeliveryError
 from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ._future import DeliveryFuture
 from ._metrics import Metrics, ProducerStats
 from ._otel import instruments
-from ._unfinished import Put, PutMany, Unfinished
+from ._unfinished import Put, PutMany, Unfinished, finish
 from .actions import Action, ListShards, PutRecords
 from .config import ProducerConfig
 from .delivery import Delivery
@@ -313,13 +312,8 @@ class Producer:
 
 
 def _settle(put: Put | PutMany) -> None:
-    if not put.future.set_running_or_notify_cancel():
-        return
-    outcome = put.outcome()
-    if isinstance(outcome, DeliveryError):
-        put.future.set_exception(outcome)
-    else:
-        put.future.set_result(outcome)
+    if put.future.set_running_or_notify_cancel():
+        finish(put)
 
 
 def _warn_if_open(reference: weakref.ref[Producer]) -> None:
