@@ -154,7 +154,7 @@ def measure(count: int, size: int, rounds: int) -> dict[str, tuple[float, float]
 def main() -> None:
     """Time and print."""
     parser = argparse.ArgumentParser(description="Consumers on aggregated user records.")
-    parser.add_argument("--quick", action="store_true", help="fewer records and rounds")
+    parser.add_argument("--quick", action="store_true", help="100 bytes only, and fewer records and rounds")
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--contender", nargs=2, metavar=("NAME", "URL"), help="for the processes that this one starts")
     arguments = parser.parse_args()
@@ -165,7 +165,7 @@ def main() -> None:
         return
     count, rounds = (20_000, 1) if arguments.quick else (arguments.records, 3)
     peers = ", ".join(f"{name} {version(name)}" for name in ("async-kinesis", "aws-kinesis-agg", "boto3"))
-    for size in (100, 1000):
+    for size in (100,) if arguments.quick else (100, 1000):
         best = measure(count, size, rounds)
         ours = best[CONTENDERS[0]][0]
         table = Table("consumer", title=f"{count:,} user records of {size:,} bytes ({peers})", title_justify="left")
