@@ -115,6 +115,7 @@ def daemon(
         "metricsLevel": "NONE",
         "failoverTimeMillis": "3000",
         "leaseAssignmentIntervalMillis": "2000",
+        "shutdownGraceMillis": "5000",  # it waits as long even for the process that failed
         "shardSyncIntervalMillis": "1000",  # as long it waits when it begins, too
         "parentShardPollIntervalMillis": "200",
         "idleTimeBetweenReadsInMillis": "200",
@@ -141,7 +142,7 @@ def daemon(
         process.wait()
 
 
-def wait_until(done: Callable[[], bool], folder: Path, seconds: int = 60) -> None:
+def wait_until(done: Callable[[], bool], folder: Path, seconds: int = 120) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, (folder / "log").read_text()[-4000:]
