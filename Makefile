@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-lowest interop soak soak-consumer fuzz check bench bench-arrow density wheel proto clean
+.PHONY: help demo test test-pure test-lowest interop soak soak-consumer interrupts-consumer fuzz check bench bench-arrow density wheel proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes
 
 soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of consumers; make soak-consumer ARGS="--store dynalite"
 	$(BIN)/python tests/tools/soak_consumer.py $(ARGS)
+
+interrupts-consumer: $(BIN)/shardpack ## interrupt consumers at any bytecode; make interrupts-consumer ARGS="--trials 500"
+	$(BIN)/python tests/tools/interrupts_consumer.py --trials 5000 $(ARGS)
 
 check: $(BIN)/ruff ## lint and type checks
 	$(BIN)/ruff check

@@ -150,7 +150,7 @@ class TestIteration:
 
         async def main() -> None:
             async with sp.AsyncConsumer("s", leases=sp.MemoryLeases(), client=client) as reading:
-                with pytest.raises(KeyError, match="Records"):
+                with pytest.raises(RuntimeError, match=r"has failed: KeyError\('Records'\)"):
                     await reading.next_batch()
 
         run(main)

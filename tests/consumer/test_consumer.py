@@ -410,11 +410,19 @@ class TestFork:
             reading.stop()
             reading.close()
 
-        with reading._shell._changed:  # as another thread may hold it at that moment
-            codes: list[int] = []
-            forked = in_thread(lambda: codes.append(self.in_child(use)))
-            until(lambda: codes)
-        forked.join()
-        assert codes == [0]
+        over = threading.Event()
+
+        def busy() -> None:  # whatever lock there may be, some of the forks find it taken
+            while not over.is_set():
+                _ = reading.millis_behind_latest
+
+        others = [in_thread(busy) for _ in range(2)]
+        try:
+            codes = [self.in_child(use) for _ in range(20)]
+        finally:
+            over.set()
+        for other in others:
+            other.join()
+        assert codes == [0] * 20
         batch.checkpoint()
         reading.close()

@@ -86,6 +86,14 @@ def test_a_handler_of_batches_gets_what_is_not_checkpointed_again() -> None:
     assert handling.failed(position(2)) == "stop"
 
 
+def test_a_handler_that_fails_after_it_has_checkpointed_everything_is_not_called_with_nothing() -> None:
+    handling = Handling(RECORDS, policy(max_attempts=3))
+    assert handling.failed(position(7)) == "over"
+    assert handling.is_over
+    handling = Handling(RECORDS, policy())  # one attempt: whoever wants to stop at a failure is stopped at it
+    assert handling.failed(position(7)) == "stop"
+
+
 def test_progress_counts_as_the_first_attempt_at_what_is_left() -> None:
     handling = Handling(RECORDS, policy(max_attempts=2))
     for index in range(7):

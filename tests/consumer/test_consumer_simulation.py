@@ -36,7 +36,7 @@ from shardpack.consumer.core.actions import (
     RenewLease,
 )
 from shardpack.consumer.core.engine import Delivered, Engine
-from shardpack.consumer.shells.threads import call_leases
+from shardpack.consumer.shells.calls import call_leases
 from shardpack.consumer.start import Start
 from shardpack.testing import FakeKinesis, ManualClock
 

@@ -12,7 +12,7 @@ from shardpack.aws.streams import ALL_SHARDS, list_shards
 from shardpack.consumer import ConsumerConfig, Lease
 from shardpack.consumer.core.actions import Action, GetRecords, GetShardIterator, ListShards
 from shardpack.consumer.core.engine import Delivered, Engine
-from shardpack.consumer.shells.threads import call_leases
+from shardpack.consumer.shells.calls import call_leases
 from shardpack.consumer.start import Start
 from shardpack.testing import FakeKinesis, ManualClock
 

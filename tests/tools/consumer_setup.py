@@ -77,9 +77,9 @@ def until(condition: Callable[[], object]) -> None:
 class StoreInTrouble(sp.MemoryLeases):
     """A store whose methods raise what a test wants them to."""
 
-    def __init__(self, **errors: Exception) -> None:
+    def __init__(self, **errors: BaseException) -> None:
         super().__init__()
-        self.errors: dict[str, Exception] = errors
+        self.errors: dict[str, BaseException] = errors
 
     def __getattribute__(self, name: str) -> Any:
         if not name.startswith("_") and name != "errors" and name in self.errors:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any, Self, overload
 
 from ..errors import CheckpointError
 from ..records import Position, ReceivedRecord
+from .core.engine import Delivered
 
 
 class BatchBase(Sequence[ReceivedRecord]):
@@ -35,6 +36,19 @@ class BatchBase(Sequence[ReceivedRecord]):
         self._records = records
         self._checkpoint = checkpoint
         self._given: int | None = None
+
+    @classmethod
+    def of(
+        cls, delivered: Delivered, records: list[ReceivedRecord], checkpoint: Callable[[Position | None], Any]
+    ) -> Self:
+        """All or some of the records that were delivered, with the means to checkpoint them."""
+        return cls(
+            delivered.hold.lease.key,
+            records,
+            delivered.millis_behind_latest,
+            checkpoint,
+            shard_ended=delivered.ends_with(records),
+        )
 
     @overload
     def __getitem__(self, index: int) -> ReceivedRecord: ...

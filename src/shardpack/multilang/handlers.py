@@ -143,6 +143,9 @@ class HandlerProcessor(RecordProcessor):
         """The handler has failed: wait before the next attempt, divert, or raise."""
         record = handling.part[0] if handling.part else None
         verdict = handling.failed(checkpointer.position)
+        if verdict == "over":
+            _log.warning("%s: the handler has failed after its last checkpoint: %r", checkpointer.shard_id, error)
+            return
         if verdict == "retry":
             _log.warning("%s: the handler has failed, trying again: %r", checkpointer.shard_id, error)
             self._sleep(backoff(handling.failures, random))

@@ -66,6 +66,10 @@ class Delivered(NamedTuple):
     is_shard_end: bool
     error: Exception | None
 
+    def ends_with(self, part: list[ReceivedRecord]) -> bool:
+        """Whether nothing of the shard follows after some of the records."""
+        return self.is_shard_end and (not part or part[-1] is self.records[-1])
+
 
 class Engine:
     """What a consumer decides.
@@ -112,10 +116,7 @@ class Engine:
     # What the application does.
 
     def next_batch(self, now: float) -> Delivered | None:
-        """The next user records of a shard of which the application has none in hand, or None.
-
-        They are in the application's hand until `done`.
-        """
+        """The next user records of a shard of which the application has none in hand, until `done`; or None."""
         if self._closing:
             return None
         for hold in list(self._holds.values()):
@@ -173,6 +174,11 @@ class Engine:
     def holds(self) -> Collection[Hold]:
         """The leases that are held."""
         return self._holds.values()
+
+    @property
+    def millis_behind_latest(self) -> dict[str, int | None]:
+        """For each shard that is held, how many milliseconds its reading is behind; None: not known yet."""
+        return {hold.lease.key: hold.reader.millis_behind_latest for hold in self.holds}
 
     @property
     def is_caught_up(self) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import InitVar, dataclass
+from random import random
 from typing import Literal, TypeAlias, cast
 
+from ...aws.errors import backoff
 from ...records import Position, ReceivedRecord
 
 OnFailure: TypeAlias = Literal["stop", "divert"]
-Verdict: TypeAlias = Literal["retry", "divert", "stop"]
+Verdict: TypeAlias = Literal["retry", "divert", "stop", "over"]
+
+_log = logging.getLogger("shardpack.consumer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,9 @@ class Handling:
         """The handler has failed on the part; it has itself checkpointed up to there."""
         done = sum(position_of(record) <= checkpoint for record in self.part)
         del self._left[:done]
-        if self._policy.on_failure == "divert" and done == len(self.part) > 0:
+        if done == len(self.part) > 0 and (self._policy.on_failure == "divert" or self._policy.max_attempts > 1):
             self._advance()  # whatever failed, no record waits for it
-            return "retry"
+            return "over"
         self.failures = 1 if done else self.failures + 1
         self.part = self._next_part()
         if self.failures < self._policy.max_attempts:
@@ -93,6 +98,84 @@ class Handling:
 
     def _next_part(self) -> list[ReceivedRecord]:
         return self._left[:1] if self._one_by_one else self._left[:]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Call the handler with a part of the batch; the answer is what it raised, or None."""
+
+    part: list[ReceivedRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Divert:
+    """Call `divert`; the answer is what it raised, or None."""
+
+    record: ReceivedRecord
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait, but not after `stop`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Have it recorded, without waiting, that everything up to a position is done."""
+
+    position: Position
+
+
+Step: TypeAlias = Attempt | Divert | Pause | Done
+Steps: TypeAlias = Generator[Step, Exception | None, Exception | None]
+
+
+def steps(
+    shard_id: str,
+    records: Sequence[ReceivedRecord],
+    policy: Policy,
+    checkpoint: Callable[[], Position],
+    is_stopping: Callable[[], bool],
+) -> Steps:
+    """A batch's way through a handler, step by step; both shells take these steps, each in its own way.
+
+    Args:
+        shard_id: for messages.
+        records: the batch.
+        policy: how the handler is called.
+        checkpoint: says how far the shard is done.
+        is_stopping: says whether the application has stopped the consumer.
+
+    Returns:
+        Why the shard must stop, or None.
+    """
+    handling = Handling(records, policy)
+    while not handling.is_over:
+        error = yield Attempt(handling.part)
+        if error is not None:
+            record = handling.part[0] if handling.part else None
+            verdict = handling.failed(checkpoint())
+            if verdict == "over":
+                _log.warning("%s: the handler has failed after its last checkpoint: %r", shard_id, error)
+                continue
+            if verdict == "retry":
+                _log.warning("%s: the handler has failed, trying again: %r", shard_id, error)
+                yield Pause(backoff(handling.failures, random))
+                if is_stopping():
+                    return None  # what is not done is given to whoever reads the shard next
+                continue
+            if verdict == "stop" or record is None:
+                return error
+            if (failure := (yield Divert(record, error))) is not None:
+                failure.__context__ = failure.__context__ or error
+                return failure
+        handling.succeeded()
+        if handling.done_to is not None:
+            yield Done(handling.done_to)
+    return None
 
 
 def position_of(record: ReceivedRecord) -> Position:

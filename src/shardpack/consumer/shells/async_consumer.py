@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from types import TracebackType
@@ -13,12 +12,9 @@ from ...leases.lease import Leases
 from ...records import ReceivedRecord
 from ..batch import AsyncBatch
 from ..config import ConsumerConfig
-from ..core.engine import Engine
 from ..core.handling import OnFailure, Policy
-from ..core.hold import Hold
-from ..start import Start
 from .async_running import AsyncDivert, AsyncRun
-from .consumer import new_worker_id
+from .seat import Seat, engine_for
 from .tasks import AsyncShell
 
 
@@ -60,16 +56,10 @@ class AsyncConsumer:
         profile_name: str | None = None,
     ) -> None:
         config = config or ConsumerConfig()
-        engine = Engine(
-            stream_name,
-            worker_id or new_worker_id(),
-            config,
-            Start.of(start, start_at),
-            wall_clock_offset=time.time() - time.monotonic(),
-        )
+        engine = engine_for(stream_name, worker_id, config, start, start_at)
         arguments = region_name, endpoint_url, profile_name
         self._shell = AsyncShell(engine, config, client, arguments, stream_argument(stream_name), leases)
-        self._in_hand: Hold | None = None
+        self._seat = Seat()
 
     async def next_batch(self) -> AsyncBatch | None:
         """The next user records of a shard; asking for them says that the batch before is no longer worked on.
@@ -79,23 +69,30 @@ class AsyncConsumer:
         Returns:
             The batch; None after `stop`.
         """
-        await self._shell.start()
-        if self._in_hand is not None:
-            self._shell.done(self._in_hand)
-            self._in_hand = None
-        delivered = await self._shell.take()
-        if delivered is None:
-            return None
-        if delivered.error is not None:
-            self._shell.done(delivered.hold, stop=True)
-            raise delivered.error
-        self._in_hand = delivered.hold
-        return self._shell.batch(delivered, delivered.records)
+        seat = self._seat
+        before = seat.taken
+        try:
+            delivered = await self._shell.take(seat)
+            if delivered is None:
+                return None
+            batch = self._shell.batch(delivered, delivered.records)
+            seat.taken = delivered
+            if delivered.error is None:
+                return batch
+        except BaseException:  # what the application has not got is given again
+            seat.taken = before
+            raise
+        raise delivered.error
 
-    async def __aiter__(self) -> AsyncIterator[AsyncBatch]:
+    def __aiter__(self) -> AsyncIterator[AsyncBatch]:
         """Batch after batch, until `stop`."""
-        while (batch := await self.next_batch()) is not None:
-            yield batch
+        return self
+
+    async def __anext__(self) -> AsyncBatch:
+        batch = await self.next_batch()
+        if batch is None:
+            raise StopAsyncIteration
+        return batch
 
     async def run(
         self,
@@ -149,9 +146,7 @@ class AsyncConsumer:
     @property
     def millis_behind_latest(self) -> dict[str, int | None]:
         """For each shard that this worker holds, how many milliseconds its reading is behind; None: not known yet."""
-        return self._shell.look(
-            lambda engine: {hold.lease.key: hold.reader.millis_behind_latest for hold in engine.holds}
-        )
+        return self._shell.look(lambda engine: engine.millis_behind_latest)
 
     @property
     def is_caught_up(self) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from random import random
 from typing import Any
 
-from ...aws.errors import backoff
 from ...errors import LeaseLostError
 from ...records import ReceivedRecord
 from ..core.engine import Delivered
-from ..core.handling import Handling, Policy, describe, raise_failures
+from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, raise_failures, steps
+from .seat import Seat
 from .tasks import AsyncShell
 
 _log = logging.getLogger("shardpack.consumer")
@@ -42,8 +41,10 @@ class AsyncRun:
         Raises:
             ExceptionGroup: what stopped shards.
         """
-        works = [asyncio.create_task(self._work()) for _ in range(self._policy.workers)]
+        self._shell.check()
+        works: list[asyncio.Task[None]] = []
         try:
+            works += [asyncio.create_task(self._work()) for _ in range(self._policy.workers)]
             await asyncio.wait(works, return_when=asyncio.FIRST_EXCEPTION)
         except asyncio.CancelledError:
             for work in works:  # whoever cancels does not want the batches in hand to be finished
@@ -55,43 +56,49 @@ class AsyncRun:
         raise_failures(self._errors, results)
 
     async def _work(self) -> None:
-        while (delivered := await self._shell.take()) is not None:
+        seat = Seat()
+        while not self._shell.is_stopping and (delivered := await self._shell.take(seat)) is not None:
+            seat.taken = delivered
             try:
                 error = delivered.error or await self._handle(delivered)
             except LeaseLostError:
                 error = None
             except BaseException:
-                self._shell.done(delivered.hold, stop=True)
+                self._shell.done(seat, stop=True)
                 raise
-            self._shell.done(delivered.hold, stop=error is not None)
             if error is not None:
                 _log.error("stopped reading %s: %r", delivered.hold.lease.key, error)
                 self._errors.append(error)
+            self._shell.done(seat, stop=error is not None)
 
     async def _handle(self, delivered: Delivered) -> Exception | None:
         """Handle a batch; why its shard must stop, or None."""
-        hold = delivered.hold
-        handling = Handling(delivered.records, self._policy)
-        while not handling.is_over:
-            error = await self._attempt(delivered, handling.part)
-            if error is None:
-                handling.succeeded()
-            else:
-                record = handling.part[0] if handling.part else None
-                verdict = handling.failed(hold.position)
-                if verdict == "stop":
-                    return error
-                if verdict == "retry":
-                    _log.warning("%s: the handler has failed, trying again: %r", hold.lease.key, error)
-                    await self._shell.pause(backoff(handling.failures, random))
-                    if self._shell.is_stopping:
-                        return None  # what is not done is given to whoever reads the shard next
-                    continue
-                if (failure := await self._diverted(record, error)) is not None:
-                    return failure
-                handling.succeeded()
-            if handling.done_to is not None:
-                self._shell.checkpoint_soon(hold, handling.done_to)
+        hold, answer = delivered.hold, None
+        way = steps(
+            hold.lease.key,
+            delivered.records,
+            self._policy,
+            lambda: self._shell.look(lambda _: hold.position),
+            lambda: self._shell.is_stopping,
+        )
+        while True:
+            try:
+                step = way.send(answer)
+            except StopIteration as end:
+                error: Exception | None = end.value
+                return error
+            answer = await self._take(delivered, step)
+
+    async def _take(self, delivered: Delivered, step: Step) -> Exception | None:
+        match step:
+            case Attempt(part):
+                return await self._attempt(delivered, part)
+            case Divert(record, error):
+                return await self._diverted(record, error)
+            case Pause(seconds):
+                await self._shell.pause(seconds)
+            case Done(position):
+                self._shell.checkpoint_soon(delivered.hold, position)
         return None
 
     async def _attempt(self, delivered: Delivered, part: list[ReceivedRecord]) -> Exception | None:
@@ -105,11 +112,10 @@ class AsyncRun:
             return error
         return None
 
-    async def _diverted(self, record: ReceivedRecord | None, error: Exception) -> Exception | None:
-        if self._divert is None or record is None:
-            return error
+    async def _diverted(self, record: ReceivedRecord, error: Exception) -> Exception | None:
         try:
-            await self._divert(record, error)
+            if self._divert is not None:
+                await self._divert(record, error)
         except Exception as failure:  # noqa: BLE001  # the application's
             return failure
         return None

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -18,12 +14,10 @@ from ...leases.lease import Leases
 from ...records import ReceivedRecord
 from ..batch import Batch
 from ..config import ConsumerConfig
-from ..core.engine import Engine
 from ..core.handling import OnFailure, Policy
-from ..core.hold import Hold
 from ..reading.fan_out import FanOut
-from ..start import Start
 from .running import Run
+from .seat import Seat, engine_for
 from .threads import Shell
 
 _LOOKING_SECONDS = 0.2
@@ -78,16 +72,10 @@ class Consumer:
         self._fan_out = FanOut(client, stream_argument(stream_name), fan_out) if fan_out is not None else None
         if self._fan_out is not None:  # what is pushed waits here, so looking often costs nothing
             client, config = self._fan_out, replace(config, idle_time_between_reads=_LOOKING_SECONDS)
-        engine = Engine(
-            stream_name,
-            worker_id or new_worker_id(),
-            config,
-            Start.of(start, start_at),
-            wall_clock_offset=time.time() - time.monotonic(),
-        )
+        engine = engine_for(stream_name, worker_id, config, start, start_at)
         self._failover_time = config.failover_time
-        self._shell = Shell(engine, config, client, stream_argument(stream_name), leases)
-        self._in_hand: Hold | None = None
+        self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end)
+        self._seat = Seat()
 
     # Batch by batch.
 
@@ -107,22 +95,24 @@ class Consumer:
             ClientError: botocore's: Kinesis refuses what no retry mends, such as the permission.
             RuntimeError: the consumer is closed, or was started in another process.
         """
-        if self._in_hand is not None:
-            self._shell.done(self._in_hand)
-            self._in_hand = None
-        delivered = self._shell.take(timeout)
-        if delivered is None:
-            return None
-        if delivered.error is not None:
-            self._shell.done(delivered.hold, stop=True)
-            raise delivered.error
-        self._in_hand = delivered.hold
-        return self._shell.batch(delivered, delivered.records)
+        seat = self._seat
+        before = seat.taken
+        try:
+            delivered = self._shell.take(seat, timeout)
+            if delivered is None:
+                return None
+            batch = self._shell.batch(delivered, delivered.records)
+            seat.taken = delivered
+            if delivered.error is None:
+                return batch
+        except BaseException:  # what the application has not got is given again
+            seat.taken = before
+            raise
+        raise delivered.error
 
     def __iter__(self) -> Iterator[Batch]:
         """Batch after batch, until `stop`."""
-        while (batch := self.next_batch()) is not None:
-            yield batch
+        return iter(self.next_batch, None)  # without a step of ours in which a batch could be lost to an interrupt
 
     # By a handler.
 
@@ -190,11 +180,11 @@ class Consumer:
         Args:
             timeout: most seconds to wait; after the failover time the leases are free in any case. None: that long.
         """
-        try:
-            self._shell.close(self._failover_time if timeout is None else timeout)
-        finally:
-            if self._fan_out is not None:
-                self._fan_out.close()
+        self._shell.close(self._failover_time if timeout is None else timeout)
+
+    def _end(self) -> None:
+        if self._fan_out is not None:
+            self._fan_out.close()
 
     def __enter__(self) -> Self:
         return self
@@ -207,9 +197,7 @@ class Consumer:
     @property
     def millis_behind_latest(self) -> dict[str, int | None]:
         """For each shard that this worker holds, how many milliseconds its reading is behind; None: not known yet."""
-        return self._shell.look(
-            lambda engine: {hold.lease.key: hold.reader.millis_behind_latest for hold in engine.holds}
-        )
+        return self._shell.look(lambda engine: engine.millis_behind_latest)
 
     @property
     def is_caught_up(self) -> bool:
@@ -218,8 +206,3 @@ class Consumer:
         False until the first shards are read, and while shards that nobody holds wait to be taken.
         """
         return self._shell.look(lambda engine: engine.is_caught_up)
-
-
-def new_worker_id() -> str:
-    """A name that no other worker has, and that tells people where to look."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from random import random
 from typing import Any
 
-from ...aws.errors import backoff
 from ...errors import LeaseLostError
 from ...records import ReceivedRecord
 from ..core.engine import Delivered
-from ..core.handling import Handling, Policy, describe, divert_one, raise_failures
+from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, divert_one, raise_failures, steps
+from .seat import Seat
 from .threads import Shell
+from .tickets import Ticket, apart
 
 _log = logging.getLogger("shardpack.consumer")
 
-Divert = Callable[[ReceivedRecord, Exception], object]
+DivertCall = Callable[[ReceivedRecord, Exception], object]
 
 
 class Run:
     """One call of `Consumer.run` or `Consumer.run_each`."""
 
-    def __init__(self, shell: Shell, policy: Policy, handler: Callable[[Any], object], divert: Divert | None) -> None:
+    def __init__(
+        self, shell: Shell, policy: Policy, handler: Callable[[Any], object], divert: DivertCall | None
+    ) -> None:
         self._shell = shell
         self._policy = policy
         self._handler = handler
         self._divert = divert
         self._errors: list[Exception] = []
+        self._failures: list[BaseException] = []
 
     def until_stopped(self) -> None:
         """Handle batches until the shell is stopped, or every shard has.
@@ -36,52 +38,73 @@ class Run:
         Raises:
             ExceptionGroup: what stopped shards.
         """
-        with ThreadPoolExecutor(self._policy.workers, "shardpack-handler") as threads:
-            works = [threads.submit(self._work) for _ in range(self._policy.workers)]
-            try:
-                wait(works, return_when=FIRST_EXCEPTION)
-            finally:  # also after Ctrl-C: the batches in hand are finished
-                self._shell.stop()
-        raise_failures(self._errors, [work.exception() for work in works])
+        self._shell.check()
+        works = [Ticket() for _ in range(self._policy.workers)]
+        try:
+            for number, work in enumerate(works):
+                apart(self._work_on, f"shardpack-handler-{number}", work, daemon=False)
+            for work in works:
+                work.wait()
+        finally:  # also after Ctrl-C: the batches in hand are finished
+            self._shell.stop()
+            for work in works:
+                if work.is_begun:  # a thread that begins only now finds that it is stopped
+                    work.wait()
+        for work in works:
+            work.result()  # a thread could not be started
+        raise_failures(self._errors, self._failures)
+
+    def _work_on(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001  # raised by the thread that waits
+            self._failures.append(error)
+            self._shell.stop()
 
     def _work(self) -> None:
-        while (delivered := self._shell.take(None)) is not None:
+        seat = Seat()
+        while not self._shell.is_stopping and (delivered := self._shell.take(seat, None)) is not None:
+            seat.taken = delivered
             try:
                 error = delivered.error or self._handle(delivered)
             except LeaseLostError:
                 error = None
             except BaseException:
-                self._shell.done(delivered.hold, stop=True)
+                self._shell.done(seat, stop=True)
                 raise
-            self._shell.done(delivered.hold, stop=error is not None)
             if error is not None:
                 _log.error("stopped reading %s: %r", delivered.hold.lease.key, error)
                 self._errors.append(error)
+            self._shell.done(seat, stop=error is not None)
 
     def _handle(self, delivered: Delivered) -> Exception | None:
         """Handle a batch; why its shard must stop, or None."""
-        hold = delivered.hold
-        handling = Handling(delivered.records, self._policy)
-        while not handling.is_over:
-            error = self._attempt(delivered, handling.part)
-            if error is None:
-                handling.succeeded()
-            else:
-                record = handling.part[0] if handling.part else None
-                verdict = handling.failed(self._shell.look(lambda _: hold.position))
-                if verdict == "stop":
-                    return error
-                if verdict == "retry":
-                    _log.warning("%s: the handler has failed, trying again: %r", hold.lease.key, error)
-                    self._shell.pause(backoff(handling.failures, random))
-                    if self._shell.is_stopping:
-                        return None  # what is not done is given to whoever reads the shard next
-                    continue
-                if (failure := divert_one(self._divert, record, error)) is not None:
-                    return failure
-                handling.succeeded()
-            if handling.done_to is not None:
-                self._shell.checkpoint_soon(hold, handling.done_to)
+        hold, answer = delivered.hold, None
+        way = steps(
+            hold.lease.key,
+            delivered.records,
+            self._policy,
+            lambda: self._shell.look(lambda _: hold.position),
+            lambda: self._shell.is_stopping,
+        )
+        while True:
+            try:
+                step = way.send(answer)
+            except StopIteration as end:
+                error: Exception | None = end.value
+                return error
+            answer = self._take(delivered, step)
+
+    def _take(self, delivered: Delivered, step: Step) -> Exception | None:
+        match step:
+            case Attempt(part):
+                return self._attempt(delivered, part)
+            case Divert(record, error):
+                return divert_one(self._divert, record, error)
+            case Pause(seconds):
+                self._shell.pause(seconds)
+            case Done(position):
+                self._shell.checkpoint_soon(delivered.hold, position)
         return None
 
     def _attempt(self, delivered: Delivered, part: list[ReceivedRecord]) -> Exception | None:

@@ -1,36 +1,35 @@
-"""The engine in an event loop: what looks at it, and the tasks that call Kinesis and the store of leases."""
+"""The engine for an event loop: calls to Kinesis are its tasks, and whoever asks awaits."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import logging
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ...aws.client import async_kinesis_client
-from ...aws.errors import error_of
 from ...aws.streams import ALL_SHARDS, list_shards_async
 from ...leases.lease import Leases
 from ...records import Position, ReceivedRecord
 from ..batch import AsyncBatch
 from ..config import ConsumerConfig
-from ..core.actions import Action, GetRecords, GetShardIterator, ListShards
+from ..core.actions import KinesisAction, ListShards
 from ..core.engine import Delivered, Engine
 from ..core.hold import Hold
-from .threads import call_leases, closed_error
+from .calls import kinesis_call
+from .driver import Driver
+from .seat import Seat
+from .tickets import AsyncTicket
 
 Found = TypeVar("Found")
 
-_log = logging.getLogger("shardpack.consumer")
-
 
 class AsyncShell:
-    """Runs an engine in the event loop of the first `take`; see `Shell`.
+    """Runs an engine for the event loop of the first `take`; see `Shell`.
 
-    Calls to the store of leases are made in the loop's threads, because stores are not asynchronous.
+    The engine has a thread here too, so that leases are renewed while the loop is busy; calls to the store of leases
+    are made in threads, because stores are not asynchronous.
     """
 
     def __init__(
@@ -42,212 +41,139 @@ class AsyncShell:
         stream: dict[str, str],
         leases: Leases,
     ) -> None:
-        self._engine = engine
         self._config = config
         self._client = client
         self._client_arguments = client_arguments
         self._stream = stream
-        self._leases = leases
         self._opened = AsyncExitStack()
-        self._starting = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
-        self._stopping = False
-        self._closed = False
+        self._driver = Driver(engine, leases, self._begin_call, _nothing)
 
-    # For the application's tasks.
-
-    async def take(self) -> Delivered | None:
-        """What the engine gives next, in hand until `done`; None: no more."""
-        loop = await self.start()
-        while not self._stopping:
-            if self._engine.fatal is not None:
-                raise self._engine.fatal
-            delivered = self._engine.next_batch(time.monotonic())
-            if self._engine.needs_poll:
-                self._step(loop)  # there may be room to read ahead
-            if delivered is not None:
-                return delivered
-            if self._engine.is_all_stopped:
-                break
-            await self._changed.wait()
-        return None
+    async def take(self, seat: Seat) -> Delivered | None:
+        """What the engine gives next, in hand until the seat asks again; None: no more."""
+        await self._start()
+        ticket = AsyncTicket()
+        try:
+            self._driver.ask(seat, ticket, is_patient=True)
+            return cast("Delivered | None", await ticket.come())
+        except BaseException:  # also when the task is cancelled
+            self._driver.withdraw(seat)
+            raise
 
     def batch(self, delivered: Delivered, records: list[ReceivedRecord]) -> AsyncBatch:
         """All or some of the records that were delivered, with the means to checkpoint them."""
-        hold = delivered.hold
-        is_last = not records or records[-1] is delivered.records[-1]
-        return AsyncBatch(
-            hold.lease.key,
-            records,
-            delivered.millis_behind_latest,
-            functools.partial(self.checkpoint, hold),
-            shard_ended=delivered.is_shard_end and is_last,
-        )
+        checkpoint = functools.partial(self.checkpoint, delivered.hold)
+        return AsyncBatch.of(delivered, records, checkpoint)
 
-    def done(self, hold: Hold, *, stop: bool = False) -> None:
+    def done(self, seat: Seat, *, stop: bool = False) -> None:
         """See `Engine.done`."""
-        self._engine.done(hold, stop=stop)
-        self._look()
+        self._driver.done(seat, stop=stop)
 
     async def checkpoint(self, hold: Hold, position: Position | None) -> None:
-        """Have everything up to a position recorded; None: all that was delivered. Returns when it is.
-
-        Raises:
-            LeaseLostError, CheckpointError: see `Engine.checkpoint`.
-            LeaseStoreError: the leases cannot be written.
-        """
-        position = position or hold.delivered
-        if position is None:
-            return
-        if self._closed:
-            raise closed_error(hold.lease.key)
-        recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._engine.checkpoint(hold, position, recorded)
-        self._look()
-        await recorded
+        """See `Shell.checkpoint`."""
+        ticket = AsyncTicket()
+        self._driver.checkpoint(hold, position, ticket)
+        await ticket.come()
 
     def checkpoint_soon(self, hold: Hold, position: Position) -> None:
-        """The same without waiting; if the lease is lost, so is the checkpoint, and whoever has it knows."""
-        if hold in self._engine.holds:
-            self._engine.checkpoint(hold, position, None)
-            self._look()
+        """See `Driver.checkpoint_soon`."""
+        self._driver.checkpoint_soon(hold, position)
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not after `stop`."""
-        until = time.monotonic() + seconds
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            try:
-                await asyncio.wait_for(self._changed.wait(), left)
-            except TimeoutError:
-                return
+        ticket = AsyncTicket()
+        self._driver.pause(seconds, ticket)
+        await ticket.come()
 
     def stop(self) -> None:
         """Have `take` give nothing more."""
-        self._stopping = True
-        self._tell()
+        self._driver.stop()
+
+    def check(self) -> None:
+        """See `Driver.start` for what it raises."""
+        self._driver.check()
 
     @property
     def is_stopping(self) -> bool:
         """Whether `stop` or `close` was called."""
-        return self._stopping
+        return self._driver.is_stopping
 
     def look(self, at: Callable[[Engine], Found]) -> Found:
         """What a function finds in the engine."""
-        return at(self._engine)
+        return self._driver.look(at)
 
     async def close(self) -> None:
         """Write what was checkpointed, and give the leases up, as long as it takes but not longer than they last."""
-        self._stopping = True
-        try:
-            if self._loop is not None and not self._closed:
-                for hold in self._engine.holds:
-                    self._engine.done(hold)
-                self._engine.close()
-                self._step(self._loop)
-                async with asyncio.timeout(self._config.failover_time):
-                    while not self._engine.is_closed:
-                        await self._changed.wait()
-        except TimeoutError:
-            _log.warning("closed before every lease was given up; what is left expires by itself")
-        finally:
-            await self._abandon()
-
-    async def _abandon(self) -> None:
-        self._closed = True
-        for shard_id, recorded in self._engine.abandon():
-            if recorded is not None and not recorded.done():
-                recorded.set_exception(closed_error(shard_id))
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._driver.close(self._config.failover_time)
+        await self._driver.await_end()
+        if not self._driver.is_here:
+            return  # in a forked child: the client is the parent's
         calls = set(self._calls)
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        self._tell()
         await self._opened.aclose()
 
-    async def start(self) -> asyncio.AbstractEventLoop:
-        """Start at the first call; the loop.
+    async def _start(self) -> None:
+        """Start at the first call.
 
         Raises:
-            RuntimeError: it is closed, or was started in another loop.
+            RuntimeError: it is closed, or was started in another loop or process.
         """
+        self._driver.check()
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             raise RuntimeError("this consumer belongs to another event loop; make one in each")
-        async with self._starting:
-            if self._closed:
-                raise RuntimeError("the consumer is closed; make a new one to read on")
-            if self._loop is None:
-                await asyncio.to_thread(self._leases.prepare)
-                if self._client is None:
-                    manager = async_kinesis_client(self._config, *self._client_arguments)
-                    self._client = await self._opened.enter_async_context(manager)
-                self._loop = loop
-                self._step(loop)
-        return loop
+        if self._opening is None:
+            self._loop = loop
+            self._opening = loop.create_task(self._open())
+        opening = self._opening
+        try:
+            await asyncio.shield(opening)
+        finally:
+            if opening.done() and (opening.cancelled() or opening.exception() is not None):
+                self._opening = None  # to be tried again
 
-    # The loop's side.
+    async def _open(self) -> None:
+        if self._client is None:
+            manager = async_kinesis_client(self._config, *self._client_arguments)
+            self._client = await self._opened.enter_async_context(manager)
+        ticket = AsyncTicket()
+        self._driver.start(ticket)
+        await ticket.come()
 
-    def _look(self) -> None:
-        if self._loop is not None and not self._closed:
-            self._step(self._loop)
+    # The driver's thread, and the loop's tasks that call Kinesis.
 
-    def _step(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for action in self._engine.poll(time.monotonic()):
-            call = loop.create_task(self._do(action))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
-        for recorded, error in self._engine.take_finished():
-            if recorded is None or recorded.done():
-                continue
-            if error is None:
-                recorded.set_result(None)
-            else:
-                recorded.set_exception(error)
-        self._tell()
-        now = time.monotonic()
-        deadline = self._engine.deadline(now)
-        if deadline is not None:
-            self._timer = loop.call_later(max(0.0, deadline - now), self._step, loop)
+    def _begin_call(self, action: KinesisAction) -> None:
+        cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(self._create_call, action)
 
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _create_call(self, action: KinesisAction) -> None:
+        call = cast("asyncio.AbstractEventLoop", self._loop).create_task(self._do(action))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
 
-    async def _do(self, action: Action) -> None:
-        answer, failure = None, None
+    async def _do(self, action: KinesisAction) -> None:
+        answer: object = None
+        failure: BaseException | None = None
         try:
             answer = await self._call(action)
-        except Exception as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
+        except asyncio.CancelledError:
+            failure = ConnectionError("the event loop has cancelled the call")
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
             failure = error
-        if self._closed:
-            return
-        try:
-            if failure is None:
-                self._engine.answered(action, answer, time.monotonic())
-            else:
-                self._engine.failed(action, failure, error_of(failure)[0], time.monotonic())
-        except Exception as error:  # noqa: BLE001  # a bug of ours: nobody must wait for ever
-            _log.error("the consumer has failed", exc_info=error)
-            self._engine.fatal = self._engine.fatal or error
-        self._look()
+        finally:
+            self._driver.report(action, answer, failure)
 
-    async def _call(self, action: Action) -> Any:
-        match action:
-            case GetRecords():
-                return await self._client.get_records(ShardIterator=action.iterator, Limit=action.limit)
-            case GetShardIterator():
-                arguments = {**self._stream, "ShardId": action.shard_id, **action.arguments}
-                return (await self._client.get_shard_iterator(**arguments))["ShardIterator"]
-            case ListShards():
-                return await list_shards_async(self._client, self._stream, ALL_SHARDS)
-            case _:
-                return await asyncio.to_thread(call_leases, self._leases, action)
+    async def _call(self, action: KinesisAction) -> Any:
+        if isinstance(action, ListShards):
+            return await list_shards_async(self._client, self._stream, ALL_SHARDS)
+        method, arguments, key = kinesis_call(action, self._stream)
+        response = await getattr(self._client, method)(**arguments)
+        return response if key is None else response[key]
+
+
+def _nothing() -> None:
+    """The loop ends its own calls, in `AsyncShell.close`."""

@@ -1,0 +1,59 @@
+"""The calls that the engine asks for, as they are made of Kinesis and of the store of leases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import LeaseLostError
+from ...leases.lease import Leases
+from ..core.actions import (
+    Checkpoint,
+    CreateLease,
+    GetRecords,
+    GetShardIterator,
+    LeaseAction,
+    ListLeases,
+    ReleaseLease,
+    RenewLease,
+    TakeLease,
+)
+
+
+def call_leases(leases: Leases, action: LeaseAction) -> Any:
+    """What the store of leases answers; a lost lease is None."""
+    try:
+        match action:
+            case ListLeases():
+                return leases.list()
+            case CreateLease(lease):
+                return leases.create(lease)
+            case TakeLease(lease, owner):
+                return leases.take(lease, owner)
+            case RenewLease(lease):
+                return leases.renew(lease)
+            case Checkpoint(lease, _, position, children):
+                return leases.checkpoint(lease, position, children=children)
+            case ReleaseLease(lease):
+                return leases.release(lease)
+            case _:
+                return leases.delete(action.lease)
+    except LeaseLostError:
+        return None
+
+
+def kinesis_call(
+    action: GetRecords | GetShardIterator, stream: Mapping[str, str]
+) -> tuple[str, dict[str, Any], str | None]:
+    """The client's method, its arguments, and which key of the response is the answer (None: all of it)."""
+    if isinstance(action, GetRecords):
+        return "get_records", {"ShardIterator": action.iterator, "Limit": action.limit}, None
+    arguments = {**stream, "ShardId": action.shard_id, **action.arguments}
+    return "get_shard_iterator", arguments, "ShardIterator"
+
+
+def closed_error(shard_id: str) -> LeaseLostError:
+    """Why a checkpoint after the end is refused."""
+    return LeaseLostError(
+        f"the consumer is closed, and the lease of {shard_id} given up; checkpoint before closing", shard_id=shard_id
+    )

@@ -1,0 +1,50 @@
+"""What the two consumers begin with: an engine, and a seat for each reader of the application."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+
+from ..config import ConsumerConfig
+from ..core.engine import Delivered, Engine
+from ..start import Start
+from .tickets import Ticket
+
+
+class Seat:
+    """Where one reader of the application gets its batches: one at a time is in its hand.
+
+    Attributes:
+        offer: what the engine gave last, and is in hand.
+        taken: what the application has got. If an interrupt came before it had, that is not the offer, which is then
+            given again: passed over in silence, it would be skipped by the checkpoint of the batch after it.
+        ticket: of the reader that waits for the next one, or None.
+        is_patient: whether it waits without a limit.
+    """
+
+    def __init__(self) -> None:
+        self.offer: Delivered | None = None
+        self.taken: Delivered | None = None
+        self.ticket: Ticket | None = None
+        self.is_patient = True
+
+
+def engine_for(
+    stream_name: str,
+    worker_id: str | None,
+    config: ConsumerConfig,
+    start: str | datetime,
+    start_at: Mapping[str, tuple[str, str]] | None,
+) -> Engine:
+    """An engine for what an application says; a worker without a name gets one that nobody else has.
+
+    Raises:
+        ValueError: `start` or `start_at` is no starting position.
+    """
+    worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    offset = time.time() - time.monotonic()
+    return Engine(stream_name, worker_id, config, Start.of(start, start_at), wall_clock_offset=offset)
