@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,8 @@ from consumer_setup import (
 )
 
 import shardpack as sp
-from shardpack.consumer import Batch
+from shardpack.consumer import Batch, Lease
+from shardpack.testing import FakeKinesis, SystemClock
 
 POSIX = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX")
 
@@ -368,6 +370,31 @@ class TestTrouble:
                     errors += 1
             assert reading.next_batch(timeout=0.3) is None
         assert sorted(seen) == sorted(NUMBERS)
+
+
+class TestOtherStreams:
+    @pytest.mark.parametrize("kind", ["memory", "sqlite"])
+    def test_a_store_of_another_stream_is_refused(self, kind: str, tmp_path: Path) -> None:
+        leases = sp.MemoryLeases() if kind == "memory" else sp.SQLiteLeases(tmp_path / "leases.db")
+        kinesis = FakeKinesis(streams={"orders": 1, "clicks": 1}, clock=SystemClock())
+        for name in ("orders", "clicks"):
+            kinesis.put_record(StreamName=name, PartitionKey="k", Data=name.encode())
+        with sp.Consumer("orders", leases=leases, client=kinesis) as orders:
+            assert payloads(orders.next_batch()) == [b"orders"]
+            with sp.Consumer("clicks", leases=leases, client=kinesis) as clicks:
+                with pytest.raises(sp.LeaseStoreError, match=r"'orders'.*'clicks'") as caught:
+                    clicks.next_batch()
+                assert not caught.value.retriable
+        arn = "arn:aws:kinesis:us-east-1:123456789012:stream/orders"
+        leases.claim(arn)  # the same stream
+
+    def test_a_file_from_before_is_claimed_by_its_first_stream(self, tmp_path: Path) -> None:
+        leases = sp.SQLiteLeases(tmp_path / "leases.db")
+        leases.create(Lease("shardId-000000000000"))
+        leases.claim("orders")
+        with pytest.raises(sp.LeaseStoreError, match="orders"):
+            sp.SQLiteLeases(tmp_path / "leases.db").claim("clicks")
+        assert [lease.key for lease in leases.list()] == ["shardId-000000000000"]
 
 
 @POSIX

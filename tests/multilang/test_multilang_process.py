@@ -90,8 +90,10 @@ def test_a_failure_ends_the_process_with_its_traceback(tmp_path: Path) -> None:
     assert daemon.checkpoint == sp.Position("100", 1)
 
 
-def test_ctrl_c_is_the_daemon_s(tmp_path: Path) -> None:
-    process = start(tmp_path, f"multilang.run(lambda batch: os.kill(os.getpid(), {int(signal.SIGINT)}))")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_what_ends_the_daemon_is_the_daemon_s(tmp_path: Path, name: str) -> None:
+    number = int(getattr(signal, name))
+    process = start(tmp_path, f"multilang.run(lambda batch: os.kill(os.getpid(), {number}))")
     daemon = Daemon(in_aggregates([4]), [])
     errors = talk(process, daemon)
     assert process.returncode == 0, errors

@@ -9,7 +9,7 @@ KCL looks at the counter alone, which a lease that was deleted and created again
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..records import Position
 
@@ -97,6 +97,21 @@ class Leases(Protocol):
 
     def delete(self, lease: Lease) -> bool:
         """Remove a lease that is no longer needed; False if it has changed meanwhile, or is gone."""
+
+
+@runtime_checkable
+class OfOneStream(Protocol):
+    """A store that remembers which stream its leases are of; shard ids alone are the same in every stream."""
+
+    def claim(self, stream: str) -> None:
+        """Keep the leases of this stream, which the store remembers.
+
+        Args:
+            stream: its name or ARN.
+
+        Raises:
+            LeaseStoreError: the store holds another stream's, which is named; it may not be tried again.
+        """
 
 
 def is_started(checkpoint: Position) -> bool:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
 
-from ..errors import LeaseLostError
+from ..errors import LeaseLostError, LeaseStoreError
 from ..records import Position
 from .lease import Lease
 
@@ -27,6 +27,12 @@ class Rows(Protocol):
     def remove(self, key: str) -> None:
         """Remove the lease with a key."""
 
+    def stream(self) -> str | None:
+        """The name of the stream whose leases these are; None: nobody has said yet."""
+
+    def set_stream(self, stream: str) -> None:
+        """Remember the stream's name."""
+
 
 class LocalLeases:
     """A store that reads and writes under a lock of its own; only `_rows` is left to say."""
@@ -37,6 +43,24 @@ class LocalLeases:
 
     def prepare(self) -> None:
         self.list()  # what cannot be read shows at once
+
+    def claim(self, stream: str) -> None:
+        """Keep the leases of this stream, and of no other.
+
+        Raises:
+            LeaseStoreError: the store holds another stream's leases.
+        """
+        name = stream.rpartition("/")[2]  # of an ARN too: the same stream may be named either way
+        with self._rows() as rows:
+            known = rows.stream()
+            if known is None:
+                rows.set_stream(name)
+            elif known != name:
+                raise LeaseStoreError(
+                    f"{self!r} holds the leases of the stream {known!r}, and is asked to hold those of {name!r}, whose"
+                    " shards have the same ids; give each stream and application a store of its own",
+                    retriable=False,
+                )
 
     def list(self) -> list[Lease]:
         with self._rows() as rows:

@@ -29,6 +29,7 @@ class MemoryLeases(LocalLeases):
 class _Rows:
     def __init__(self) -> None:
         self._leases: dict[str, Lease] = {}
+        self._stream: str | None = None
 
     def get(self, key: str) -> Lease | None:
         return self._leases.get(key)
@@ -41,3 +42,9 @@ class _Rows:
 
     def remove(self, key: str) -> None:
         del self._leases[key]
+
+    def stream(self) -> str | None:
+        return self._stream
+
+    def set_stream(self, stream: str) -> None:
+        self._stream = stream

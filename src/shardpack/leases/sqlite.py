@@ -42,6 +42,9 @@ CREATE TABLE leases (
 )
 """
 
+# Beside the leases, and made when it is missing: files of before have none, and who does not know it passes it over.
+_CREATE_ABOUT = "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
+
 # One operation at a time in this process, and none while it forks: SQLite's own locks count per process, and a child
 # that inherited them in mid-operation would take them for its own.
 _lock = threading.RLock()
@@ -148,6 +151,14 @@ class _Rows:
 
     def remove(self, key: str) -> None:
         self._connection.execute("DELETE FROM leases WHERE leaseKey = ?", (key,))
+
+    def stream(self) -> str | None:
+        self._connection.execute(_CREATE_ABOUT)
+        row = self._connection.execute("SELECT value FROM about WHERE name = 'stream'").fetchone()
+        return None if row is None else str(row[0])
+
+    def set_stream(self, stream: str) -> None:
+        self._connection.execute("REPLACE INTO about VALUES ('stream', ?)", (stream,))
 
     def _lease(self, row: tuple[Any, ...]) -> Lease:
         try:

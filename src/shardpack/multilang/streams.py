@@ -76,12 +76,18 @@ def _line_by_line() -> Iterator[None]:
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Ctrl-C reaches the daemon and its processes alike; the daemon has them finish what they have in hand."""
+    """Ctrl-C reaches the daemon and its processes alike, and so does systemd's SIGTERM, which goes to the whole group.
+
+    The daemon has its processes finish what they have in hand, and checkpoint it, before it ends.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # By a handler, because what is ignored stays ignored in programs that the application starts.
+    terminate = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, terminate)

@@ -83,6 +83,7 @@ class Engine:
         random: for jitter, and for not taking the same leases as other workers.
 
     Attributes:
+        stream_name: as given.
         fatal: why nothing can go on, or None.
         needs_poll: whether `next_batch` has made room or has found an end since the last `poll`, be it that it gave
             nothing because everything was to be skipped.
@@ -98,7 +99,7 @@ class Engine:
         wall_clock_offset: float = 0.0,
         random: Random | None = None,
     ) -> None:
-        self._stream_name = stream_name
+        self.stream_name = stream_name
         self._config = config
         self._start = start
         self._wall_clock_offset = wall_clock_offset
@@ -279,7 +280,7 @@ class Engine:
             name = type(action).__name__
             self._failures[name] += 1
             level = logging.WARNING if self._failures[name] % _LOUD == 0 else logging.INFO
-            _log.log(level, "%s: %s failed (%s), trying again: %s", self._stream_name, name, code, error)
+            _log.log(level, "%s: %s failed (%s), trying again: %s", self.stream_name, name, code, error)
 
     def _answered(self, hold: Hold, action: _Read | _Write, answer: Any, now: float) -> None:
         if isinstance(action, GetShardIterator):
@@ -300,7 +301,7 @@ class Engine:
         for hold in self._holds.values():
             if hold.is_missing and hold.lease.key not in listed:
                 _log.warning(
-                    "%s: %s is gone from the stream; what was not read of it is lost", self._stream_name, hold.lease.key
+                    "%s: %s is gone from the stream; what was not read of it is lost", self.stream_name, hold.lease.key
                 )
                 hold.reader.end()
             hold.is_missing = False
@@ -318,7 +319,7 @@ class Engine:
         hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
         self._holds[hold.number] = hold
         self._coordinator.held.add(lease.key)
-        _log.info("%s: reading %s from %s", self._stream_name, lease.key, lease.checkpoint)
+        _log.info("%s: reading %s from %s", self.stream_name, lease.key, lease.checkpoint)
 
     def _written(self, hold: Hold, lease: Lease, now: float) -> None:
         tokens = hold.written(lease)
@@ -327,7 +328,7 @@ class Engine:
             tokens += hold.take_tokens()
             self._drop(hold)
             self._coordinator.look_at_leases(now)  # its children can be taken now
-            _log.info("%s: %s is done to its end", self._stream_name, lease.key)
+            _log.info("%s: %s is done to its end", self.stream_name, lease.key)
         self._finished += [(token, None) for token in tokens]
 
     def _lose(self, hold: Hold, now: float) -> None:
@@ -335,7 +336,7 @@ class Engine:
         self._finished += [(token, _lost(hold.lease.key)) for token in hold.take_tokens()]
         self._drop(hold)
         if not self._closing:
-            _log.info("%s: the lease of %s is not held any more", self._stream_name, hold.lease.key)
+            _log.info("%s: the lease of %s is not held any more", self.stream_name, hold.lease.key)
             self._coordinator.look_at_leases(now + _RETRY_SECONDS)
 
     def _drop(self, hold: Hold) -> None:
@@ -381,7 +382,7 @@ class Engine:
             self._coordinator.look_at_shards(now + _RETRY_SECONDS)
             return None
         if not named:
-            _log.warning("%s: %s has ended, and has no children", self._stream_name, hold.lease.key)
+            _log.warning("%s: %s has ended, and has no children", self.stream_name, hold.lease.key)
         return children or named
 
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 from ...aws.errors import error_of
-from ...leases.lease import Leases
+from ...leases.lease import Leases, OfOneStream
 from ...records import Position
 from ..core.actions import Action, KinesisAction
 from ..core.engine import Engine
@@ -211,6 +211,8 @@ class Driver:
                 raise self._refusal()
             try:
                 self._leases.prepare()
+                if isinstance(self._leases, OfOneStream):
+                    self._leases.claim(self._engine.stream_name)
                 self._is_started = True
                 threading.Thread(target=self._run, name="shardpack-consumer", daemon=True).start()
             except BaseException:
