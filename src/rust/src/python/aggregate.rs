@@ -1,7 +1,7 @@
 //! A parsed aggregate as Python sees it: by columns, or as named tuples.
 
 use super::list;
-use super::objects::NamedTuple;
+use super::objects::Maker;
 use crate::wire::{self, Sub, NONE};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -82,17 +82,18 @@ impl Aggregate {
 
     /// The sub-records as `UserRecord` objects.
     fn user_records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let class = NamedTuple::new(USER_RECORD.import(py, "shardpack.records", "UserRecord")?)?;
+        let class = USER_RECORD.import(py, "shardpack.records", "UserRecord")?;
+        let none = py.None().into_bound(py);
         let tags = PyTuple::empty(py).into_any();
-        let make = |sub: &Sub| {
-            class.make([
-                self.partition_key(py, sub),
-                self.data_of(py, sub),
-                self.explicit_hash_key(py, sub),
-                tags.clone(),
+        let mut maker = Maker::new(class, [none.clone(), none.clone(), none, tags])?;
+        let mut make = |sub: &Sub| {
+            maker.make([
+                (0, self.partition_key(py, sub)),
+                (1, self.data_of(py, sub)),
+                (2, self.explicit_hash_key(py, sub)),
             ])
         };
-        list(py, self.records.iter().map(make).collect::<PyResult<Vec<_>>>()?)
+        list(py, self.records.iter().map(&mut make).collect::<PyResult<Vec<_>>>()?)
     }
 
     /// The sub-records as `ReceivedRecord` objects, in lists of a few, each made when it is asked for.
@@ -129,22 +130,21 @@ impl Received {
         if chunk.is_empty() {
             return Ok(None);
         }
-        let class = NamedTuple::new(RECEIVED_RECORD.import(py, "shardpack.records", "ReceivedRecord")?)?;
-        let [sequence_number, timestamp, shard_id] = self.shared.each_ref().map(|one| one.bind(py));
+        let class = RECEIVED_RECORD.import(py, "shardpack.records", "ReceivedRecord")?;
+        let [sequence_number, timestamp, shard_id] = self.shared.each_ref().map(|one| one.bind(py).clone());
+        let none = py.None().into_bound(py);
         let tags = PyTuple::empty(py).into_any();
         let aggregated = true.into_pyobject(py)?.to_owned().into_any();
+        let fields =
+            [none.clone(), none.clone(), none.clone(), sequence_number, none, aggregated, timestamp, shard_id, tags];
+        let mut maker = Maker::new(class, fields)?;
         let mut records = Vec::with_capacity(chunk.len());
         for (nth, sub) in chunk.iter().enumerate() {
-            records.push(class.make([
-                aggregate.partition_key(py, sub),
-                aggregate.data_of(py, sub),
-                aggregate.explicit_hash_key(py, sub),
-                sequence_number.clone(),
-                PyInt::new(py, self.at + nth).into_any(),
-                aggregated.clone(),
-                timestamp.clone(),
-                shard_id.clone(),
-                tags.clone(),
+            records.push(maker.make([
+                (0, aggregate.partition_key(py, sub)),
+                (1, aggregate.data_of(py, sub)),
+                (2, aggregate.explicit_hash_key(py, sub)),
+                (4, PyInt::new(py, self.at + nth).into_any()),
             ])?);
         }
         self.at += chunk.len();
