@@ -60,7 +60,8 @@ def unpack(
         raise TypeError(f"after is {after!r:.60}; give a Position, such as a received record's .position")
     bounds = _bounds(hash_range)
     core = backend()
-    read: Callable[[bytes], Aggregate] = core.read
+    # What is wrong with a record is looked for only where somebody will see it.
+    read: Callable[[bytes], Aggregate] | None = core.read if on_corrupt == "raise" else None
     read_ahead: Callable[[Sequence[bytes]], Iterable[Aggregate | None]] = core.read_ahead
     if on_corrupt == "kcl":
         read_ahead = lambda _blobs: repeat(None)  # noqa: E731
@@ -82,7 +83,7 @@ def _expand(
     record: KinesisRecord,
     aggregate: Aggregate | None,
     *,
-    read: Callable[[bytes], Aggregate],
+    read: Callable[[bytes], Aggregate] | None,
     strict: bool,
     bounds: tuple[int, int] | None,
     out_of_range: OutOfRange,
@@ -90,7 +91,10 @@ def _expand(
     if not record.data.startswith(MAGIC):
         return (plain(record),)
     try:
-        aggregate = aggregate or read(record.data)
+        if aggregate is None:
+            if read is None:
+                return (plain(record),)
+            aggregate = read(record.data)
         outside = frozenset() if bounds is None else _outside(aggregate, bounds)
     except DecodeError:
         if strict:

@@ -39,20 +39,22 @@ impl<'py, const N: usize> Maker<'py, N> {
         Ok(Maker { class: class.clone(), new, fields, arguments, is_hidden })
     }
 
-    /// An object with these fields at these places: text, bytes, numbers and None, which no cycle goes through.
+    /// Put a field in its place: text, bytes, a number or None, which no cycle goes through.
     #[inline]
-    pub fn make<const M: usize>(&mut self, own: [(usize, Bound<'py, PyAny>); M]) -> PyResult<Bound<'py, PyAny>> {
-        let fields = self.fields.as_ptr();
-        for (place, field) in own {
-            assert!(place < N);
-            // SAFETY: the tuple has N items, and only `arguments` refers to it besides `self`. The reference that was
-            // there is given up, after the new one has taken its place.
-            unsafe {
-                let before = ffi::PyTuple_GET_ITEM(fields, place as ffi::Py_ssize_t);
-                ffi::PyTuple_SET_ITEM(fields, place as ffi::Py_ssize_t, field.into_ptr());
-                ffi::Py_DECREF(before);
-            }
+    pub fn set(&mut self, place: usize, field: Bound<'py, PyAny>) {
+        assert!(place < N);
+        // SAFETY: the tuple has N items, and only `arguments` refers to it besides `self`. The reference that was there
+        // is given up, after the new one has taken its place.
+        unsafe {
+            let before = ffi::PyTuple_GET_ITEM(self.fields.as_ptr(), place as ffi::Py_ssize_t);
+            ffi::PyTuple_SET_ITEM(self.fields.as_ptr(), place as ffi::Py_ssize_t, field.into_ptr());
+            ffi::Py_DECREF(before);
         }
+    }
+
+    /// An object with the fields as they are now.
+    #[inline]
+    pub fn make(&self) -> PyResult<Bound<'py, PyAny>> {
         // SAFETY: this is `tuple.__new__(class, fields)`, which gives a new object that nobody has seen, or an error;
         // the class is a tuple's, so the object has the collector's header.
         unsafe {
