@@ -67,8 +67,8 @@ def cases(draw: st.DrawFn) -> Case:
         made: list[Record] = list(native.decode(blob))
         pure: list[Record] = list(_pure.decode(blob))
     else:
-        made = [record for group in native.read(blob).received(*shared) for record in group]
-        pure = [record for group in _pure.read(blob).received(*shared) for record in group]
+        made = list(native.read(blob).received(*shared))
+        pure = list(_pure.read(blob).received(*shared))
     assert made == pure
     return Case(made, as_python_makes_them(made))
 
@@ -144,7 +144,7 @@ def test_no_reference_to_what_records_share_is_lost_or_left(kind: str) -> None:
     def made() -> list[Record]:
         if kind == "decode":
             return list(native.decode(blob))
-        return [record for group in native.read(blob).received(*shared) for record in group]
+        return list(native.read(blob).received(*shared))
 
     before = [sys.getrefcount(one) for one in (blob, *shared)]
     records = made()

@@ -78,7 +78,7 @@ class PackerMachine(RuleBasedStateMachine):
     @initialize(drawn=st.data())
     def make(self, drawn: st.DataObject) -> None:
         setting = drawn.draw(settings_of(*self.routings))
-        self.patch.setattr(packer_module, "_CACHED_ROUTES", drawn.draw(st.sampled_from([1, 2, 3, 65_536])))
+        self.patch.setattr("shardpack._router._CACHED_ROUTES", drawn.draw(st.sampled_from([1, 2, 3, 65_536])))
         self.packer = sp.Packer(**setting.arguments)
         self.model = Model(setting)
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from .records import ReceivedRecord, Tags, UserRecord, UserRecordLike
 from .wire._backend import Builder as AnyBuilder
 from .wire._backend import HasBuilder
 from .wire._backend import Routes as AnyRoutes
+
+_T = TypeVar("_T")
 
 class Adding: ...
 
@@ -22,7 +24,7 @@ class Aggregate:
     def tags(self) -> list[Tags]: ...
     def received(
         self, sequence_number: str | None, timestamp: datetime | None, shard_id: str | None
-    ) -> Iterable[Iterable[ReceivedRecord]]: ...
+    ) -> Iterable[ReceivedRecord]: ...
     def user_records(self) -> list[UserRecord]: ...
 
 class Builder:
@@ -35,6 +37,10 @@ class Builder:
     def add(self, partition_key: str, data: bytes) -> bool: ...
     def add_any(self, partition_key: str, data: bytes, explicit_hash_key: str | None, tags: Tags) -> bool: ...
     def build(self) -> bytes: ...
+
+class Flat(Iterator[_T]):
+    def __init__(self, groups: Iterable[Iterable[_T]]) -> None: ...
+    def __next__(self) -> _T: ...
 
 class Routes:
     def __init__(

@@ -29,15 +29,12 @@ class Route:
         self.add: Callable[[str, bytes], bool] = _refuse  # the open builder's, looked up once
 
     def open(self, builder: Builder, first: UserRecord) -> None:
-        self.builder, self.first, self.add = builder, first, builder.add
+        self.first, self.add = first, builder.add
+        self.builder = builder
 
-    def close(self) -> tuple[Builder, UserRecord]:
-        builder, first = self.builder, self.first
-        if builder is None or first is None:
-            raise AssertionError(f"route {self.key!r} is not open")
-        self.builder = self.first = None
-        self.add = _refuse
-        return builder, first
+    def close(self) -> None:
+        self.builder = None
+        self.first, self.add = None, _refuse
 
 
 def _refuse(_partition_key: str, _data: bytes) -> bool:

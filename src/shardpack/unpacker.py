@@ -31,6 +31,9 @@ def unpack(
 ) -> Iterator[ReceivedRecord]:
     """The user records in Kinesis records, lazily and in their order.
 
+    Threads may share the iterator: each user record goes to one of them. After an interrupt in the middle, such as
+    Ctrl-C, it has lost its place, and says so when it is asked again.
+
     Args:
         records: Kinesis records, or what holds them: boto3 ``GetRecords`` responses, ``SubscribeToShard`` events and
             ``PutRecords`` entries, Lambda events, Firehose and Kinesis Analytics transformation events, `PackedRecord`
@@ -72,11 +75,10 @@ def unpack(
     expand = functools.partial(
         _expand, read=read, strict=on_corrupt == "raise", bounds=bounds, out_of_range=out_of_range
     )
-    # Chained in C: a generator of our own would be entered once for each user record.
     batches = kinesis_record_batches(records)
     expanded = (map(expand, batch, read_ahead([record.data for record in batch])) for batch in batches)
-    unpacked = chain.from_iterable(chain.from_iterable(expanded))
-    return unpacked if after is None else _after(unpacked, after)
+    groups = chain.from_iterable(expanded)
+    return core.flat(groups if after is None else (_after(group, after) for group in groups))
 
 
 def _expand(
@@ -123,11 +125,9 @@ def plain(record: KinesisRecord) -> ReceivedRecord:
     )
 
 
-def received(record: KinesisRecord, aggregate: Aggregate) -> Iterator[ReceivedRecord]:
+def received(record: KinesisRecord, aggregate: Aggregate) -> Iterable[ReceivedRecord]:
     """The sub-records of an aggregate, with what they share with the Kinesis record that held them."""
-    return chain.from_iterable(
-        aggregate.received(record.sequence_number, record.approximate_arrival_timestamp, record.shard_id)
-    )
+    return aggregate.received(record.sequence_number, record.approximate_arrival_timestamp, record.shard_id)
 
 
 def _outside(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:

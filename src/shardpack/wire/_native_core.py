@@ -18,6 +18,7 @@ builder = _native.Builder
 build_many = _native.build_many
 cut = _native.cut
 fill = _native.fill
+flat = _native.Flat
 from_base64 = _native.from_base64
 routes = _native.Routes
 

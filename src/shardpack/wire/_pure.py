@@ -24,6 +24,7 @@ from ..records import BytesLike, Tags, UserRecord
 from ._builder import AggregateBuilder
 from ._columns import Columns
 from ._diagnosis import diagnose
+from ._flat import Flat
 from ._format import CHECKSUM_BYTES, FRAME_BYTES, MAGIC, data_head_of_field, record_head
 from ._generated.kpl_pb2 import (
     AggregatedRecord,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that is not there
 
 builder = AggregateBuilder
+flat = Flat
 fill = None
 routes = None
 

@@ -6,10 +6,8 @@ use crate::read::{self, Sub, Tag, NONE};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit};
 use std::ops::Range;
-
-/// So many records are made at once: few enough to be used while they are in the cache.
-const CHUNK: usize = 128;
 
 static USER_RECORD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static RECEIVED_RECORD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -101,36 +99,58 @@ impl Aggregate {
         let mut maker = Maker::new(class, [none.clone(), none.clone(), none, self.no_tags(py)?])?;
         let make = |(nth, sub): (usize, &Sub)| {
             if !self.tags.is_empty() {
-                maker.set(3, self.tags_of(py, nth)?);
+                maker.set(py, 3, self.tags_of(py, nth)?);
             }
-            maker.set(0, self.partition_key(py, sub));
-            maker.set(1, self.data_of(py, sub));
-            maker.set(2, self.explicit_hash_key(py, sub));
-            maker.make()
+            maker.set(py, 0, self.partition_key(py, sub));
+            maker.set(py, 1, self.data_of(py, sub));
+            maker.set(py, 2, self.explicit_hash_key(py, sub));
+            maker.make(py)
         };
         list(py, self.records.iter().enumerate().map(make).collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// The sub-records as `ReceivedRecord` objects, in lists of a few, each made when it is asked for.
-    fn received(
-        slf: Bound<'_, Self>,
-        sequence_number: Bound<'_, PyAny>,
-        timestamp: Bound<'_, PyAny>,
-        shard_id: Bound<'_, PyAny>,
-    ) -> Received {
-        Received {
-            aggregate: slf.unbind(),
-            shared: [sequence_number.unbind(), timestamp.unbind(), shard_id.unbind()],
-            at: 0,
-        }
+    /// The sub-records as `ReceivedRecord` objects, each made when it is asked for.
+    fn received<'py>(
+        slf: Bound<'py, Self>,
+        sequence_number: Bound<'py, PyAny>,
+        timestamp: Bound<'py, PyAny>,
+        shard_id: Bound<'py, PyAny>,
+    ) -> PyResult<Received> {
+        let py = slf.py();
+        let class = RECEIVED_RECORD.import(py, "shardpack.records", "ReceivedRecord")?;
+        let none = py.None().into_bound(py);
+        let tags = slf.get().no_tags(py)?;
+        let aggregated = true.into_pyobject(py)?.to_owned().into_any();
+        let fields =
+            [none.clone(), none.clone(), none.clone(), sequence_number, none, aggregated, timestamp, shard_id, tags];
+        Ok(Received { maker: Maker::new(class, fields)?, aggregate: slf.unbind(), at: 0 })
     }
 }
 
-#[pyclass]
+/// The sub-records of an aggregate, on their way out.
+#[pyclass(module = "shardpack._native")]
 pub struct Received {
     aggregate: Py<Aggregate>,
-    shared: [Py<PyAny>; 3],
+    maker: Maker<9>,
     at: usize,
+}
+
+impl Received {
+    #[inline]
+    pub fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let aggregate = self.aggregate.get();
+        let Some(sub) = aggregate.records.get(self.at) else { return Ok(None) };
+        if !aggregate.tags.is_empty() {
+            self.maker.set(py, 8, aggregate.tags_of(py, self.at)?);
+        }
+        self.maker.set(py, 0, aggregate.partition_key(py, sub));
+        self.maker.set(py, 1, aggregate.data_of(py, sub));
+        self.maker.set(py, 2, aggregate.explicit_hash_key(py, sub));
+        self.maker.set(py, 4, PyInt::new(py, self.at).into_any());
+        let record = self.maker.make(py)?;
+        self.at += 1;
+        Ok(Some(record))
+    }
 }
 
 #[pymethods]
@@ -139,33 +159,12 @@ impl Received {
         slf
     }
 
-    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let aggregate = self.aggregate.get();
-        let chunk = &aggregate.records[self.at..aggregate.records.len().min(self.at + CHUNK)];
-        if chunk.is_empty() {
-            return Ok(None);
-        }
-        let class = RECEIVED_RECORD.import(py, "shardpack.records", "ReceivedRecord")?;
-        let [sequence_number, timestamp, shard_id] = self.shared.each_ref().map(|one| one.bind(py).clone());
-        let none = py.None().into_bound(py);
-        let tags = aggregate.no_tags(py)?;
-        let aggregated = true.into_pyobject(py)?.to_owned().into_any();
-        let fields =
-            [none.clone(), none.clone(), none.clone(), sequence_number, none, aggregated, timestamp, shard_id, tags];
-        let mut maker = Maker::new(class, fields)?;
-        let mut records = Vec::with_capacity(chunk.len());
-        for (nth, sub) in chunk.iter().enumerate() {
-            if !aggregate.tags.is_empty() {
-                maker.set(8, aggregate.tags_of(py, self.at + nth)?);
-            }
-            maker.set(0, aggregate.partition_key(py, sub));
-            maker.set(1, aggregate.data_of(py, sub));
-            maker.set(2, aggregate.explicit_hash_key(py, sub));
-            maker.set(4, PyInt::new(py, self.at + nth).into_any());
-            records.push(maker.make()?);
-        }
-        self.at += chunk.len();
-        Ok(Some(list(py, records)?))
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.next(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.maker.visit(visit)
     }
 }
 

@@ -7,6 +7,7 @@ mod aggregate;
 mod builder;
 mod columns;
 mod errors;
+mod flat;
 mod objects;
 mod routes;
 
@@ -25,6 +26,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Aggregate>()?;
     module.add_class::<adding::Adding>()?;
     module.add_class::<builder::Builder>()?;
+    module.add_class::<flat::Flat>()?;
     module.add_class::<routes::Routes>()?;
     module.add_function(wrap_pyfunction!(path, module)?)?;
     module.add_function(wrap_pyfunction!(read_one, module)?)?;

@@ -4,26 +4,27 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit};
 
 /// Makes the objects of a class made by `typing.NamedTuple`, as `tuple.__new__(class, fields)` does.
 ///
 /// CPython itself makes them, so that they have all that an object has in its version. What is saved is the tuple of
-/// fields that it copies: one is filled again and again. Nobody else sees that one, because the garbage collector does
-/// not know it.
+/// fields that it copies: one is filled again and again. Nobody else sees that one: the garbage collector does not
+/// know it, unless the objects may be part of a cycle.
 ///
 /// Objects that cannot be part of a cycle are hidden from the collector, by the rule by which CPython hides plain
 /// tuples. It would look at each again and again: a list of a million records takes three times as long when it does.
-pub struct Maker<'py, const N: usize> {
-    class: Bound<'py, PyType>,
+pub struct Maker<const N: usize> {
+    class: Py<PyType>,
     new: ffi::newfunc,
-    fields: Bound<'py, PyTuple>,
-    arguments: Bound<'py, PyTuple>,
+    fields: Py<PyTuple>,
+    arguments: Py<PyTuple>,
     is_hidden: bool,
 }
 
-impl<'py, const N: usize> Maker<'py, N> {
+impl<const N: usize> Maker<N> {
     /// `common`: the fields that all objects have in common, and None in place of the others.
-    pub fn new(class: &Bound<'py, PyType>, common: [Bound<'py, PyAny>; N]) -> PyResult<Self> {
+    pub fn new<'py>(class: &Bound<'py, PyType>, common: [Bound<'py, PyAny>; N]) -> PyResult<Self> {
         let py = class.py();
         let tuple = py.get_type::<PyTuple>();
         // SAFETY: the type is alive, and this field of it never changes.
@@ -33,15 +34,23 @@ impl<'py, const N: usize> Maker<'py, N> {
         };
         let is_hidden = !common.iter().any(may_be_in_cycle);
         let fields = PyTuple::new(py, common)?;
-        // SAFETY: a tuple has the collector's header.
-        unsafe { ffi::PyObject_GC_UnTrack(fields.as_ptr().cast()) };
+        if is_hidden {
+            // SAFETY: a tuple has the collector's header.
+            unsafe { ffi::PyObject_GC_UnTrack(fields.as_ptr().cast()) };
+        }
         let arguments = PyTuple::new(py, [&fields])?;
-        Ok(Maker { class: class.clone(), new, fields, arguments, is_hidden })
+        Ok(Maker {
+            class: class.clone().unbind(),
+            new,
+            fields: fields.unbind(),
+            arguments: arguments.unbind(),
+            is_hidden,
+        })
     }
 
     /// Put a field in its place: text, bytes, a number or None, which no cycle goes through.
     #[inline]
-    pub fn set(&mut self, place: usize, field: Bound<'py, PyAny>) {
+    pub fn set(&mut self, _py: Python<'_>, place: usize, field: Bound<'_, PyAny>) {
         assert!(place < N);
         // SAFETY: the tuple has N items, and only `arguments` refers to it besides `self`. The reference that was there
         // is given up, after the new one has taken its place.
@@ -54,17 +63,24 @@ impl<'py, const N: usize> Maker<'py, N> {
 
     /// An object with the fields as they are now.
     #[inline]
-    pub fn make(&self) -> PyResult<Bound<'py, PyAny>> {
+    pub fn make<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         // SAFETY: this is `tuple.__new__(class, fields)`, which gives a new object that nobody has seen, or an error;
         // the class is a tuple's, so the object has the collector's header.
         unsafe {
-            let object = (self.new)(self.class.as_type_ptr(), self.arguments.as_ptr(), std::ptr::null_mut());
-            let object = Bound::from_owned_ptr_or_err(self.class.py(), object)?;
+            let object = (self.new)(self.class.as_ptr().cast(), self.arguments.as_ptr(), std::ptr::null_mut());
+            let object = Bound::from_owned_ptr_or_err(py, object)?;
             if self.is_hidden {
                 ffi::PyObject_GC_UnTrack(object.as_ptr().cast());
             }
             Ok(object)
         }
+    }
+
+    /// Show the collector what this refers to.
+    pub fn visit(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.class)?;
+        visit.call(&self.fields)?;
+        visit.call(&self.arguments)
     }
 }
 
