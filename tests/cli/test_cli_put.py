@@ -336,7 +336,7 @@ def test_endless_input_streams_through_in_constant_memory(tmp_path: Path) -> Non
     script = """
 import resource, sys
 from shardpack.cli import app
-from shardpack.producer import producer
+from shardpack.producer.shells import producer
 sys.path[:0] = [sys.argv[1]]
 from producer_client import Client
 client = Client()
