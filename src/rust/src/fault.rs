@@ -1,4 +1,4 @@
-//! What is wrong with a blob, and where: in the words of the pure core (`wire/_diagnosis.py`), to the letter.
+//! What is wrong with a blob, and where: in the words of the pure core (`wire/diagnosis.py`), to the letter.
 
 use crate::frame::{FRAME_BYTES, MAGIC};
 use crate::md5::Digest;

@@ -12,8 +12,8 @@ use std::ops::Range;
 static USER_RECORD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static RECEIVED_RECORD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// See `_backend.Aggregate`.
-#[pyclass(frozen, module = "shardpack._native")]
+/// See `wire.core.Aggregate`.
+#[pyclass(frozen, module = "shardpack.wire._native")]
 pub struct Aggregate {
     blob: Py<PyBytes>,
     partition_keys: Vec<Py<PyAny>>,
@@ -128,7 +128,7 @@ impl Aggregate {
 }
 
 /// The sub-records of an aggregate, on their way out.
-#[pyclass(module = "shardpack._native")]
+#[pyclass(module = "shardpack.wire._native")]
 pub struct Received {
     aggregate: Py<Aggregate>,
     maker: Maker<9>,

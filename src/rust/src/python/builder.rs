@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const MAX_PARTITION_KEY_CHARACTERS: usize = 256;
 
-/// See `_backend.Builder`. Threads may share one: each record is taken whole, or not at all.
-#[pyclass(frozen, module = "shardpack._native")]
+/// See `wire.core.Builder`. Threads may share one: each record is taken whole, or not at all.
+#[pyclass(frozen, module = "shardpack.wire._native")]
 pub struct Builder(Mutex<Filling>);
 
 struct Filling {
@@ -139,6 +139,6 @@ fn refusal(partition_key: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 }
 
 fn encoded_tags<'py>(tags: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyBytes>> {
-    let encoder = tags.py().import("shardpack.wire._builder")?;
+    let encoder = tags.py().import("shardpack.wire.builder")?;
     Ok(encoder.call_method1("tag_bytes", (tags,))?.cast_into::<PyBytes>()?)
 }

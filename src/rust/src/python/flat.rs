@@ -9,8 +9,8 @@ use pyo3::{PyTraverseError, PyVisit};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// See `_backend.NewFlat`.
-#[pyclass(frozen, module = "shardpack._native")]
+/// See `wire.core.NewFlat`.
+#[pyclass(frozen, module = "shardpack.wire._native")]
 pub struct Flat {
     state: Mutex<State>,
     /// Which thread is inside, 0 for none: a group that asks this iterator for its next member would wait for ever.
