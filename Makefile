@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-lowest interop soak soak-consumer fuzz check bench bench-arrow density wheel proto clean
+.PHONY: help demo test test-pure test-lowest test-pythons interop soak soak-consumer fuzz check bench bench-arrow density wheel proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,13 @@ test-native: $(BIN)/shardpack $(NODE)
 CODEC := wire hostile kcl kcl_vectors unpacker packer packer_model packer_sizes compat_aws_kinesis_agg inspection arrow import
 test-pure: $(BIN)/shardpack
 	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC:%=tests/test_%.py),:)
+
+# Each Python that is claimed, brought here where it can be, in an environment of its own.
+# make test-pythons PYTHONS="3.13 3.14" ONLY=codec ARGS="-k hostile"
+PYTHONS ?=
+ONLY ?= all
+test-pythons: $(NODE) ## run the tests on each Python that is claimed; make test-pythons PYTHONS="3.13 3.14" ONLY=codec
+	$(PYTHON) tests/tools/on_pythons.py --only $(ONLY) $(PYTHONS) -- $(PARALLEL) $(if $(filter codec,$(ONLY)),$(CODEC:%=tests/test_%.py)) $(ARGS)
 
 # Where Java or Maven is missing, it says so and exits with 77.
 interop: $(BIN)/shardpack $(NODE) ## prove it against the real KPL and KCL; make interop ARGS="-k aggregator"
@@ -129,4 +136,4 @@ proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/k
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(LOWEST) $(BENCH) $(WHEEL) $(RUST)/target $(FUZZ) src/shardpack/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(BENCH) $(WHEEL) $(RUST)/target $(FUZZ) src/shardpack/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/interop/java/*/target
