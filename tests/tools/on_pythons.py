@@ -19,8 +19,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pythons
+from debian import HOUSE, NotHadError, run
 
-HOUSE = pythons.HOUSE
 ENVIRONMENTS = HOUSE / ".venv-pythons"
 # What the codec's tests need, and all. What free-threaded builds have no wheels of is left out there, and named.
 EXTRAS = {
@@ -68,7 +68,7 @@ def install(python: Path, version: str, amount: str) -> tuple[Path, str]:
     home = ENVIRONMENTS / f"{version}-{amount}"
     inside = home / "bin" / "python"
     if not inside.exists():
-        pythons.run(python, "-m", "venv", home)
+        run(python, "-m", "venv", home)
         pip(inside, "--upgrade", "pip>=25.1")
     groups = [f"--group={group}" for group in GROUPS[amount]]
     if not version.endswith("t"):
@@ -102,14 +102,14 @@ def measure(version: str, amount: str, arguments: list[str]) -> Row:
     row = Row(version)
     try:
         interpreter = pythons.bring(version)
-    except pythons.NotHadError as error:
+    except NotHadError as error:
         row.remark = "cannot be had here"
         print(f"{version} cannot be had here: {error}", flush=True)
         return row
     try:
         python, row.remark = install(interpreter, version, amount)
-        exact, row.gil, row.core = pythons.run(python, "-c", ASK).split()
-    except (NotInstalledError, pythons.NotHadError) as error:
+        exact, row.gil, row.core = run(python, "-c", ASK).split()
+    except (NotInstalledError, NotHadError) as error:
         row.failed, row.remark = 1, "not installed"
         print(f"{version} could not be installed: {error}", flush=True)
         return row

@@ -13,36 +13,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-HOUSE = Path(__file__).resolve().parents[2]
-FOLDER = Path(os.environ.get("SHARDPACK_PYTHONS") or HOUSE / ".pythons").absolute()
+from debian import FOLDER, Debian, NotHadError, run
+
 CLAIMED = ("3.11", "3.12", "3.13", "3.14", "3.14t")
 # Debian's releases by name: which has the packages of which Python. 3.12 was in none.
 PACKAGES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
 SOURCES = {"3.13": ("trixie", "forky"), "3.14": ("forky", "sid")}
-MIRROR = "http://deb.debian.org/debian"
-KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 ASK = """import sys, sysconfig
 print("%d.%d" % sys.version_info[:2] + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED")), sys.executable)"""
-
-
-class NotHadError(Exception):
-    """This Python does not come this way; the message says why."""
-
-
-def run(*command: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr or done.stdout or "it wrote no more than that").strip().splitlines()
-        error = next(
-            (line for line in said if line.startswith("E: ")), said[-1]
-        )  # apt-get's first is the one that tells
-        raise NotHadError(f"{Path(command[0]).name} ended with {done.returncode}: {error}")
-    return done.stdout
 
 
 def asked(python: Path, version: str) -> Path | None:
@@ -62,50 +44,12 @@ def installed(version: str) -> Path | None:
     return next((found for python in candidates if (found := asked(python, version))), None)
 
 
-class Debian:
-    """One release of Debian, looked at by an apt that knows nothing of this machine's packages."""
-
-    def __init__(self, release: str) -> None:
-        if not shutil.which("apt-get"):
-            raise NotHadError("apt-get is not here")
-        self.release = release
-        self.apt = FOLDER / "apt" / release
-        (self.apt / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-        (self.apt / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-        (self.apt / "status").touch()
-        where = f"[signed-by={KEYS}] {MIRROR} {release} main"
-        (self.apt / "sources.list").write_text(f"deb {where}\ndeb-src {where}\n")
-        self.get(
-            "update", "-o", "Acquire::Languages=none", "-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"
-        )
-
-    def get(self, *arguments: str, cwd: Path | None = None) -> None:
-        settings = {
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
-            "Acquire::Languages": "none",
-            "APT::Sandbox::User": "root",  # the folder may be one that the user _apt cannot enter
-            "Dir::Cache": self.apt,
-            "Dir::Cache::Archives": self.apt / "archives",
-            "Dir::Etc::SourceList": self.apt / "sources.list",
-            "Dir::Etc::SourceParts": "/dev/null",
-            "Dir::State": self.apt,
-            "Dir::State::Lists": self.apt / "lists",
-            "Dir::State::status": self.apt / "status",
-        }
-        run("apt-get", "-q", *(f"-o{key}={value}" for key, value in settings.items()), *arguments, cwd=cwd)
-
-
 def unpacked(version: str) -> Path:
     """Debian's own build, with Debian's own libraries beside it: it runs on an older Debian, and on others."""
     if version not in PACKAGES:
         raise NotHadError("no release of Debian has its packages")
-    debian = Debian(PACKAGES[version])
-    debian.get("install", "--yes", "--download-only", "--no-install-recommends", f"python{version}-venv")
     root = FOLDER / version
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    for package in sorted((debian.apt / "archives").glob("*.deb")):
-        run("dpkg-deb", "--extract", package, root)
+    Debian(PACKAGES[version]).unpack(root, f"python{version}-venv")
     libraries = next((root / "usr" / "lib").glob("*-linux-gnu"))
     loader = next(path for where in (libraries, root / "lib64", root / "lib") for path in where.glob("ld-linux-*.so.*"))
     python = root / "usr" / "bin" / f"python{version}"
