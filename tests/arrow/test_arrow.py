@@ -136,7 +136,7 @@ class TestEqualToUnpack:
             2 if own != str(2**127) or policy == "keep" else ["drop_aggregate", "drop_record"].index(policy)
         )
 
-    @settings(max_examples=300)
+    @settings(max_examples=3 * settings().max_examples)
     @given(blobs=st.lists(DATA, max_size=6), policy=POLICIES, limits=st.just({}) | LIMITS)
     def test_for_generated_corrupt_and_truncated_input(
         self, blobs: list[bytes], policy: dict[str, Any], limits: dict[str, int]
