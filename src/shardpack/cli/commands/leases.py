@@ -202,7 +202,7 @@ def _find(leases: Leases, shard: str) -> Lease:
 
 
 def _resting(leases: Leases, shard: str, watch: float, *, force: bool) -> Lease:
-    """The shard's lease, once it has stood still for so long; no clock but ours is looked at (B7)."""
+    """The shard's lease, once it has stood still for so long; no clock but ours is looked at."""
     lease = _find(leases, shard)
     if force or lease.owner is None:
         return lease
