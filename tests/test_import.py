@@ -206,7 +206,7 @@ ORDER = [
         "requests",
         "dedup",
     ),
-    *("inspection", "density", "arrow", "spark", "firehose", "compat", "aws_lambda"),
+    *("inspection", "files", "density", "arrow", "spark", "firehose", "compat", "aws_lambda"),
     *("_aws_errors", "_kinesis_client", "producer", "consumer", "kcl", "testing", "cli"),
 ]
 WITHOUT_IO = ORDER[: ORDER.index("compat")]
