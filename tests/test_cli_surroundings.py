@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
         ("shardpack --version > /dev/full", "No space left on device"),
         ("shardpack pack log >> log", "log: the input is the output too"),
         ("shardpack pack - < log >> log", "-: the input is the output too"),
-        ("yes | shardpack unpack -", "-:1: neither JSON lines, nor a JSON document or an aggregate"),
+        ("yes | shardpack unpack -", "-:1: neither JSON (Expecting value) nor an aggregate"),
     ],
 )
 def test_one_line_says_what_is_wrong(folder: Path, line: str, says: str) -> None:

@@ -9,6 +9,7 @@ def main() -> None:
     """Run the ``shardpack`` command."""
     try:
         from .app import run
+        from .interrupts import end
 
         status = run()
     except ModuleNotFoundError as error:
@@ -16,5 +17,5 @@ def main() -> None:
             raise
         sys.exit(f"shardpack: the command line needs {error.name}: pip install 'shardpack[cli]'")
     except KeyboardInterrupt:  # while it loads; typer sees to it afterwards
-        status = 130
-    sys.exit(status)
+        sys.exit(130)
+    end(status)

@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..dedup import RecordDigest
+from ..files._lines import Lines
 from ..hashing import ShardMap
 from ..limits import MAX_REQUEST_RECORDS, SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND, Limits
 from ..packer import pack
@@ -34,6 +35,8 @@ from ..records import UserRecord
 from ..requests import PutRequest, put_requests
 from ..unpacker import unpack
 from . import reading
+from .input_bar import opened_input
+from .terminal import printable
 
 _STREAM = "shardpack-demo"
 _START_SECONDS = 60
@@ -70,7 +73,7 @@ def run(file: str | None, records: int, shards: int, endpoint_url: str | None, c
             console.print("Starting a local Kinesis server (ministack) …")
             stack.enter_context(_exit_when_told_to())
             endpoint_url = stack.enter_context(_local_server())
-        console.print(f"Kinesis at {endpoint_url}")
+        console.print(f"Kinesis at {printable(endpoint_url)}")
         client = stack.enter_context(_client(endpoint_url))
         stream = f"{_STREAM}-{os.getpid()}"
         _create_stream(client, stream, shards)
@@ -91,7 +94,7 @@ def _send(client: Any, stream: str, file: str | None, records: int, progress: Pr
         if file is None:
             source = _login_events(records)
         else:
-            lines = reading.Lines(stack.enter_context(reading.open_input(file)), file)
+            lines = Lines(stack.enter_context(opened_input(file, bar=False)).stream, file)
             stack.enter_context(reading.errors_at(lines))
             source = reading.user_records(lines, None, one_key=False)
         task = progress.add_task("packing and putting user records", total=records if file is None else None)
@@ -216,9 +219,9 @@ def _print_proof(console: Console, sent: RecordDigest, came_back: dict[str, Reco
         amount = f"{digest.count:,} records, {digest.data_bytes:,} bytes"
         console.print(f"  {name:<20} {digest.hexdigest()}  {amount}", soft_wrap=True)
     if all(digest == sent for digest in came_back.values()):
-        console.print("[bold green]Exactly the records that were sent came back, in both shapes.[/]")
+        console.print("Exactly the records that were sent came back, in both shapes.", style="bold green")
     else:
-        console.print("[bold red]What came back is not what was sent.[/]")
+        console.print("What came back is not what was sent.", style="bold red")
 
 
 def _login_events(count: int) -> Iterator[UserRecord]:

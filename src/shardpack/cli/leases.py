@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ..records import Position
 from .reading import InputError
+from .terminal import console, json_text, printable, row
 
 if TYPE_CHECKING:
     from ..consumer.leases import Lease, Leases
@@ -70,7 +69,7 @@ def show_command(
     if as_json:
         for lease in leases:
             told = _told(lease) | ({"millis_behind_latest": behind[lease.key]} if stream else {})
-            typer.echo(json.dumps(told, ensure_ascii=False))
+            typer.echo(json_text(told))
         return
     # The digits of a sequence number matter to the last: broken in a terminal, never cut off.
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -79,8 +78,8 @@ def show_command(
     if stream:
         table.add_column("behind", justify="right")
     for lease in leases:
-        table.add_row(*map(_cell, _row(lease)), *([_lag(behind[lease.key])] if stream else []))
-    Console(width=None if sys.stdout.isatty() else _ONE_LINE, markup=False, highlight=False).print(table)
+        table.add_row(*row(_row(lease)), *([_lag(behind[lease.key])] if stream else []))
+    console(width=None if sys.stdout.isatty() else _ONE_LINE).print(table)
 
 
 @app.command("set")
@@ -137,7 +136,7 @@ def release_command(
     for _ in range(_ATTEMPTS):
         before = _find(leases, shard)
         if before.owner is None:
-            typer.echo(f"{shard} is nobody's already")
+            typer.echo(f"{printable(shard)} is nobody's already")
             return
         if leases.release(before):
             _print_change(leases, before)
@@ -163,7 +162,7 @@ def delete_command(
     lease = _resting(leases, shard, watch, force=force)
     for _ in range(_ATTEMPTS if force else 1):
         if leases.delete(lease):
-            typer.echo(f"deleted {shard}: {_line(lease)}")
+            typer.echo(printable(f"deleted {shard}: {_line(lease)}"))
             return
         lease = _find(leases, shard)
     raise _moving(shard, lease)
@@ -233,8 +232,8 @@ def _position(text: str) -> Position:
 
 
 def _print_change(leases: Leases, before: Lease) -> None:
-    typer.echo(f"before: {_line(before)}")
-    typer.echo(f"after:  {_line(_find(leases, before.key))}")
+    typer.echo(printable(f"before: {_line(before)}"))
+    typer.echo(printable(f"after:  {_line(_find(leases, before.key))}"))
 
 
 def _line(lease: Lease) -> str:
@@ -252,10 +251,6 @@ def _row(lease: Lease) -> tuple[object, ...]:
 
 def _lag(millis: int | None) -> str:
     return "-" if millis is None else str(timedelta(seconds=round(millis / 1000)))
-
-
-def _cell(value: object) -> str:
-    return "-" if value in (None, "") else str(value)
 
 
 def _told(lease: Lease) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 from ..records import ReceivedRecord
 from . import reading
+from .terminal import json_text
 
 
 def json_line(record: ReceivedRecord) -> bytes:
@@ -24,7 +24,7 @@ def json_line(record: ReceivedRecord) -> bytes:
     }
     if record.tags:
         out["tags"] = record.tags
-    return json.dumps(out | reading.data_field(record.data), ensure_ascii=False).encode()
+    return json_text(out | reading.data_field(record.data)).encode()
 
 
 def data_of(record: ReceivedRecord) -> bytes:
