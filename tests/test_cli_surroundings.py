@@ -62,6 +62,28 @@ def test_one_line_says_what_is_wrong(folder: Path, line: str, says: str) -> None
     assert (folder / "log").read_bytes() == b"one\ntwo\n"
 
 
+@pytest.mark.parametrize("command", ["pack log --max-user-records 1", "unpack packed --text"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_disk_that_takes_a_part_of_the_last_piece_is_told(folder: Path, command: str, unbuffered: str) -> None:
+    (folder / "log").write_bytes(b"".join(b"%0999d\n" % n for n in range(60)))
+    shell("shardpack pack log > packed", folder)
+    whole = shell(f"shardpack {command}", folder).stdout
+
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({len(whole) - 9},) * 2)"
+    python = f"import sys; {limit}; sys.argv[1:] = {command.split()!r}; from shardpack.cli import main; main()"
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(python)} > out"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stderr) == (1, b"shardpack: File too large\n")
+
+
 def test_a_closed_standard_error_changes_nothing(folder: Path) -> None:
     assert shell("shardpack pack log 2>&-", folder).stdout == shell("shardpack pack log", folder).stdout
 

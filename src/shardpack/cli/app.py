@@ -36,7 +36,7 @@ from .put_options import put_command
 from .reading import InputError
 from .tail_options import tail_command
 from .terminal import console, printable
-from .writing import base64_line, data_of, json_line
+from .writing import base64_line, data_of, json_line, standard_output
 
 
 class Commands(TyperGroup):
@@ -293,15 +293,14 @@ def demo_command(
 
 def _write(pieces: Iterator[bytes], separator: bytes, at_end: Callable[[], bool]) -> None:
     """Write pieces with separators between them, and one at the end if `at_end` says so."""
-    out = sys.stdout.buffer
     ahead = b""
-    for piece in pieces:
-        out.write(ahead)
-        out.write(piece)
-        ahead = separator
-    if ahead and at_end():
-        out.write(ahead)
-    out.flush()  # here, where typer ends quietly when nobody reads any more
+    with standard_output() as out:  # flushed here, where typer ends quietly when nobody reads any more
+        for piece in pieces:
+            out.write(ahead)
+            out.write(piece)
+            ahead = separator
+        if ahead and at_end():
+            out.write(ahead)
 
 
 def _entry_line(entry: dict[str, str | bytes]) -> bytes:

@@ -84,16 +84,15 @@ class Interruption:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process without waiting for threads whose calls may hang for as long as a server likes."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, RuntimeError):  # closed, full, or being written by what was interrupted
-            stream.flush()
+    """End the process there and then: it waits for no thread whose call hangs, and for nobody to read its output."""
     os._exit(status)
 
 
 def end(status: int) -> NoReturn:
     """End the process as Python does, unless a thread is left that it would wait for."""
-    waits = any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate())
-    if waits or status >= 128:
-        leave(status)
-    sys.exit(status)
+    if all(thread is threading.main_thread() or thread.daemon for thread in threading.enumerate()):
+        sys.exit(status)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    leave(status)
