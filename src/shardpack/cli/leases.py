@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -59,8 +60,9 @@ def show_command(
 
     The stream is asked where botocore finds it (AWS_ENDPOINT_URL_KINESIS, say), in the region and by the profile given.
     """
-    of_table = {} if stream and store.startswith("sqlite:") else {"region": region, "profile": profile}
-    leases = sorted(_open(store, endpoint_url=endpoint_url, **of_table).list(), key=lambda lease: lease.key)
+    is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
+    opened = _open(store, None if is_file else region, None if is_file else profile, endpoint_url, only_look=True)
+    leases = sorted(opened.list(), key=lambda lease: lease.key)
     behind: dict[str, int | None] = {}
     if stream:
         from .lag import millis_behind
@@ -92,6 +94,10 @@ def set_command(
             metavar="POSITION", help="TRIM_HORIZON, LATEST, SHARD_END, or the last user record done: SEQ or SEQ:SUB."
         ),
     ],
+    stream: Annotated[
+        str | None, typer.Option(metavar="STREAM", help="Ask this stream whether POSITION is one of the shard's.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Overwrite the checkpoint without asking.")] = False,
     force: Force = False,
     watch: Watch = 10.0,
     region: Region = None,
@@ -100,11 +106,16 @@ def set_command(
 ) -> None:
     """Set a shard's checkpoint, and give its lease up, so that the next worker reads on from there.
 
-    SEQ is SEQ:0, the Kinesis record's first user record. While a worker renews the lease nothing is changed, unless
-    you --force it: then that worker loses the lease, and cannot checkpoint any more.
+    SEQ is SEQ:0, the Kinesis record's first user record. With --stream, the stream is asked whether the shard has such
+    a record; without, you are asked, or say --yes, because the checkpoint that is there is lost. While a worker renews
+    the lease nothing is changed, unless you --force it: then that worker loses the lease, and cannot checkpoint any
+    more.
     """
     target = _position(position)
-    leases = _open(store, region, profile, endpoint_url)
+    is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
+    leases = _open(store, None if is_file else region, None if is_file else profile, endpoint_url)
+    if stream is not None or not yes:
+        _confirm_change(_find(leases, shard), position, target, stream, region, profile, yes=yes)
     before = _resting(leases, shard, watch, force=force)
     operator = f"shardpack leases set on {socket.gethostname()}, process {os.getpid()}"
     taken = leases.take(before, operator)
@@ -156,7 +167,7 @@ def delete_command(
     endpoint_url: EndpointUrl = None,
 ) -> None:
     """Delete a shard's lease. Workers that find the shard without one begin it anew, where they are told to start."""
-    leases = _open(store, region, profile, endpoint_url)
+    leases = _open(store, region, profile, endpoint_url, only_look=not yes)
     if not yes:
         raise InputError(f"{shard} has {_line(_find(leases, shard))}; to delete that, add --yes")
     lease = _resting(leases, shard, watch, force=force)
@@ -168,7 +179,43 @@ def delete_command(
     raise _moving(shard, lease)
 
 
-def _open(store: str, region: str | None = None, profile: str | None = None, endpoint_url: str | None = None) -> Leases:
+def _confirm_change(
+    before: Lease,
+    text: str,
+    target: Position,
+    stream: str | None,
+    region: str | None,
+    profile: str | None,
+    *,
+    yes: bool,
+) -> None:
+    """Have a position checked by the stream, or the change confirmed.
+
+    Raises:
+        InputError: the stream refuses it, or it is not confirmed.
+    """
+    doubt: str | None = "no --stream was named to check it"
+    if stream is not None:
+        from .lease_check import doubt_about
+
+        doubt = doubt_about(target, before.key, stream, region, profile)
+    if doubt is None or yes:
+        return
+    change = f"{before.key} has {_line(before)}, which {text} would overwrite, and {doubt}"
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InputError(f"{change}; to do it all the same, add --yes")
+    if not typer.confirm(printable(f"{change}. Do it all the same?")):
+        raise InputError("nothing was changed")
+
+
+def _open(
+    store: str,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+    *,
+    only_look: bool = False,
+) -> Leases:
     kind, _, name = store.partition(":")
     if kind not in {"sqlite", "dynamodb"} or not name:
         raise typer.BadParameter(f"STORE is {store!r:.100}; give sqlite:PATH or dynamodb:TABLE")
@@ -179,6 +226,10 @@ def _open(store: str, region: str | None = None, profile: str | None = None, end
             raise InputError(f"{name}: no such file; give the one that the consumer's SQLiteLeases have")
         from ..consumer.sqlite_leases import SQLiteLeases
 
+        looking = SQLiteLeases(name, read_only=True)
+        if only_look:
+            return looking
+        looking.list()  # says what is wrong before an empty file becomes a lease file
         return SQLiteLeases(name)
     from ..consumer.dynamodb_leases import DynamoDBLeases
 
@@ -205,6 +256,8 @@ def _resting(leases: Leases, shard: str, watch: float, *, force: bool) -> Lease:
     lease = _find(leases, shard)
     if force or lease.owner is None:
         return lease
+    if not math.isfinite(watch):
+        raise typer.BadParameter(f"--watch is {watch}; give a number of seconds")
     deadline = time.monotonic() + watch
     while (left := deadline - time.monotonic()) > 0:
         time.sleep(min(left, 1.0))
