@@ -28,6 +28,7 @@ from .reading import InputError
 from .terminal import console, json_text, printable
 
 _WIDTH = 100
+_LATEST = 253_402_300_799_999  # milliseconds at the end of the year 9999
 _MILLISECONDS = 1e11  # numbers above it cannot be seconds before the year 5138
 
 
@@ -84,6 +85,8 @@ def run(
             prices=prices,
             peers=_peers() if peers else (),
         )
+    if not measured.rows[0].user_records:
+        raise InputError(f"{source.name}: there is no line in it, so there is nothing to measure")
     if as_json:
         typer.echo(json_text(measured.as_dict(), indent=2))
     else:
@@ -159,9 +162,9 @@ def _moment(lines: Lines, field: str, value: object) -> float:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LATEST:
             return value / 1000 if value > _MILLISECONDS else float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     raise lines.error(f"the field {field!r} is {json.dumps(value)[:40]}; a time is seconds, milliseconds or ISO 8601")
 
