@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._kcl import big_integer
 from ..errors import ChecksumMismatchError, DecodeError, TruncatedError
 from ..hashing import Shard, md5_hash_key
 from ..records import ReceivedRecord
-from ..unpacker import OnCorrupt, OutOfRange, unpack
+from ..unpacking.kcl import big_integer
+from ..unpacking.unpacker import OnCorrupt, OutOfRange, unpack
 from ..wire import decode
-from ..wire._format import MAGIC
+from ..wire.format import MAGIC
 from ._cut import Cut, count_up, cut, repeated
 from ._schema import Rows
 

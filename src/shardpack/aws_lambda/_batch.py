@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import DecodeError
 from ..records import ReceivedRecord
-from ..unpacker import OnCorrupt, unpack
+from ..unpacking.unpacker import OnCorrupt, unpack
 from .progress import Progress, is_done, set_done
 
 Job = tuple[int, ReceivedRecord, DecodeError | None]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from ..records import ReceivedRecord
-from ..unpacker import OnCorrupt, unpack
+from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch, records_of
 from .progress import Progress
 

@@ -24,17 +24,18 @@ from ..files._content import Content
 from ..files._lines import Lines
 from ..hashing import Shard, ShardMap
 from ..limits import MAX_RECORD_BYTES, MIB, MIN_RECORD_BYTES, Limits
-from ..packer import pack
+from ..packing.packer import pack
 from ..records import Position, ReceivedRecord
-from ..unpacker import unpack
-from . import leases, reading
-from .density_options import density_command
+from ..unpacking.unpacker import unpack
+from . import reading
+from .commands import leases
+from .commands.density_options import density_command
+from .commands.put_options import put_command
+from .commands.tail_options import tail_command
 from .input_bar import opened_input
 from .messages import LONGEST_MESSAGE, LogLines, report, text_of
 from .options import HashKeys, InputFile, KeyField
-from .put_options import put_command
 from .reading import InputError
-from .tail_options import tail_command
 from .terminal import console, printable
 from .writing import base64_line, data_of, json_line, standard_output
 
@@ -259,7 +260,7 @@ def inspect_command(
 
     Reads what `shardpack unpack` reads. Without --shards or --shard-map, one shard owns every hash key.
     """
-    from .inspecting import show
+    from .commands.inspecting import show
 
     with opened_input(file, bar=False) as source:
         content = Content(source)
@@ -285,7 +286,7 @@ def demo_command(
     ] = None,
 ) -> None:
     """Run the main job against a real local Kinesis server, and prove that every record came back."""
-    from .demo import run as run_demo
+    from .commands.demo import run as run_demo
 
     if not run_demo(file, records, shards, endpoint_url, console()):
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
-from .._aws_errors import PERMANENT
+from ..aws.errors import PERMANENT
 from ..errors import DeliveryError
 from ..records import UserRecord
 from . import reading

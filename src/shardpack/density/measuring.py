@@ -18,7 +18,7 @@ from ..limits import (
     SHARD_RECORDS_PER_SECOND,
     Limits,
 )
-from ..packer import Packer
+from ..packing.packer import Packer
 from ..records import PackedRecord, UserRecord, UserRecordLike, check_user_record
 from ._parts import parts
 from ._timed import Timed

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from ..errors import FileError
 from ..limits import MAX_RECORD_BYTES, MIB
-from ..wire._format import CHECKSUM_BYTES, END_GROUP, FIXED32, FIXED64, LENGTH_DELIMITED, MAGIC, START_GROUP, VARINT
+from ..wire.format import CHECKSUM_BYTES, END_GROUP, FIXED32, FIXED64, LENGTH_DELIMITED, MAGIC, START_GROUP, VARINT
 
 _log = logging.getLogger("shardpack.files")
 

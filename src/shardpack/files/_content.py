@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..errors import FileError
-from ..wire._format import MAGIC
+from ..wire.format import MAGIC
 from ._blobs import Blobs
 from ._documents import NotJsonError, document, parse_json
 from ._lines import Lines

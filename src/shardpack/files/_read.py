@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import DecodeError, FileError
 from ..hashing import Shard
 from ..records import Position, ReceivedRecord
-from ..unpacker import OnCorrupt, OutOfRange, unpack
+from ..unpacking.unpacker import OnCorrupt, OutOfRange, unpack
 from ._content import Content
 from ._opening import ReadableBytes, opened
 

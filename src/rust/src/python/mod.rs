@@ -1,4 +1,4 @@
-//! The thin binding: what `shardpack._native` offers to `shardpack.wire._native_core`, which is its only user.
+//! The thin binding: what `shardpack.wire._native` offers to `shardpack.wire.native_core`, which is its only user.
 //!
 //! Nothing here raises a class of `errors.py` by itself: what cannot be done is None, and the pure core does it or says
 //! why not. So both cores have the same errors.

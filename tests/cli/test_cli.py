@@ -1,0 +1,399 @@
+"""The command line, as a user's shell runs it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import COMMAND, json_lines, run
+
+import shardpack as sp
+
+SEQUENCE_NUMBER = "49590338271490256608559692538361571095921575989136588898"
+
+
+@pytest.fixture(scope="module")
+def access_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(7)
+    words = [b"GET /", b"", b"\xff\xfe", "grüße".encode(), b"\r", b"a" * 3000, b"{}", b"\x00", b"\xf3\x89\x9a\xc2"]
+    lines = [b" ".join(rng.choices(words, k=rng.randrange(6))) for _ in range(3000)]
+    file = tmp_path_factory.mktemp("in") / "access.log"
+    file.write_bytes(b"\n".join(lines))
+    return file
+
+
+OPTIONS = {
+    "defaults": [],
+    "by any": ["--by", "any"],
+    "by key": ["--by", "key"],
+    "by shard": ["--shards", "4"],
+    "the KPL's hash keys": ["--shards", "4", "--hash-keys", "kpl"],
+    "by key as the KPL": ["--by", "key", "--hash-keys", "kpl"],
+    "lanes": ["--shards", "3", "--lanes", "70"],
+    "the KPL's limit": ["--max-record-bytes", "51200"],
+    "small": ["--max-record-bytes", "20000", "--shards", "2"],
+    "few": ["--max-user-records", "3"],
+    "alone": ["--max-user-records", "1"],
+    "large": ["--max-record-bytes", "10485760"],
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_text_comes_back_byte_for_byte(access_log: Path, options: list[str]) -> None:
+    packed, _ = run("pack", access_log, *options)
+
+    assert run("unpack", "-", "--text", stdin=packed)[0] == access_log.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\n", b"\n\n", b"a", b"a\n", b"a\n\nb", b"\xf3\x89\x9a\xc2\n"], ids=lambda text: repr(text)
+)
+def test_the_last_newline_comes_back_or_does_not(text: bytes) -> None:
+    packed, _ = run("pack", "-", stdin=text)
+
+    assert run("unpack", "-", "--text", stdin=packed)[0] == text
+
+
+def test_packed_lines_are_put_records_entries(access_log: Path) -> None:
+    entries = json_lines(run("pack", access_log, "--shards", "4", "--max-record-bytes", "30000")[0])
+
+    assert len(entries) > 1
+    for entry in entries:
+        assert set(entry) == {"Data", "PartitionKey", "ExplicitHashKey"}
+        assert len(base64.b64decode(entry["Data"])) + len(entry["PartitionKey"]) <= 30000
+    assert sum(len(list(sp.unpack(entry))) for entry in entries) == 3000
+
+
+def test_json_lines_are_packed_by_a_field() -> None:
+    lines = b'{"user": {"id": 17}, "n": 1}\n{"user": {"id": "17"}, "n": 2}\n{"user": {"id": "x"}, "n": 3}\n'
+
+    packed, _ = run("pack", "-", "--key", "user.id", "--by", "key", stdin=lines)
+
+    assert [entry["PartitionKey"] for entry in json_lines(packed)] == ["17", "x"]
+    records = json_lines(run("unpack", "-", stdin=packed)[0])
+    assert [(record["partition_key"], json.loads(record["data"])["n"]) for record in records] == [
+        ("17", 1),
+        ("17", 2),
+        ("x", 3),
+    ]
+
+
+def test_unpacked_lines_have_every_field() -> None:
+    blob = sp.encode([("k", b"text", "7"), ("k2", b"\xff\x00")])
+    response = {
+        "Records": [
+            {
+                "SequenceNumber": SEQUENCE_NUMBER,
+                "ApproximateArrivalTimestamp": "2026-11-23T15:00:00+01:00",
+                "Data": base64.b64encode(blob).decode(),
+                "PartitionKey": "a",
+            }
+        ],
+        "MillisBehindLatest": 0,
+    }
+
+    records = json_lines(run("unpack", "-", stdin=json.dumps(response, indent=4).encode())[0])
+
+    shared = {
+        "sequence_number": SEQUENCE_NUMBER,
+        "aggregated": True,
+        "approximate_arrival_timestamp": "2026-11-23T14:00:00+00:00",
+        "shard_id": None,
+    }
+    assert records == [
+        {**shared, "partition_key": "k", "explicit_hash_key": "7", "sub_sequence_number": 0, "data": "text"},
+        {
+            **shared,
+            "partition_key": "k2",
+            "explicit_hash_key": None,
+            "sub_sequence_number": 1,
+            "data_base64": base64.b64encode(b"\xff\x00").decode(),
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"), [("--text", b"one\ntwo\n"), ("--base64", b"b25l\ndHdv\n"), ("--raw", b"onetwo")]
+)
+def test_only_the_data(option: str, expected: bytes) -> None:
+    blob = sp.encode([("k", b"one"), ("k", b"two")])
+
+    assert run("unpack", "-", option, stdin=blob)[0] == expected
+
+
+def test_a_lambda_event_is_read(tmp_path: Path) -> None:
+    data = base64.b64encode(sp.encode([("k", b"one"), ("k", b"two")])).decode()
+    record = {
+        "eventID": f"shardId-000000000006:{SEQUENCE_NUMBER}",
+        "kinesis": {"partitionKey": "a", "sequenceNumber": SEQUENCE_NUMBER, "data": data},
+    }
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"Records": [record]}, indent=2), encoding="utf-8")
+
+    records = json_lines(run("unpack", event)[0])
+
+    assert [(r["data"], r["shard_id"], r["sub_sequence_number"]) for r in records] == [
+        ("one", "shardId-000000000006", 0),
+        ("two", "shardId-000000000006", 1),
+    ]
+
+
+def test_after_skips_what_was_done() -> None:
+    blob = base64.b64encode(sp.encode([("k", b"one"), ("k", b"two"), ("k", b"three")])).decode()
+    lines = b"".join(
+        json.dumps({"SequenceNumber": number, "Data": blob}).encode() + b"\n" for number in ("9", "10", "11")
+    )
+
+    out, _ = run("unpack", "-", "--text", "--after", "10:1", stdin=lines)
+
+    assert out == b"three\none\ntwo\nthree\n"
+
+
+def test_what_is_out_of_the_hash_range_can_be_dropped() -> None:
+    line = json.dumps({"Data": base64.b64encode(sp.encode([("k", b"in", "5"), ("k", b"out", "6")])).decode()}).encode()
+
+    assert run("unpack", "-", "--text", "--hash-range", "0:5", stdin=line)[0] == b"in\nout"
+    assert run("unpack", "-", "--text", "--hash-range", "0:5", "--out-of-range", "drop_record", stdin=line)[0] == b"in"
+    assert run("unpack", "-", "--text", "--hash-range", "0:5", "--out-of-range", "drop_aggregate", stdin=line)[0] == b""
+
+
+def test_inspect_shows_an_aggregate() -> None:
+    packed, _ = run("pack", "-", "--key", "u", "--shards", "2", stdin=b'{"u": "ann"}\n{"u": "bob"}\n{"u": "cid"}\n')
+
+    shown = run("inspect", "-", "--shards", "2", stdin=packed)[0].decode()
+
+    blob = base64.b64decode(json_lines(packed)[0]["Data"])
+    for expected in ("An aggregate of", "user records", blob[-16:].hex(), "shardId-000000000000", "The KCL delivers"):
+        assert expected in shown
+
+
+@pytest.mark.parametrize(
+    ("blob", "expected"),
+    [
+        (sp.encode([("k", b"x")])[:-1] + b"\x00", "not a sound one"),
+        (b'{"Data": "aGVsbG8="}', "A plain record"),
+        (b"", "no Kinesis record"),
+    ],
+)
+def test_inspect_says_what_else_it_is(blob: bytes, expected: str) -> None:
+    assert expected in run("inspect", "-", stdin=blob)[0].decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        (["pack", "nowhere.log"], b"", "nowhere.log: No such file"),
+        (["pack", "-", "--key", "u"], b'{"u": 1}\nnonsense\n', "-:2: not JSON"),
+        (["pack", "-", "--key", "u"], b'{"u": 1}\n{"v": 1}\n', "-:2: the JSON value on this line has no field 'u'"),
+        (["pack", "-", "--key", "u"], b'{"u": null}\n', "-:1: the field 'u' is null"),
+        (["pack", "-", "--key", "u"], b'{"u": ""}\n', "-:1: partition_key has 0 characters"),
+        (["pack", "-", "--max-record-bytes", "64"], b"ok\n" + b"x" * 100, "-:2: a user record of 100 bytes takes"),
+        (["pack", "-", "--hash-keys", "kpl"], b"x", 'by="any" loses records'),
+        (["unpack", "-"], b"hello\n", "-:1: neither JSON"),
+        (["unpack", "-"], b"\xff\xfe\n", "-:1: neither JSON"),
+        (["unpack", "-"], b'{"Data": "eA=="}\nnonsense\n', "-:2: not JSON"),
+        (["unpack", "-"], b'{"Data": "eA=="}\n{"Data": "?"}\n', "-:2: 'Data' of a Kinesis record is not base64"),
+        (["unpack", "-"], b'{"Data": "eA=="}\n{"x": 1}\n', "-:2: a mapping with the keys 'x'"),
+        (["unpack", "-"], b"3\n", "-:1: int is no Kinesis record"),
+        (["pack", "-", "--key", "u"], b'{"u": 1}\n' + b"[" * 200_000, "-:2: not JSON (it is nested too deeply)"),
+        (["unpack", "-"], b"[" * 200_000, "-:1: neither JSON"),
+        (["unpack", "-"], b'{"Data": "eA=="}\n' + b"[" * 200_000, "-:2: not JSON (it is nested too deeply)"),
+        (
+            ["unpack", "-"],
+            b'{"Data": "eA==", "PartitionKey": "\\ud800"}',
+            "-:1: 'PartitionKey' of a Kinesis record has",
+        ),
+        (["inspect", "-"], b'{"Data": "eA==", "PartitionKey": 5}', "-:1: 'PartitionKey' of a Kinesis record is 5, of"),
+        (["unpack", "-", "--hash-range", "9:0"], b'{"Data": "eA=="}', "hash_range runs from 9 down to 0"),
+        (["unpack", "-", "--on-corrupt", "raise"], sp.encode([("k", b"x")])[:-1], "the MD5 trailer says"),
+        (["inspect", "-", "--shard-map", "nowhere.json"], b"", "nowhere.json: No such file"),
+    ],
+)
+def test_wrong_input_names_file_and_line(arguments: list[str], stdin: bytes, message: str) -> None:
+    _, error = run(*arguments, stdin=stdin, status=1)
+
+    assert message in error
+    assert error.startswith("shardpack: ")
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "unpack - --text --raw",
+        "pack",
+        "pack - --by luck",
+        "pack - --by shard",
+        "pack - --shards 4 --shard-map shards.json",
+        "inspect - --shards 4 --shard-map shards.json",
+        "pack - --shards 1000000000",
+        "unpack - --hash-range 5",
+        "unpack - --hash-range \u00b2:5",
+        f"unpack - --hash-range 0:{'9' * 5000}",
+        "unpack - --after 5:\u00b2",
+        f"unpack - --after 5:{'9' * 5000}",
+    ],
+)
+def test_wrong_usage_exits_with_2(line: str) -> None:
+    assert "Usage" in run(*line.split(), status=2)[1]
+
+
+def test_what_comes_before_wrong_input_is_written() -> None:
+    good = json.dumps({"Data": base64.b64encode(b"good").decode()}).encode()
+
+    out, _ = run("unpack", "-", "--text", stdin=good + b"\nnonsense\n", status=1)
+
+    assert out.startswith(b"good")
+
+
+def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
+    file = tmp_path / "long.log"
+    file.write_bytes(b"a line of the log\n" * 300_000)
+    with subprocess.Popen([*COMMAND, "pack", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.wait(timeout=60)
+
+
+def test_long_input_streams_through_in_constant_memory(tmp_path: Path) -> None:
+    """Peak memory must not grow with the file: the larger is four times the smaller."""
+    peaks = []
+    for megabytes in (8, 32):
+        file = tmp_path / f"{megabytes}.log"
+        with file.open("wb") as out:
+            for n in range(megabytes * 1024):
+                out.write(b"%1023d\n" % n)
+        peaks.append(
+            _peak_memory(f"shardpack pack {file}") + _peak_memory(f"shardpack pack {file} | shardpack unpack -")
+        )
+
+    assert peaks[1] - peaks[0] < 8 * 1024, "KiB more for 24 MiB more input"
+
+
+def _peak_memory(pipeline: str) -> int:
+    """KiB that the largest process of a pipeline took."""
+    script = (
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1], shell=True, check=True, stdout=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = pipeline.replace("shardpack", f"{sys.executable} -m shardpack")
+    return int(subprocess.run([sys.executable, "-c", script, command], capture_output=True, check=True).stdout)
+
+
+def test_version_names_the_core() -> None:
+    assert run("--version")[0].decode().strip() == f"shardpack {sp.__version__} ({sp.native} core)"
+
+
+def test_every_command_explains_itself() -> None:
+    for command in ("pack", "unpack", "inspect", "put", "demo"):
+        assert "Usage" in run(command, "--help")[0].decode()
+
+
+def test_without_its_libraries_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('no typer', name='typer')", encoding="utf-8")
+    done = subprocess.run(
+        [*COMMAND, "--version"],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=False,
+        timeout=60,
+        text=True,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.strip() == "shardpack: the command line needs typer: pip install 'shardpack[cli]'"
+
+
+EVERY_KEY = {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)}
+SHARD_MAPS = {
+    "a list as ShardId": {"Shards": [{"ShardId": ["a"], "HashKeyRange": EVERY_KEY}]},
+    "an object as ShardId": {"Shards": [{"ShardId": {"a": 1}, "HashKeyRange": EVERY_KEY}]},
+    "infinity as a hash key": {
+        "Shards": [{"ShardId": "a", "HashKeyRange": {**EVERY_KEY, "EndingHashKey": float("inf")}}]
+    },
+    "a number": {"Shards": 5},
+    "a text": {"Shards": "abc"},
+    "an object": {"Shards": {"a": 1}},
+    "a list": [],
+    "nothing": {},
+    "a list as range": {"Shards": [{"ShardId": "a", "HashKeyRange": []}]},
+    "a list as numbers": {"Shards": [{"ShardId": "a", "SequenceNumberRange": [], "HashKeyRange": EVERY_KEY}]},
+}
+
+
+@pytest.mark.parametrize("name", SHARD_MAPS)
+@pytest.mark.parametrize("command", ["pack", "inspect"])
+def test_a_shard_map_that_is_none(name: str, command: str, tmp_path: Path) -> None:
+    (tmp_path / "shards.json").write_text(json.dumps(SHARD_MAPS[name]))
+
+    _, error = run(command, "-", "--shard-map", tmp_path / "shards.json", stdin=b'{"Data": "eA=="}', status=1)
+
+    assert error.startswith(f"shardpack: {tmp_path / 'shards.json'}: not the output of `aws kinesis list-shards`")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+def test_pages_of_list_shards_in_a_row_are_one_map(tmp_path: Path) -> None:
+    halves = [
+        {"Shards": [{"ShardId": "a", "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": str(2**127 - 1)}}]},
+        {"Shards": [{"ShardId": "b", "HashKeyRange": {**EVERY_KEY, "StartingHashKey": str(2**127)}}]},
+    ]
+    (tmp_path / "shards.json").write_text("\n".join(json.dumps(half, indent=4) for half in halves))
+
+    out, _ = run("inspect", "-", "--shard-map", tmp_path / "shards.json", stdin=sp.encode([("k", b"d")]))
+
+    assert b"The KCL" in out
+
+
+def test_a_message_has_an_end() -> None:
+    line = json.dumps({f"key{n}": n for n in range(200_000)}).encode()
+
+    _, error = run("unpack", "-", stdin=line, status=1)
+
+    assert error.startswith("shardpack: -:1: a mapping with the keys")
+    assert len(error) < 2200
+
+
+def test_lines_that_end_with_cr_lf_are_lines() -> None:
+    packed, _ = run("pack", "-", stdin=b"one\r\n\r\nthree")
+    assert run("unpack", "-", "--text", stdin=packed)[0] == b"one\n\nthree"
+    packed, _ = run("pack", "-", stdin=b"one\ntwo\r\n")  # here it is a line's own
+    assert run("unpack", "-", "--text", stdin=packed)[0] == b"one\ntwo\r\n"
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "inspect", "density"])
+def test_what_is_compressed_is_read_as_what_it_holds(command: str, tmp_path: Path) -> None:
+    content = sp.encode([("k", b"one"), ("k", b"two")]) if command in ("unpack", "inspect") else b"one\ntwo\n"
+    (tmp_path / "x").write_bytes(content)
+    (tmp_path / "y").write_bytes(gzip.compress(content))
+    plain, _ = run(command, tmp_path / "x")
+
+    again, _ = run(command, tmp_path / "y")
+    # A title that has the file's name may be broken anywhere.
+    names = [str(tmp_path / name).encode() for name in "xy"]
+    assert b"".join(again.split()).replace(names[1], names[0]) == b"".join(plain.split())
+    assert run(command, "-", stdin=gzip.compress(content))[0].splitlines()[1:] == plain.splitlines()[1:]
+    _, error = run(command, "-", stdin=gzip.compress(content)[:-5], status=1)
+    assert error.startswith("shardpack: -: the gzip data is damaged or cut off after ")
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "inspect", "density", "put s", "demo"])
+def test_a_directory_is_told_in_a_line(command: str, tmp_path: Path) -> None:
+    name, *before = command.split()
+    more = ["--endpoint-url", "http://127.0.0.1:9"] if name in ("put", "demo") else []
+    _, error = run(name, *before, tmp_path, *more, status=1, environment={"AWS_DEFAULT_REGION": "us-east-1"})
+
+    assert error.splitlines()[-1].startswith("shardpack: ")
+    assert "Traceback" not in error
+    if name != "demo":
+        assert error == f"shardpack: {tmp_path}: Is a directory\n"

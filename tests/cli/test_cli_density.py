@@ -1,0 +1,221 @@
+"""`shardpack density`, as a user's shell runs it, and its page, as a browser shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from command_line import run
+
+import shardpack as sp
+from shardpack.density import measure
+from shardpack.density.synthetic import synthetic
+
+LOGINS = ("--synthetic", "login:50-100", "--records", "3000", "--keys", "100")
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("in") / "events.jsonl"
+    lines = [
+        json.dumps({"user": {"id": n % 7}, "at": 1_800_000_000 + n / 10, "text": "x" * (n % 60)}) for n in range(2000)
+    ]
+    file.write_text("\n".join(lines))
+    return file
+
+
+class TestTable:
+    def test_fits_and_recommends(self) -> None:
+        out, error = run("density", *LOGINS, "--rate", "5000")
+        text = out.decode()
+        assert error == ""
+        assert max(map(len, text.splitlines())) <= 100
+        assert "one record an entry" in text
+        assert re.search(r"in place\s+of\s+\$239;\s+every\s+key\s+stays\s+on\s+its\s+shard", text)
+
+    def test_without_a_rate(self) -> None:
+        out, _ = run("density", *LOGINS)
+        assert b"$" not in out
+        assert b"times fewer Kinesis records" in out
+
+    def test_a_file(self, events: Path) -> None:
+        out, _ = run("density", events, "--key", "user.id", "--json")
+        told = json.loads(out)
+        records = [(str(n % 7), line.encode()) for n, line in enumerate(events.read_text().splitlines())]
+        (plain, *_) = measure(records).rows
+        assert told["rows"][0]["user_bytes"] == plain.user_bytes == sum(len(data) for _, data in records)
+        assert told["rows"][0]["user_records"] == 2000
+        assert told["rate"] is None
+        by_key = next(row for row in told["rows"] if row["strategy"]["by"] == "key")
+        assert by_key["kinesis_records"] == 7
+
+    def test_standard_input(self, events: Path) -> None:
+        out, _ = run("density", "-", "--json", stdin=events.read_bytes())
+        assert json.loads(out)["rows"][0]["user_records"] == 2000
+
+    def test_timestamps(self, events: Path) -> None:
+        out, _ = run(
+            "density", events, "--key", "user.id", "--timestamp", "at", "--json", "--record-max-buffered-time", "1"
+        )
+        told = json.loads(out)
+        assert told["rate"] == pytest.approx(10, rel=0.01)
+        (row,) = (row for row in told["rows"] if row["strategy"]["name"] == "1 MiB, any")
+        assert 190 <= row["kinesis_records"] <= 200
+        assert row["wait"]["p99"] == pytest.approx(1.0, rel=0.05)
+
+    @pytest.mark.parametrize("at", ['"2027-01-15T08:00:00Z"', '"2027-01-15T08:00:00"', "1800000000", "1800000000000"])
+    def test_times_of_every_kind(self, at: str) -> None:
+        lines = f'{{"at": {at}}}\n' * 3
+        out, _ = run("density", "-", "--timestamp", "at", "--json", stdin=lines.encode())
+        assert json.loads(out)["rows"][0]["user_records"] == 3
+
+    def test_prices_as_given(self) -> None:
+        out, _ = run("density", *LOGINS, "--rate", "10", "--shard-hour", "1", "--million-put-units", "0", "--json")
+        told = json.loads(out)
+        assert told["prices"] == "as given"
+        assert told["rows"][0]["provisioned"] == pytest.approx(730)
+
+    def test_peers(self) -> None:
+        out, _ = run("density", *LOGINS, "--peers", "--json")
+        names = [row["strategy"]["name"] for row in json.loads(out)["rows"]]
+        assert [name for name in names if "aws_kinesis_agg" in name] == [
+            "aws_kinesis_agg, 51,200 B",
+            "aws_kinesis_agg, 1,048,576 B",
+        ]
+
+    @pytest.mark.parametrize(
+        ("arguments", "stdin", "status", "message"),
+        [
+            ((), b"", 2, "give a FILE"),
+            (("x", *LOGINS), b"", 2, "give a FILE"),
+            ((*LOGINS, "--key", "k"), b"", 2, "--key and --timestamp are for a FILE"),
+            (("--synthetic", "login"), b"", 1, "no kind of event"),
+            (("-", "--timestamp", "at"), b"{}\n", 1, "-:1: the field 'at' is null; a time is seconds"),
+            (("-", "--timestamp", "at"), b'{"at": "soon"}\n', 1, "-:1: the field 'at' is \"soon\""),
+            (("-", "--timestamp", "at"), b"text\n", 1, "-:1: not JSON"),
+            (("-", "--key", "k"), b'{"k": ""}\n', 1, "-:1: partition_key has 0 characters"),
+            (("-", "--record-max-buffered-time", "1"), b"text\n", 1, "needs the rate"),
+            ((*LOGINS, "--rate", "0"), b"", 1, "rate is 0.0; give a number above 0"),
+            (("no-such-file",), b"", 1, "no-such-file: No such file"),
+        ],
+    )
+    def test_what_is_wrong(self, arguments: tuple[str, ...], stdin: bytes, status: int, message: str) -> None:
+        _, error = run("density", *arguments, stdin=stdin, status=status)
+        assert message in re.sub(r"\s*[│\n]\s*", " ", error)
+
+
+class TestCharts:
+    @pytest.fixture
+    def page(self, tmp_path: Path) -> Path:
+        pytest.importorskip("matplotlib")
+        file = tmp_path / "report.html"
+        picture = tmp_path / "chart.png"
+        run("density", *LOGINS, "--rate", "5000", "--report", file, "--png", picture)
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        return file
+
+    def test_the_page_stands_alone(self, page: Path) -> None:
+        text = page.read_text()
+        assert "<script" not in text
+        assert 'src="' not in text
+        assert "url(http" not in text
+        assert not re.search(r"<(link|img|iframe)\b", text)
+        assert text.count("<svg") == 4
+        assert "in place of $239" in text
+
+    def test_a_name_is_no_markup(self) -> None:
+        charts = pytest.importorskip("shardpack.density.charts")
+        measured = measure(synthetic("a:50", 100), rate=5)
+        assert "<b>" not in charts.page(measured, "<b>.log")
+        assert charts.picture(measure([("k", b"d")]))
+
+    def test_in_a_browser(self, page: Path, tmp_path: Path) -> None:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        if not chromium:
+            pytest.skip("Chromium is not here: apt install chromium")
+        shot = tmp_path / "shot.png"
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        arguments += ["--window-size=412,3000", "--enable-logging=stderr", "--v=0", f"--screenshot={shot}"]
+        done = subprocess.run(
+            [chromium, *arguments, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        )
+        assert "CONSOLE" not in done.stderr
+        assert shot.stat().st_size > 20_000
+        dumped = subprocess.run(
+            [chromium, *arguments[:4], "--dump-dom", page.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert dumped.stdout.count("<svg") == 4
+
+
+def test_the_library_says_the_same() -> None:
+    out, _ = run("density", *LOGINS, "--json")
+    told = json.loads(out)
+    assert told["recommended"] == measure(synthetic("login:50-100", 3000, keys=100)).recommended.strategy.name
+    assert told["rows"][0]["kinesis_bytes"] == sum(
+        len(one.data) + len(one.partition_key) for one in synthetic("login:50-100", 3000, keys=100)
+    )
+    assert sp.__name__ == "shardpack"
+
+
+ODD_TIMES = [
+    "9" * 400,
+    "-" + "9" * 400,
+    "1e400",
+    "NaN",
+    "-1e300",
+    "1e300",
+    "true",
+    "null",
+    '"soon"',
+    "[]",
+]
+
+
+@pytest.mark.parametrize("time", ODD_TIMES, ids=lambda time: time[:9])
+def test_a_time_that_is_none(time: str) -> None:
+    lines = f'{{"t": 1}}\n{{"t": {time}}}\n'.encode()
+
+    _, error = run("density", "-", "--timestamp", "t", stdin=lines, status=1)
+
+    assert error.startswith("shardpack: -:2: the field 't' is ")
+    assert error.count("\n") == 1
+    assert len(error) < 300
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [('"0001-01-01T00:00:00+14:00"', "1"), ("0", "5e-324"), ("0", "253402300799")]
+)
+def test_times_at_the_edges_are_times(first: str, second: str) -> None:
+    lines = f'{{"t": {first}}}\n{{"t": {second}}}\n'.encode()
+
+    assert json.loads(run("density", "-", "--timestamp", "t", "--json", stdin=lines)[0])["rows"]
+
+
+@pytest.mark.parametrize("option", ["--rate", "--record-max-buffered-time", "--shard-hour", "--on-demand-gigabyte"])
+@pytest.mark.parametrize("value", ["1e308", "nan", "inf", "-1", "1e13"])
+def test_numbers_beyond_reason_are_refused(option: str, value: str) -> None:
+    _, error = run("density", "-", "--rate", "5", option, value, stdin=b"a\nb\n", status=1)
+
+    assert f"is {float(value)!r}; give a " in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--rate", "--record-max-buffered-time", "--shard-hour", "--on-demand-gigabyte"])
+def test_the_largest_numbers_are_finite(option: str) -> None:
+    value = "1e12" if option in ("--rate", "--record-max-buffered-time") else "1e9"
+    out, _ = run("density", "-", "--rate", "5", option, value, "--json", stdin=b"a\nb\n")
+
+    assert b"Infinity" not in out
+    assert b"NaN" not in out
+
+
+def test_an_input_without_a_line_is_told() -> None:
+    assert run("density", "-", status=1)[1] == "shardpack: -: there is no line in it, so there is nothing to measure\n"
