@@ -376,13 +376,11 @@ def test_what_is_compressed_is_read_as_what_it_holds(command: str, tmp_path: Pat
     content = sp.encode([("k", b"one"), ("k", b"two")]) if command in ("unpack", "inspect") else b"one\ntwo\n"
     (tmp_path / "x").write_bytes(content)
     (tmp_path / "y").write_bytes(gzip.compress(content))
-    plain, _ = run(command, tmp_path / "x")
+    options = ["--json"] if command == "density" else []
+    plain, _ = run(command, tmp_path / "x", *options)
 
-    again, _ = run(command, tmp_path / "y")
-    # A title that has the file's name may be broken anywhere.
-    names = [str(tmp_path / name).encode() for name in "xy"]
-    assert b"".join(again.split()).replace(names[1], names[0]) == b"".join(plain.split())
-    assert run(command, "-", stdin=gzip.compress(content))[0].splitlines()[1:] == plain.splitlines()[1:]
+    assert run(command, tmp_path / "y", *options)[0] == plain
+    assert run(command, "-", *options, stdin=gzip.compress(content))[0] == plain
     _, error = run(command, "-", stdin=gzip.compress(content)[:-5], status=1)
     assert error.startswith("shardpack: -: the gzip data is damaged or cut off after ")
 

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import servers
+from relay import relay
 
 import shardpack as sp
 
@@ -155,3 +157,34 @@ def test_a_demo_that_is_told_to_end_leaves_no_server_behind(number: signal.Signa
         assert process.wait(timeout=60) == 128 + number
         assert b"Traceback" not in process.stderr.read()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_on_a_server_that_has_stopped_answering_ends_at_ctrl_c() -> None:
+    """It would clean up, by a call that hangs for as long as the server likes."""
+    with servers.kinesalite() as url, relay(url) as between:
+        command = [
+            sys.executable,
+            "-u",
+            "-m",
+            "shardpack",
+            "demo",
+            "--records",
+            "10000000",
+            "--endpoint-url",
+            between.url,
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            while b"Kinesis at" not in process.stdout.readline():
+                assert process.poll() is None
+            kinesis = servers.client("kinesis", url)
+            deadline = time.monotonic() + 60
+            while not kinesis.list_streams()["StreamNames"] and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(2)
+            between.silent.set()
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"Traceback" not in error

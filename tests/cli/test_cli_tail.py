@@ -8,17 +8,15 @@ import select
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import servers
 from command_line import COMMAND
+from relay import relay
 
 import shardpack as sp
 
@@ -170,48 +168,6 @@ class TestErrors:
         command = " ".join([*COMMAND, "tail", name, "--endpoint-url", server[1], "--from", "TRIM_HORIZON", "| head -1"])
         done = subprocess.run(command, shell=True, capture_output=True, timeout=60, check=False)
         assert (done.stdout, done.stderr) == (b"x" * 1000 + b"\n", b"")
-
-
-class Relay:
-    """Between a client and a server; once `silent` is set, nothing that the client sends is answered any more."""
-
-    def __init__(self, url: str) -> None:
-        self._to = urlsplit(url)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets: list[socket.socket] = []
-        self.silent = threading.Event()
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        for one in (self._listener, *self._sockets):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client = self._listener.accept()[0]
-                server = socket.create_connection((self._to.hostname or "", self._to.port or 0))
-                self._sockets += [client, server]
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                if not self.silent.is_set():
-                    target.sendall(data)
-
-
-@contextmanager
-def relay(url: str) -> Iterator[Relay]:
-    made = Relay(url)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def started(name: str, url: str, *arguments: str) -> subprocess.Popen[bytes]:

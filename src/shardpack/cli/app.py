@@ -205,6 +205,7 @@ def unpack_command(
     text: Annotated[bool, typer.Option("--text", help="Write only the data, one record a line.")] = False,
     base64_lines: Annotated[bool, typer.Option("--base64", help="Write only the data, in base64, one a line.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write only the data, with nothing between records.")] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Write JSON lines with everything: the default.")] = False,
     on_corrupt: Annotated[
         OnCorrupt, typer.Option(help="What happens to an aggregate that is not sound.")
     ] = OnCorrupt.RAW,
@@ -221,10 +222,11 @@ def unpack_command(
     """Unpack Kinesis records into user records: JSON lines, or only their data.
 
     Reads what `shardpack pack` writes, the output of `aws kinesis get-records`, Lambda, Firehose and Kinesis Analytics
-    events, and raw blobs. Data that is not UTF-8 is given as "data_base64".
+    events, raw blobs, and the objects that Firehose writes to S3: aggregates one after the other, with nothing or a
+    newline between them. Compressed input is told by its first bytes. Data that is not UTF-8 is given as "data_base64".
     """
-    if text + base64_lines + raw > 1:
-        raise typer.BadParameter("choose one of --text, --base64 and --raw")
+    if text + base64_lines + raw + jsonl > 1:
+        raise typer.BadParameter("choose one of --jsonl, --text, --base64 and --raw")
     with opened_input(file, bar=not sys.stdout.isatty()) as source:
         content = Content(source)
         records = unpack(
