@@ -36,7 +36,7 @@ def finished(
 
 
 def must_wrap(record: UserRecord, lanes: int) -> bool:
-    """Whether a lone record goes out as an aggregate, and not as it is, the way the KPL sends it (A4).
+    """Whether a lone record goes out as an aggregate, and not as it is, the way the KPL's ``KinesisRecord`` does.
 
     Data that is itself a sound aggregate would come out expanded, tags would be lost, and a lane is known by its
     partition key.

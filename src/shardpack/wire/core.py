@@ -143,7 +143,8 @@ class Core(Protocol):
     """What a core offers."""
 
     @property
-    def flat(self) -> NewFlat: ...
+    def flat(self) -> NewFlat:
+        """Makes the iterator of user records that `unpack` gives out."""
 
     @property
     def fill(self) -> Fill | None:
