@@ -26,6 +26,7 @@ from ..unpacker import unpack
 from . import leases, reading
 from .density_options import density_command
 from .input_bar import input_lines
+from .long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters, without_long_keys
 from .options import HashKeys, InputFile, KeyField
 from .put_options import put_command
 from .reading import InputError
@@ -176,6 +177,7 @@ def unpack_command(
     after: Annotated[
         str | None, typer.Option(metavar="SEQ[:SUB]", help="Skip what is not after this position in the shard.")
     ] = None,
+    max_key_characters: MaxKeyCharacters = DEFAULT_MAX_KEY_CHARACTERS,
 ) -> None:
     """Unpack Kinesis records into user records: JSON lines, or only their data.
 
@@ -198,6 +200,8 @@ def unpack_command(
             write_one = data_of
         elif base64_lines:
             write_one = base64_line
+        else:
+            records = without_long_keys(records, max_key_characters, lines)
         with reading.errors_at(lines):
             _write(
                 map(write_one, records),
