@@ -66,7 +66,8 @@ def unpack(
         raise TypeError(f"after is {after!r:.60}; give a Position, such as a received record's .position")
     check_max_key_characters(max_key_characters)
     bounds = bounds_of(hash_range)
-    read = reader(on_corrupt, bounds, out_of_range)
+    # What is wrong with a record is looked for only where somebody will see it.
+    read = None if on_corrupt == "raw" else reader(on_corrupt, bounds, out_of_range)
     read_ahead: Callable[[Sequence[bytes]], Iterable[Aggregate | None]] = backend().read_ahead
     if on_corrupt == "kcl":
         read_ahead = lambda _blobs: repeat(None)  # noqa: E731
@@ -91,7 +92,7 @@ def _expand(
     record: KinesisRecord,
     aggregate: Aggregate | None,
     *,
-    read: Callable[[bytes], Aggregate],
+    read: Callable[[bytes], Aggregate] | None,
     strict: bool,
     bounds: tuple[int, int] | None,
     out_of_range: OutOfRange,
@@ -100,7 +101,10 @@ def _expand(
     if not record.data.startswith(MAGIC):
         return (plain(record),)
     try:
-        aggregate = aggregate or read(record.data)
+        if aggregate is None:
+            if read is None:
+                return (plain(record),)
+            aggregate = read(record.data)
         if error := long_key(aggregate, max_key_characters):
             raise error
         outside = frozenset() if bounds is None else outside_of(aggregate, bounds)

@@ -153,7 +153,7 @@ class Core(Protocol):
         """`decode` by columns, with its errors."""
 
     def read_ahead(self, blobs: Sequence[bytes]) -> Iterable[Aggregate | None]:
-        """Of several, those that the core can read side by side; None for what `read` has to be asked about."""
+        """Several, in their order; None for what is no sound aggregate: `read` says why, which may take longer."""
 
     def read_raw(self, blob: BytesLike) -> RawAggregate:
         """What protobuf's rules alone give; raises only for what they refuse."""

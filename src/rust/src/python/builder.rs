@@ -2,7 +2,7 @@
 
 use super::objects::NewBytes;
 use super::WORTH_DETACHING;
-use crate::{pack, wire};
+use crate::{frame, pack};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
@@ -84,13 +84,13 @@ pub fn build_many<'py>(py: Python<'py>, builders: Vec<PyRef<'py, Builder>>) -> P
 }
 
 fn finished<'py>(py: Python<'py>, builders: &[&pack::Builder]) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-    let new = |one: &&pack::Builder| NewBytes::of(py, &one.parts(), wire::CHECKSUM_BYTES);
+    let new = |one: &&pack::Builder| NewBytes::of(py, &one.parts(), frame::CHECKSUM_BYTES);
     let mut blobs = builders.iter().map(new).collect::<PyResult<Vec<_>>>()?;
     let mut outs: Vec<&mut [u8]> = blobs.iter_mut().map(NewBytes::as_mut).collect();
     if outs.iter().map(|out| out.len()).sum::<usize>() < WORTH_DETACHING {
-        pack::sign(&mut outs);
+        frame::sign(&mut outs);
     } else {
-        py.detach(|| pack::sign(&mut outs));
+        py.detach(|| frame::sign(&mut outs));
     }
     Ok(blobs.into_iter().map(NewBytes::finish).collect())
 }
