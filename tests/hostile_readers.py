@@ -18,6 +18,8 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import shardpack as sp
@@ -69,7 +71,7 @@ def firehose_event(blob: bytes) -> None:
 def command_line(blob: bytes) -> None:
     from shardpack.cli import app
 
-    with tempfile.NamedTemporaryFile() as file, open(os.devnull, "w", encoding="utf-8") as nowhere:
+    with tempfile.NamedTemporaryFile() as file, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         file.write(json.dumps({"Data": base64.b64encode(blob).decode(), "SequenceNumber": "1"}).encode())
         file.flush()
         before = sys.argv, sys.stdout, sys.stderr
@@ -83,10 +85,9 @@ def command_line(blob: bytes) -> None:
 
 
 def pure_core(blob: bytes) -> None:
-    try:
-        _pure.decode(blob)
-    except sp.DecodeError:
-        pass
+    for aggregate in _pure.read_ahead([blob]):
+        if aggregate is not None:
+            deque(chain.from_iterable(aggregate.received("1", None, None)), maxlen=0)
 
 
 READERS: Mapping[str, Read] = {
@@ -135,7 +136,7 @@ def _timed(read: Read, blob: bytes) -> float:
 
 
 def _memory(line: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as status:
+    with Path("/proc/self/status").open(encoding="ascii") as status:
         return next(int(text.split()[1]) * 1024 for text in status if text.startswith(line))
 
 

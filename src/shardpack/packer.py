@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._lookahead import Lookahead
 from ._packer_settings import check_settings, check_types
 from ._route import AGGREGATE_PARTITION_KEY, Closed, Route
 from .errors import RecordTooLargeError
 from .hashing import ShardMap, hash_key, lane_of, lane_partition_key
-from .limits import MIB, Limits
+from .limits import MIB, Limits, check_iterable
 from .records import (
     BytesLike,
     PackedRecord,
@@ -26,6 +26,7 @@ from .records import (
     check_explicit_hash_key,
     check_partition_key,
     check_tags,
+    no_user_record,
 )
 from .wire import is_aggregated
 from .wire._backend import Adding, Builder, Routes, backend, native
@@ -39,6 +40,7 @@ _CACHED_ROUTES = 65_536
 _FIRST_CAPACITY = 4096
 _AGGREGATE_COST = 4096
 
+_USER_RECORDS = "UserRecord objects or tuples of partition key and data"
 _TOGETHER = 16
 
 
@@ -177,14 +179,19 @@ class Packer(Adding):
 
         Of a list or tuple, up to 16 Kinesis records come out together: their checksums are made side by side. Of any
         other iterable, each comes out as soon as it is complete.
+
+        Raises:
+            TypeError: ``user_records`` is no iterable of user records.
+            InvalidRecordError, RecordTooLargeError: as `add`, when its turn comes.
         """
+        check_iterable("user_records", user_records, _USER_RECORDS)
         return self._all(user_records, flush=False)
 
     def _all(self, user_records: Iterable[UserRecordLike], *, flush: bool) -> Iterator[PackedRecord]:
         fill = backend().fill
         if fill is None or self._simple is None:
-            for packed in filter(None, itertools.starmap(self.add, user_records)):
-                yield from packed
+            for record in user_records:
+                yield from self.add(*_fields(record))
             if flush:
                 yield from self.flush()
             return
@@ -193,7 +200,7 @@ class Packer(Adding):
         closed: list[Closed] = []
         try:
             while taken := fill(records, self._simple):
-                closed += next(itertools.starmap(self._add_any, taken))
+                closed += self._add_any(*_fields(taken[0]))
                 if len(closed) >= most_together:
                     yield from self._finish(closed)
                     closed = []
@@ -361,6 +368,17 @@ class Packer(Adding):
         return record.explicit_hash_key or str(hash_key(record.partition_key))
 
 
+def _fields(record: Any) -> Sequence[Any]:
+    """What `add` takes.
+
+    Raises:
+        InvalidRecordError: it is no user record.
+    """
+    if not isinstance(record, tuple | list) or not 2 <= len(record) <= 4:
+        raise no_user_record(record)
+    return record
+
+
 def pack(
     user_records: Iterable[UserRecordLike],
     *,
@@ -387,7 +405,9 @@ def pack(
     Raises:
         InvalidRecordError, RecordTooLargeError: as `Packer.add`; everything before that record has come out or is lost
             with the generator, so check records first if you cannot stop at a bad one.
+        ValueError, TypeError: as `Packer`, or ``user_records`` is no iterable of user records.
     """
+    check_iterable("user_records", user_records, _USER_RECORDS)
     packer = Packer(
         by=by,
         shard_map=shard_map,

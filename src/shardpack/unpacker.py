@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 from . import _kcl
 from ._kcl import big_integer
 from ._shapes import KinesisRecord, kinesis_record_batches
-from .errors import DecodeError, MalformedError, OutOfRangeError
+from .errors import DecodeError, InvalidRecordError, MalformedError, OutOfRangeError
 from .hashing import Shard, md5_hash_key
-from .limits import MAX_HASH_KEY, check_integer
+from .limits import MAX_HASH_KEY, check_integer, shown
 from .records import Position, ReceivedRecord
 from .wire._backend import Aggregate, backend
 from .wire._format import MAGIC
@@ -59,11 +59,13 @@ def unpack(
         TypeError: something is neither a record nor an iterable of records, or an option has the wrong type.
     """
     if on_corrupt not in ("raw", "raise", "kcl"):
-        raise ValueError(f'on_corrupt is {on_corrupt!r}; choose "raw", "raise" or "kcl"')
+        raise ValueError(f'on_corrupt is {shown(on_corrupt)}; choose "raw", "raise" or "kcl"')
     if out_of_range not in ("keep", "drop_record", "drop_aggregate", "raise"):
-        raise ValueError(f'out_of_range is {out_of_range!r}; choose "keep", "drop_record", "drop_aggregate" or "raise"')
+        raise ValueError(
+            f'out_of_range is {shown(out_of_range)}; choose "keep", "drop_record", "drop_aggregate" or "raise"'
+        )
     if not isinstance(after, Position | None):
-        raise TypeError(f"after is {after!r:.60}; give a Position, such as a received record's .position")
+        raise TypeError(f"after is {shown(after)}; give a Position, such as a received record's .position")
     check_max_key_characters(max_key_characters)
     bounds = bounds_of(hash_range)
     # What is wrong with a record is looked for only where somebody will see it.
@@ -158,7 +160,7 @@ def check_max_key_characters(number: int | None) -> None:
         return
     check_integer("max_key_characters", number)
     if number < 1:
-        raise ValueError(f"max_key_characters is {number}; give at least 1, or None for keys of any length")
+        raise ValueError(f"max_key_characters is {shown(number)}; give at least 1, or None for keys of any length")
 
 
 def long_key(aggregate: Aggregate, most: int | None) -> MalformedError | None:
@@ -207,7 +209,7 @@ def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> in
         return big_integer(explicit_hash_key)
     except ValueError:
         raise MalformedError(
-            f"the explicit hash key {explicit_hash_key!r:.60} is not a number, so its range is unknown",
+            f"the explicit hash key {shown(explicit_hash_key)} is not a number, so its range is unknown",
             offset=len(MAGIC),
         ) from None
 
@@ -238,17 +240,25 @@ def bounds_of(hash_range: Shard | tuple[int, int] | None) -> tuple[int, int] | N
         hash_range = hash_range.starting_hash_key, hash_range.ending_hash_key
     try:
         starting, ending = map(int, hash_range)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
-            f"hash_range is {given!r:.120}; give a Shard, or its starting and ending hash key as a pair of ints"
+            f"hash_range is {shown(given)}; give a Shard, or its starting and ending hash key as a pair of ints"
         ) from None
     if starting > ending:
-        raise ValueError(f"hash_range runs from {starting} down to {ending}; give the starting hash key first")
+        raise ValueError(
+            f"hash_range runs from {shown(starting)} down to {shown(ending)}; give the starting hash key first"
+        )
     return starting, ending
 
 
 def _after(records: Iterable[ReceivedRecord], after: Position) -> Iterator[ReceivedRecord]:
     for record in records:
-        position = record.position
+        try:
+            position = record.position
+        except InvalidRecordError as error:
+            raise DecodeError(
+                f"a Kinesis record cannot be compared with the position to go on after: {error}; leave out after, or"
+                " give records their sequence numbers as Kinesis gave them"
+            ) from None
         if position is None or position > after:
             yield record

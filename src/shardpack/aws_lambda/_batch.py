@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from ..errors import DecodeError
+from ..limits import shown
 from ..records import ReceivedRecord
 from ..unpacker import OnCorrupt, unpack
 from .progress import Progress, is_done, set_done
@@ -45,7 +46,8 @@ class BatchRecord:
         number = fields.get("sequenceNumber")
         valid = isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= 129
         self.sequence_number: str | None = number if valid else None
-        shard_id, separator, _ = str(record.get("eventID", "")).partition(":")
+        event_id = record.get("eventID")
+        shard_id, separator, _ = (event_id if isinstance(event_id, str) else "").partition(":")
         self.shard = f"{record.get('eventSourceARN', '')}/{shard_id}" if separator else None
         self.key: str | None = None
 
@@ -55,7 +57,7 @@ class BatchRecord:
             # The checksum is for events that someone de-aggregated before: theirs repeat a sequence number, and a batch
             # may end between two of them.
             fields = self.raw["kinesis"]
-            checksum = zlib.crc32(repr(fields.get("data")).encode())
+            checksum = zlib.crc32(_written(fields.get("data")))
             self.key = f"{self.sequence_number}.{fields.get('subSequenceNumber', 0)}.{checksum:08x}"
 
     def open(self, on_corrupt: OnCorrupt) -> list[tuple[ReceivedRecord, DecodeError | None]]:
@@ -78,7 +80,9 @@ class BatchRecord:
         data, partition_key = fields.get("data"), fields.get("partitionKey")
         return ReceivedRecord(
             partition_key if isinstance(partition_key, str) else None,
-            data if isinstance(data, bytes) else (data if isinstance(data, str) else repr(data)).encode(),
+            data
+            if isinstance(data, bytes)
+            else (data if isinstance(data, str) else repr(data)).encode(errors="replace"),
             None,
             self.sequence_number,
             0,
@@ -311,8 +315,12 @@ def check_record(record: Any) -> Mapping[str, Any]:
         DecodeError: it is none; `unpack` would look for records in it.
     """
     if not isinstance(record, Mapping) or "kinesis" not in record:
-        raise DecodeError(f"a record of the event is {record!r:.80}; Lambda's have a field 'kinesis'")
+        raise DecodeError(f"a record of the event is {shown(record)}; Lambda's have a field 'kinesis'")
     return record
+
+
+def _written(data: object) -> bytes:
+    return (repr(data) if isinstance(data, str | bytes) else shown(data)).encode(errors="replace")
 
 
 def _bit(record: ReceivedRecord) -> int:
