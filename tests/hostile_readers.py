@@ -28,7 +28,7 @@ from shardpack import arrow, aws_lambda, firehose
 from shardpack.wire import _pure
 
 Read = Callable[[bytes], object]
-RUNS = 5
+RUNS = 3
 
 
 class Cost(NamedTuple):
@@ -108,7 +108,7 @@ def cost(read: Read, blob: bytes, runs: int = RUNS) -> Cost:
     come, go = os.pipe()
     child = os.fork()
     if child == 0:
-        answer = {"error": "it ended"}
+        answer: dict[str, object] = {"error": "it ended"}
         try:
             before = _memory("VmRSS")
             seconds = [_timed(read, blob)]
@@ -154,9 +154,8 @@ def main() -> None:
         read(sound(1000))  # loads everything
         measure = cost(read, sound(size))
         per_byte = f"{measure.seconds / size * 1e9:.0f} ns and {measure.memory / size:.0f} bytes a byte"
-        print(
-            f"\n{name}: the sound one takes {measure.seconds * 1e3:.1f} ms, {measure.memory / 2**20:.1f} MiB: {per_byte}"
-        )
+        took = f"{measure.seconds * 1e3:.1f} ms, {measure.memory / 2**20:.1f} MiB"
+        print(f"\n{name}: the sound one takes {took}: {per_byte}")
         rows = [
             (one.seconds / measure.seconds, one.memory / max(measure.memory, 1), title)
             for title, one in ((title, cost(read, blob)) for title, blob in blobs(size).items())

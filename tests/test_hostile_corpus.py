@@ -14,9 +14,9 @@ from google.protobuf.internal import api_implementation
 
 pytest.importorskip("pyarrow")
 
-import shardpack as sp  # noqa: E402
-from hostile_corpus import SOUND, UNSOUND, blobs, sound  # noqa: E402
-from hostile_readers import READERS, Cost, cost  # noqa: E402
+import shardpack as sp
+from hostile_corpus import SOUND, UNSOUND, blobs, sound
+from hostile_readers import READERS, Cost, cost
 
 measured = pytest.mark.skipif(
     sys.platform != "linux" or sp.native == "pure" or api_implementation.Type() != "upb",
@@ -25,7 +25,7 @@ measured = pytest.mark.skipif(
 
 SIZE = 128 * 1024
 TIMES_TIME, TIMES_MEMORY = 3.0, 4.0
-SLACK_SECONDS, SLACK_BYTES = 0.002, 2 * 2**20  # what is neither: a page, a timer's tick
+SLACK_SECONDS, SLACK_BYTES = 0.002, 4 * 2**20  # a timer's tick, and what a heap had free already
 TRIES = 3
 READERS_HELD = [name for name in READERS if name != "objects, as the KCL"]  # that one copies the KCL, object by object
 
@@ -61,7 +61,7 @@ def test_a_reader_that_is_too_slow_or_takes_too_much_is_found_out() -> None:
 
     assert is_within(measure, measure)
     assert not is_within(Cost(seconds=0.04, memory=0), measure)
-    assert not is_within(Cost(seconds=0.0, memory=7 * 2**20), measure)
+    assert not is_within(Cost(seconds=0.0, memory=9 * 2**20), measure)
 
 
 @pytest.mark.parametrize("name", [*SOUND, *UNSOUND])

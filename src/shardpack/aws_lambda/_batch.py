@@ -7,6 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import islice
 from typing import Any
 
 from ..errors import DecodeError
@@ -78,11 +79,10 @@ class BatchRecord:
         kinesis = self.raw.get("kinesis") if isinstance(self.raw, Mapping) else self.raw
         fields = kinesis if isinstance(kinesis, Mapping) else {"data": kinesis}
         data, partition_key = fields.get("data"), fields.get("partitionKey")
+        text = data if isinstance(data, str) else shown(data)
         return ReceivedRecord(
             partition_key if isinstance(partition_key, str) else None,
-            data
-            if isinstance(data, bytes)
-            else (data if isinstance(data, str) else repr(data)).encode(errors="replace"),
+            data if isinstance(data, bytes) else text.encode(errors="replace"),
             None,
             self.sequence_number,
             0,
@@ -300,8 +300,9 @@ def records_of(event: Mapping[str, Any]) -> list[Any]:
     records = event.get("Records") if isinstance(event, Mapping) else None
     if isinstance(records, list | tuple):
         return list(records)
-    keys = ", ".join(map(repr, event)) if isinstance(event, Mapping) else ""
-    hint = "; Firehose events go to shardpack.firehose.transform" if "'records'" in keys else ""
+    given = event if isinstance(event, Mapping) else {}
+    keys = ", ".join(map(shown, islice(given, 10)))
+    hint = "; Firehose events go to shardpack.firehose.transform" if "records" in given else ""
     raise DecodeError(
         f"an event of type {type(event).__name__} with the keys {keys or 'none'} has no list of 'Records', as Lambda's"
         f" events from Kinesis have{hint}"
