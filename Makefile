@@ -32,9 +32,9 @@ demo: $(BIN)/shardpack ## set everything up and run the main job against a local
 	$(BIN)/shardpack demo $(FILE)
 
 # Local Kinesis and DynamoDB servers for the tests; where npm is missing, the tests that need them are skipped.
-NODE := tests/node/node_modules/.package-lock.json
-$(NODE): tests/node/package-lock.json
-	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/node; \
+NODE := tests/tools/node/node_modules/.package-lock.json
+$(NODE): tests/tools/node/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/tools/node; \
 	else echo "npm is not here: tests against kinesalite, kinesis-local and dynalite will be skipped"; fi
 
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
@@ -45,9 +45,9 @@ test-native: $(BIN)/shardpack $(NODE)
 	$(NATIVE) $(BIN)/python -m pytest $(PARALLEL)
 
 # What the core has a part in, once more with the other one; test-lowest runs all with it.
-CODEC := wire hostile kcl kcl_vectors unpacker packer packer_model packer_sizes compat_aws_kinesis_agg inspection arrow import
+CODEC := tests/wire tests/unpacking tests/packing tests/compat tests/arrow/test_arrow.py tests/test_inspection.py tests/house/test_import.py
 test-pure: $(BIN)/shardpack
-	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC:%=tests/test_%.py),:)
+	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC),:)
 
 # Where Java or Maven is missing, it says so and exits with 77.
 interop: $(BIN)/shardpack $(NODE) ## prove it against the real KPL and KCL; make interop ARGS="-k aggregator"
@@ -55,10 +55,10 @@ interop: $(BIN)/shardpack $(NODE) ## prove it against the real KPL and KCL; make
 
 RECORDS ?= 200000
 soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
-	$(BIN)/python tests/soak_producer.py --records $(RECORDS) $(ARGS)
+	$(BIN)/python tests/tools/soak_producer.py --records $(RECORDS) $(ARGS)
 
 soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of consumers; make soak-consumer ARGS="--store dynalite"
-	$(BIN)/python tests/soak_consumer.py $(ARGS)
+	$(BIN)/python tests/tools/soak_consumer.py $(ARGS)
 
 check: $(BIN)/ruff ## lint and type checks
 	$(BIN)/ruff check
@@ -74,7 +74,7 @@ SECONDS ?= 60
 FUZZ := $(RUST)/fuzz/target
 HOST = $(shell rustc -vV | sed -n 's/host: //p')
 fuzz: ## feed the native core with what nobody would write, for a minute; make fuzz SECONDS=3600
-	$(PYTHON) tests/fuzz_seeds.py $(FUZZ)/seeds
+	$(PYTHON) tests/tools/fuzz_seeds.py $(FUZZ)/seeds
 	cd $(RUST)/fuzz && RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address" \
 	  cargo build --quiet --locked --release --target $(HOST)
@@ -123,10 +123,10 @@ wheel: ## build the wheel of this machine, and run the tests against it in an em
 	$(WHEEL)/bin/python -m auditwheel show dist/*.whl
 	$(WHEEL)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[all]" --group test
 	mkdir -p build/elsewhere && cp -r tests build/elsewhere/
-	cd build/elsewhere && SHARDPACK_NATIVE=1 ../../$(WHEEL)/bin/python -m pytest -q -c ../../pyproject.toml --rootdir . $(CODEC:%=tests/test_%.py) tests/test_native*.py
+	cd build/elsewhere && SHARDPACK_NATIVE=1 ../../$(WHEEL)/bin/python -m pytest -q -c ../../pyproject.toml --rootdir . $(CODEC)
 
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(LOWEST) $(BENCH) $(WHEEL) $(RUST)/target $(FUZZ) src/shardpack/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) $(LOWEST) $(BENCH) $(WHEEL) $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/interop/java/*/target

@@ -34,7 +34,7 @@ def rust_extensions() -> list[object]:
         return []
     return [
         RustExtension(
-            "shardpack._native",
+            "shardpack.wire._native",
             path="src/rust/Cargo.toml",
             binding=Binding.PyO3,
             debug=False,

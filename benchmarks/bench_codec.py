@@ -33,10 +33,12 @@ from rich.table import Table
 
 import peers
 import shardpack as sp
-from shardpack import _shapes, packer, unpacker
-from shardpack.wire import _pure
-from shardpack.wire._backend import backend
+from shardpack.packing import packer
+from shardpack.unpacking import shapes as _shapes
+from shardpack.unpacking import unpacker
+from shardpack.wire import pure_core as _pure
 from shardpack.wire._generated.kpl_pb2 import AggregatedRecord
+from shardpack.wire.backend import backend
 
 UserRecords = list[tuple[str, bytes]]
 

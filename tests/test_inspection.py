@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack as sp
-from shardpack import _kcl
-from shardpack._shapes import KinesisRecord
 from shardpack.inspection import inspect_record
+from shardpack.unpacking import kcl as _kcl
+from shardpack.unpacking.shapes import KinesisRecord
 
 SHARDS = sp.ShardMap([sp.Shard("low", 0, 9), sp.Shard("middle", 10, 19), sp.Shard("high", 20)])
 KEYS = st.sampled_from([None, "0", "9", "10", "15", "20", str(2**128 - 1)])

@@ -13,13 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack as sp
-from shardpack.records import (
-    check_data,
-    check_explicit_hash_key,
-    check_partition_key,
-    check_tags,
-    check_user_record,
-)
+from shardpack.records import check_data, check_explicit_hash_key, check_partition_key, check_tags, check_user_record
 
 MAX_HASH_KEY = 2**128 - 1
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .consumer.async_consumer import AsyncConsumer
     from .consumer.batch import AsyncBatch, Batch
     from .consumer.config import ConsumerConfig
-    from .consumer.consumer import Consumer
-    from .consumer.dynamodb_leases import DynamoDBLeases
-    from .consumer.memory_leases import MemoryLeases
-    from .consumer.sqlite_leases import SQLiteLeases
+    from .consumer.shells.async_consumer import AsyncConsumer
+    from .consumer.shells.consumer import Consumer
     from .errors import (
         BatchDeliveryError,
         BufferFullError,
@@ -34,27 +31,30 @@ if TYPE_CHECKING:
         TruncatedError,
     )
     from .hashing import Shard, ShardMap, hash_key
+    from .leases.dynamodb import DynamoDBLeases
+    from .leases.memory import MemoryLeases
+    from .leases.sqlite import SQLiteLeases
     from .limits import Limits
-    from .packer import Packer, pack
+    from .packing.packer import Packer, pack
+    from .packing.requests import PutRequest, ShardBudget, put_requests
     from .producer import AsyncProducer, Attempt, Delivery, Producer, ProducerConfig, ProducerStats
     from .records import PackedRecord, Position, ReceivedRecord, UserRecord
-    from .requests import PutRequest, ShardBudget, put_requests
-    from .unpacker import unpack
+    from .unpacking.unpacker import unpack
     from .wire import decode, encode, is_aggregated
-    from .wire._backend import native
+    from .wire.backend import native
 
 __version__ = "0.1.0"
 
 _HOME = {
     name: module
     for module, names in {
-        ".consumer.async_consumer": ("AsyncConsumer",),
+        ".consumer.shells.async_consumer": ("AsyncConsumer",),
         ".consumer.batch": ("AsyncBatch", "Batch"),
         ".consumer.config": ("ConsumerConfig",),
-        ".consumer.consumer": ("Consumer",),
-        ".consumer.dynamodb_leases": ("DynamoDBLeases",),
-        ".consumer.memory_leases": ("MemoryLeases",),
-        ".consumer.sqlite_leases": ("SQLiteLeases",),
+        ".consumer.shells.consumer": ("Consumer",),
+        ".leases.dynamodb": ("DynamoDBLeases",),
+        ".leases.memory": ("MemoryLeases",),
+        ".leases.sqlite": ("SQLiteLeases",),
         ".errors": (
             "BatchDeliveryError",
             "BufferFullError",
@@ -74,13 +74,13 @@ _HOME = {
         ),
         ".hashing": ("Shard", "ShardMap", "hash_key"),
         ".limits": ("Limits",),
-        ".packer": ("Packer", "pack"),
+        ".packing.packer": ("Packer", "pack"),
         ".producer": ("AsyncProducer", "Attempt", "Delivery", "Producer", "ProducerConfig", "ProducerStats"),
         ".records": ("PackedRecord", "Position", "ReceivedRecord", "UserRecord"),
-        ".requests": ("PutRequest", "ShardBudget", "put_requests"),
-        ".unpacker": ("unpack",),
+        ".packing.requests": ("PutRequest", "ShardBudget", "put_requests"),
+        ".unpacking.unpacker": ("unpack",),
         ".wire": ("decode", "encode", "is_aggregated"),
-        ".wire._backend": ("native",),
+        ".wire.backend": ("native",),
     }.items()
     for name in names
 }

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ._kcl import big_integer
-from ._kcl import read as read_as_kcl
-from ._shapes import KinesisRecord
 from .errors import DecodeError, InvalidRecordError
 from .hashing import Shard, ShardMap, md5_hash_key
 from .limits import MAX_HASH_KEY, PUT_PAYLOAD_UNIT_BYTES
 from .records import check_explicit_hash_key
-from .wire._backend import Aggregate, backend
-from .wire._format import CHECKSUM_BYTES, MAGIC, entry_size
+from .unpacking.kcl import big_integer
+from .unpacking.kcl import read as read_as_kcl
+from .unpacking.shapes import KinesisRecord
+from .wire.backend import backend
+from .wire.core import Aggregate
+from .wire.format import CHECKSUM_BYTES, MAGIC, entry_size
 
 
 @dataclass(frozen=True, slots=True)

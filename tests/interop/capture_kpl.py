@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from java_programs import versions
+from kinesis_calls import shards
 from test_interop_kpl import STREAM, put_with_kpl, stream, user_records
 
 import shardpack as sp
-from kinesis_calls import shards
 
 MOST_BYTES = 30_000  # of each kind, so that the file stays small
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import servers
 from java_programs import CREDENTIALS, command
 
-import servers
 import shardpack as sp
 
 Event = dict[str, Any]

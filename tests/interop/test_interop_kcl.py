@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
+import kinesis_calls
 import pytest
+import servers
 from aws_kinesis_agg import aggregator
 from java_programs import versions
 from kcl_application import KclApplication, kcl_application, table_of_ours
-
-import kinesis_calls
-import servers
-import shardpack as sp
 from stream_check import Resharder
+
+import shardpack as sp
 
 RECORDS = int(os.environ.get("INTEROP_RECORDS", "4000"))
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
 from java_programs import answers, versions
+from kinesis_calls import shards
 from recording import Put, RecordingProxy
 
-import servers
 import shardpack as sp
-from kinesis_calls import shards
 
 STREAM = "kpl"
 RECORDS = int(os.environ.get("INTEROP_RECORDS", "4000"))

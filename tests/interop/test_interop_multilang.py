@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
 from java_programs import CREDENTIALS, command, versions
 from kcl_application import table_of_ours
 
-import servers
 import shardpack as sp
 
 PAGE = (Path(__file__).parent.parent.parent / "docs/kcl-multilang.md").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ PROXY = Path(__file__).with_name("h2c_proxy.mjs")
 PROCESSOR = """
 from pathlib import Path
 from typing import Any
-from shardpack import kcl
+from shardpack import multilang
 
 seen = Path(__file__).with_name("seen")
 poison = Path(__file__).with_name("poison")
@@ -40,16 +40,16 @@ def handle(record):
         file.write(record.data + b"\\n")
     print("what a handler prints is not said to the daemon")
 
-kcl.run_each(handle)
+multilang.run_each(handle)
 """
 
 BUFFERING = """
 import json
 from pathlib import Path
 from typing import Any
-from shardpack import kcl
+from shardpack import multilang
 
-class Processor(kcl.RecordProcessor):
+class Processor(multilang.RecordProcessor):
     def write(self, *line):
         with Path(__file__).with_name("calls").open("a") as file:
             print(json.dumps(line), file=file)
@@ -72,7 +72,7 @@ class Processor(kcl.RecordProcessor):
     def lease_lost(self):
         self.write("lease_lost")
 
-kcl.run_processor(Processor())
+multilang.run_processor(Processor())
 """
 
 

@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 
-from ..wire._backend import backend
-from ..wire._format import CHECKSUM_BYTES, MAGIC, data_head_of_field, record_head
 from ..wire._generated.kpl_pb2 import AggregatedRecordOfBytes
+from ..wire.backend import backend
+from ..wire.format import CHECKSUM_BYTES, MAGIC, data_head_of_field, record_head
 
 _WORD = 8
 _LONG_BIT = 15  # of the word: the index of the partition key goes on in a second byte

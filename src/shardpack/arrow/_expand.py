@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._kcl import big_integer
 from ..errors import ChecksumMismatchError, DecodeError, TruncatedError
 from ..hashing import Shard, md5_hash_key
-from ..unpacker import OnCorrupt, OutOfRange, bounds_of, long_key, outside_of, reader, unpack
+from ..unpacking.kcl import big_integer
+from ..unpacking.unpacker import OnCorrupt, OutOfRange, bounds_of, long_key, outside_of, reader, unpack
 from ..wire import decode
-from ..wire._backend import Aggregate
-from ..wire._format import MAGIC
+from ..wire.core import Aggregate
+from ..wire.format import MAGIC
 from ._cut import LARGEST, Cut, count_up, cut, repeated
 from ._schema import TEXTS, Rows
 

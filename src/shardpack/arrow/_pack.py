@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..packer import pack
+from ..packing.packer import pack
 from ..records import PackedRecord
 from ._schema import column_of
 from ._unpack import MAX_BYTES, MAX_ROWS, check_limits, record_batches

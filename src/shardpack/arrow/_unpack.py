@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._shapes import KinesisRecord, kinesis_records
 from ..limits import MIB, check_integer
-from ..unpacker import OnCorrupt, OutOfRange
+from ..unpacking.shapes import KinesisRecord, kinesis_records
+from ..unpacking.unpacker import OnCorrupt, OutOfRange
 from ._expand import Expanded, HashRange, Policy, expand
 from ._schema import (
     ROW_FIELDS,

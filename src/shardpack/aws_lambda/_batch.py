@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import DecodeError
 from ..limits import shown
 from ..records import ReceivedRecord
-from ..unpacker import OnCorrupt, unpack
+from ..unpacking.unpacker import OnCorrupt, unpack
 from .progress import Progress, is_done, set_done
 
 Job = tuple[int, ReceivedRecord, DecodeError | None]

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..unpacker import OnCorrupt, unpack
+from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import check_record, records_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..limits import check_callable, shown
 from ..records import ReceivedRecord
-from ..unpacker import OnCorrupt, unpack
+from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch, records_of
 from .progress import Progress
 

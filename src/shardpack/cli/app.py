@@ -20,17 +20,18 @@ from .. import __version__, native
 from ..errors import ShardpackError
 from ..hashing import Shard, ShardMap
 from ..limits import MAX_RECORD_BYTES, MIB, MIN_RECORD_BYTES, Limits
-from ..packer import pack
+from ..packing.packer import pack
 from ..records import Position, ReceivedRecord
-from ..unpacker import unpack
-from . import leases, reading
-from .density_options import density_command
+from ..unpacking.unpacker import unpack
+from . import reading
+from .commands import leases
+from .commands.density_options import density_command
+from .commands.put_options import put_command
+from .commands.tail_options import tail_command
 from .input_bar import input_lines
 from .long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters, without_long_keys
 from .options import HashKeys, InputFile, KeyField
-from .put_options import put_command
 from .reading import InputError
-from .tail_options import tail_command
 from .writing import base64_line, data_of, json_line
 
 app = typer.Typer(
@@ -223,7 +224,7 @@ def inspect_command(
 
     Reads what `shardpack unpack` reads. Without --shards or --shard-map, one shard owns every hash key.
     """
-    from .inspecting import show
+    from .commands.inspecting import show
 
     with input_lines(file, bar=False) as lines, reading.errors_at(lines):
         show(reading.KinesisInput(lines), _shard_map(shards, shard_map), most, first, Console())
@@ -247,7 +248,7 @@ def demo_command(
     ] = None,
 ) -> None:
     """Run the main job against a real local Kinesis server, and prove that every record came back."""
-    from .demo import run as run_demo
+    from .commands.demo import run as run_demo
 
     if not run_demo(file, records, shards, endpoint_url, Console()):
         raise typer.Exit(1)

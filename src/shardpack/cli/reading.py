@@ -18,7 +18,7 @@ from ..errors import DecodeError, EncodeError
 from ..hashing import Shard, ShardMap
 from ..limits import MAX_HASH_KEY, MAX_RECORD_BYTES, MIB
 from ..records import UserRecord
-from ..wire._format import MAGIC
+from ..wire.format import MAGIC
 
 _LONGEST_LINE = 2 * MAX_RECORD_BYTES  # a 10 MiB record as base64 in JSON, and some
 _LARGEST_DOCUMENT = 64 * MIB  # a GetRecords response of 10 MiB in base64 and indented, and much more

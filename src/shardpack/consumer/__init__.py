@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .async_consumer import AsyncConsumer
+from ..leases.dynamodb import DynamoDBLeases
+from ..leases.lease import Lease, Leases
+from ..leases.memory import MemoryLeases
+from ..leases.sqlite import SQLiteLeases
 from .batch import AsyncBatch, Batch
 from .config import ConsumerConfig
-from .consumer import Consumer
-from .dynamodb_leases import DynamoDBLeases
-from .leases import Lease, Leases
-from .memory_leases import MemoryLeases
-from .sqlite_leases import SQLiteLeases
+from .shells.async_consumer import AsyncConsumer
+from .shells.consumer import Consumer
 
 __all__ = [
     "AsyncBatch",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..limits import MIB
-from ..unpacker import OnCorrupt, OutOfRange
+from ..unpacking.unpacker import OnCorrupt, OutOfRange
 
 
 @dataclass(frozen=True, slots=True)

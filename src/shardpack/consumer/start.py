@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ..leases.lease import is_started
 from ..records import Position
 
 _CLOCK_SKEW = 300.0  # AWS refuses requests of clients whose clocks are off by more
@@ -78,11 +79,6 @@ class Start:
 def from_moment(wall_time: float) -> dict[str, Any]:
     """What `GetShardIterator` takes to read on from a moment by this machine's clock, in seconds since the epoch."""
     return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": datetime.fromtimestamp(wall_time - _CLOCK_SKEW, UTC)}
-
-
-def is_started(checkpoint: Position) -> bool:
-    """Whether something of the shard is done."""
-    return checkpoint > Position.LATEST
 
 
 def _by_sequence_number(kind: str, sequence_number: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..records import PackedRecord
-from ..wire._backend import backend
-from ..wire._format import (
+from ..wire.backend import backend
+from ..wire.format import (
     EXPLICIT_HASH_KEY_TABLE,
     FRAME_BYTES,
     LENGTH_DELIMITED,

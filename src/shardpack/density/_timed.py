@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from ..hashing import ShardMap, lane_of
-from ..packer import Packer
+from ..packing.packer import Packer
 from ..records import PackedRecord, UserRecord
 from .rows import Histogram, Spread
 from .strategy import Strategy

@@ -23,7 +23,7 @@ from ..limits import (
     check_type,
     shown,
 )
-from ..packer import Packer
+from ..packing.packer import Packer
 from ..records import PackedRecord, UserRecord, UserRecordLike, check_user_record
 from ._parts import parts
 from ._timed import Timed

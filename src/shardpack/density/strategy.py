@@ -7,7 +7,7 @@ from typing import Any
 
 from ..hashing import Shard, ShardMap
 from ..limits import KPL_AGGREGATION_MAX_SIZE, MAX_HASH_KEY, MAX_RECORD_BYTES, MIB, PUT_PAYLOAD_UNIT_BYTES, Limits
-from ..packer import By, HashKeys
+from ..packing.settings import By, HashKeys
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ._metrics import ProducerStats, Statistics
-from ._otel import METRIC_NAMES
-from .async_producer import AsyncProducer
 from .config import ProducerConfig
+from .core.metrics import ProducerStats, Statistics
 from .delivery import Attempt, Delivery
-from .producer import Producer
+from .shells.async_producer import AsyncProducer
+from .shells.otel import METRIC_NAMES
+from .shells.producer import Producer
 
 __all__ = [
     "METRIC_NAMES",

@@ -1,4 +1,4 @@
-"""boto3's client interface: a method for each operation."""
+"""The client interfaces of boto3 and of aiobotocore: a method for each operation."""
 
 from __future__ import annotations
 
@@ -74,3 +74,58 @@ class Client:
             OperationNotPageableError: botocore's, for any other operation.
         """
         return paginator(operation_name, getattr(self, operation_name, None))
+
+
+class AsyncClient:
+    """The same operations as coroutines; `Client` describes them."""
+
+    async def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def create_stream(self, **parameters: Any) -> dict[str, Any]:
+        """`CreateStream`."""
+        return await self._call("create_stream", parameters)
+
+    async def delete_stream(self, **parameters: Any) -> dict[str, Any]:
+        """`DeleteStream`."""
+        return await self._call("delete_stream", parameters)
+
+    async def describe_stream_summary(self, **parameters: Any) -> dict[str, Any]:
+        """`DescribeStreamSummary`."""
+        return await self._call("describe_stream_summary", parameters)
+
+    async def list_shards(self, **parameters: Any) -> dict[str, Any]:
+        """`ListShards`."""
+        return await self._call("list_shards", parameters)
+
+    async def put_record(self, **parameters: Any) -> dict[str, Any]:
+        """`PutRecord`."""
+        return await self._call("put_record", parameters)
+
+    async def put_records(self, **parameters: Any) -> dict[str, Any]:
+        """`PutRecords`."""
+        return await self._call("put_records", parameters)
+
+    async def get_shard_iterator(self, **parameters: Any) -> dict[str, Any]:
+        """`GetShardIterator`."""
+        return await self._call("get_shard_iterator", parameters)
+
+    async def get_records(self, **parameters: Any) -> dict[str, Any]:
+        """`GetRecords`."""
+        return await self._call("get_records", parameters)
+
+    async def split_shard(self, **parameters: Any) -> dict[str, Any]:
+        """`SplitShard`."""
+        return await self._call("split_shard", parameters)
+
+    async def merge_shards(self, **parameters: Any) -> dict[str, Any]:
+        """`MergeShards`."""
+        return await self._call("merge_shards", parameters)
+
+    async def update_max_record_size(self, **parameters: Any) -> dict[str, Any]:
+        """`UpdateMaxRecordSize`."""
+        return await self._call("update_max_record_size", parameters)
+
+    async def update_stream_record_distribution_strategy(self, **parameters: Any) -> dict[str, Any]:
+        """`UpdateStreamRecordDistributionStrategy`."""
+        return await self._call("update_stream_record_distribution_strategy", parameters)

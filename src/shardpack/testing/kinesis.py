@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from ..limits import MAX_REQUEST_BYTES
 from ..records import ReceivedRecord
-from ..unpacker import unpack
-from ._aio import AsyncFakeKinesis
+from ..unpacking.unpacker import unpack
 from ._api import Api
-from ._client import Client
+from ._client import AsyncClient, Client
 from ._clock import Clock, ManualClock, SystemClock
 from ._script import Call, Fault, RecordFaults, Script, ScriptBook
 from ._service import (
@@ -347,3 +347,47 @@ class FakeKinesis(Client):
         if not shards:
             raise ValueError(f"stream {stream.name} never had the shard {shard_id!r}")
         return shards
+
+
+class AsyncFakeKinesis(AsyncClient):
+    """A `FakeKinesis` with the interface of aiobotocore's client: the same operations as coroutines.
+
+    Streams, scripts, clock and calls are the fake's own, so a test may use both sides at once. Each call lets other
+    tasks run before it takes effect; one that is cancelled then has taken no effect, one that is cancelled in the
+    ``latency_after`` of a script has. `FakeKinesis` describes the operations.
+
+    Args:
+        fake: the Kinesis; ``fake.aio`` is this for it.
+
+    Attributes:
+        fake: the Kinesis.
+        meta: see `FakeKinesis`.
+        exceptions: see `FakeKinesis`.
+    """
+
+    def __init__(self, fake: FakeKinesis) -> None:
+        self.fake = fake
+        self.meta = fake.meta
+        self.exceptions = fake.exceptions
+
+    async def __aenter__(self) -> Self:
+        """This client."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Closes it, which does nothing."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Does nothing, as there is nothing to close."""
+
+    async def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        fake = self.fake
+        call, fault = fake._begin(operation, parameters)  # noqa: SLF001  # two halves of one thing
+        await fake.clock.wait_async(fault.latency)
+        fake._perform(call, fault)  # noqa: SLF001
+        if fault.latency_after:
+            await fake.clock.wait_async(fault.latency_after)
+        return call.outcome()

@@ -32,7 +32,7 @@ from ..limits import (
 )
 from ..records import Tags, UserRecord
 from ..wire import encode
-from ..wire._format import MAGIC
+from ..wire.format import MAGIC
 
 __all__ = [
     "aggregates",

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ..errors import InvalidRecordError
 from ..limits import check_iterable
 from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
-from ._backend import backend
+from .backend import backend
 
 __all__ = ["decode", "encode", "is_aggregated"]
 

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyString, PyTuple};
 
 /// What `Packer` is a kind of, for its `add`. It has no state of its own: that is in the packer's attributes.
-#[pyclass(frozen, subclass, module = "shardpack._native")]
+#[pyclass(frozen, subclass, module = "shardpack.wire._native")]
 pub struct Adding;
 
 #[pymethods]

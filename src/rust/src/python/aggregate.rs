@@ -14,8 +14,8 @@ const CHUNK: usize = 128;
 static USER_RECORD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static RECEIVED_RECORD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// See `_backend.Aggregate`.
-#[pyclass(frozen, module = "shardpack._native")]
+/// See `wire.core.Aggregate`.
+#[pyclass(frozen, module = "shardpack.wire._native")]
 pub struct Aggregate {
     blob: Py<PyBytes>,
     partition_keys: Vec<Py<PyAny>>,

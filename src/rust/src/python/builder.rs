@@ -9,8 +9,8 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 
 const MAX_PARTITION_KEY_CHARACTERS: usize = 256;
 
-/// See `_backend.Builder`.
-#[pyclass(module = "shardpack._native")]
+/// See `wire.core.Builder`.
+#[pyclass(module = "shardpack.wire._native")]
 pub struct Builder {
     #[pyo3(get, set)]
     capacity: isize, // below 0 where the keys around the aggregate take it all
@@ -113,6 +113,6 @@ fn refusal(partition_key: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 }
 
 fn encoded_tags<'py>(tags: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyBytes>> {
-    let encoder = tags.py().import("shardpack.wire._builder")?;
+    let encoder = tags.py().import("shardpack.wire.builder")?;
     Ok(encoder.call_method1("tag_bytes", (tags,))?.cast_into::<PyBytes>()?)
 }

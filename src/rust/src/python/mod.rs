@@ -1,4 +1,4 @@
-//! The thin binding: what `shardpack._native` offers to `shardpack.wire._native_core`, which is its only user.
+//! The thin binding: what `shardpack.wire._native` offers to `shardpack.wire.native_core`, which is its only user.
 //!
 //! What it raises are the classes of `errors.py`, with the words of the pure core: both have the same errors.
 

@@ -10,8 +10,8 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 /// So many partition keys are remembered; others are hashed again.
 const MOST_REMEMBERED: usize = 65_536;
 
-/// See `_backend.Routes`.
-#[pyclass(frozen, module = "shardpack._native")]
+/// See `wire.core.Routes`.
+#[pyclass(frozen, module = "shardpack.wire._native")]
 pub struct Routes {
     for_all: Option<Py<PyAny>>,
     by_partition_key: Py<PyDict>,

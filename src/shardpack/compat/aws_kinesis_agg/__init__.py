@@ -9,8 +9,8 @@ both may be used side by side.
 from __future__ import annotations
 
 from ...limits import MIB
-from ...wire._format import CHECKSUM_BYTES as DIGEST_SIZE
-from ...wire._format import MAGIC
+from ...wire.format import CHECKSUM_BYTES as DIGEST_SIZE
+from ...wire.format import MAGIC
 from .aggregator import AggRecord, RecordAggregator
 from .deaggregator import deaggregate_records, iter_deaggregate_records
 

@@ -30,10 +30,11 @@ from typing import TypeAlias
 from ...errors import InvalidRecordError, RecordTooLargeError
 from ...hashing import hash_key
 from ...limits import MAX_RECORD_BYTES, MIB
-from ...packer import HashKeys
+from ...packing.settings import HashKeys
 from ...records import BytesLike, UserRecord, check_user_record
-from ...wire._backend import Builder, backend
-from ...wire._format import FRAME_BYTES
+from ...wire.backend import backend
+from ...wire.core import Builder
+from ...wire.format import FRAME_BYTES
 
 __all__ = ["AggRecord", "RecordAggregator"]
 

@@ -33,8 +33,8 @@ from typing import Any, Literal, TypeAlias, cast
 
 from ...errors import DecodeError
 from ...records import ReceivedRecord
-from ...unpacker import unpack
-from ...wire._format import MAGIC
+from ...unpacking.unpacker import unpack
+from ...wire.format import MAGIC
 
 __all__ = ["deaggregate_records", "iter_deaggregate_records"]
 

@@ -1,0 +1,67 @@
+"""What an error of a call is, whether it may pass by itself, and how long to wait for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+THROTTLED = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "KMSThrottlingException",
+        "LimitExceededException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+    }
+)
+
+# What no retry mends. Expired credentials are not among them: the AWS SDK fetches new ones.
+PERMANENT = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "IncompleteSignature",
+        "InvalidArgumentException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "KMSAccessDeniedException",
+        "KMSDisabledException",
+        "KMSInvalidStateException",
+        "KMSNotFoundException",
+        "KMSOptInRequired",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NoCredentialsError",
+        "NoRegionError",
+        "NotAuthorized",
+        "OptInRequired",
+        "ParamValidationError",
+        "ResourceNotFoundException",
+        "SerializationException",
+        "SignatureDoesNotMatch",
+        "UnknownOperationException",
+        "UnrecognizedClientException",
+        "ValidationError",
+        "ValidationException",
+    }
+)
+
+_FIRST_WAIT = 0.1
+_LONGEST_WAIT = 5.0
+
+
+def backoff(failures: int, random: Callable[[], float]) -> float:
+    """Seconds to wait after so many failures: exponential, with full jitter.
+
+    "Exponential Backoff And Jitter", AWS Architecture Blog: full jitter takes the fewest calls.
+    """
+    return random() * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures - 1, 16))
+
+
+def error_of(error: Exception) -> tuple[str, str]:
+    """Code and message of what a call raised: the service's own code, else the name of the exception's class."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
+        return str(response["Error"].get("Code", type(error).__name__)), str(response["Error"].get("Message", error))
+    return type(error).__name__, str(error)

@@ -1,0 +1,121 @@
+"""How `shardpack inspect` shows a Kinesis record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ...hashing import ShardMap
+from ...inspection import Inspection, inspect_record
+from ...unpacking.shapes import kinesis_records
+
+_SHOWN_DATA = 48
+
+
+def show(source: Iterable[Any], shard_map: ShardMap | None, most: int, first: int, console: Console) -> None:
+    """Print the first Kinesis records of a source, each with at most so many of its user records."""
+    records = kinesis_records(source)
+    shown = 0
+    for record in islice(records, first):
+        if shown:
+            console.print()
+        shown += 1
+        _show_one(inspect_record(record, shard_map or ShardMap.single("the only shard")), most, console)
+    if not shown:
+        console.print("There is no Kinesis record in the input.")
+    elif next(records, None) is not None:
+        console.print("\n[dim]There are more Kinesis records in the input; --first shows more of them.[/]")
+
+
+def _show_one(inspection: Inspection, most: int, console: Console) -> None:
+    if inspection.fault is not None:
+        console.print("[bold]Starts like an aggregate, and is not a sound one[/]")
+        console.print(f"  {escape(str(inspection.fault))}")
+    elif inspection.sub_records:
+        console.print(f"[bold]An aggregate of {len(inspection.sub_records):,} user records[/]")
+    else:
+        console.print("[bold]A plain record[/]")
+    console.print(_summary(inspection))
+    for verdict in inspection.kcl:
+        console.print(f"The KCL {escape(verdict)}.")
+    if inspection.sub_records:
+        console.print(_sizes(inspection))
+        if most:
+            console.print(_records(inspection, most))
+
+
+def _summary(inspection: Inspection) -> Table:
+    record = inspection.record
+    table = Table.grid(padding=(0, 2))
+    table.add_row("size", f"{inspection.size:,} bytes as Kinesis counts them, {_units(inspection.put_payload_units)}")
+    table.add_row(
+        "partition key", escape(repr(record.partition_key)) if record.partition_key is not None else "unknown"
+    )
+    table.add_row("explicit hash key", record.explicit_hash_key or "none")
+    if inspection.outer_hash_key is not None and inspection.outer_shard is not None:
+        table.add_row("routed by", f"{inspection.outer_hash_key} to {escape(inspection.outer_shard.shard_id)}")
+    if record.sequence_number is not None:
+        table.add_row("sequence number", escape(record.sequence_number))
+    if inspection.checksum is not None:
+        table.add_row("MD5", f"{inspection.checksum.hex()}, {'as it must be' if not inspection.fault else 'see above'}")
+    if inspection.sub_records:
+        table.add_row("partition key table", f"{len(inspection.partition_key_table):,} entries")
+        table.add_row("explicit hash key table", f"{len(inspection.explicit_hash_key_table):,} entries")
+    return table
+
+
+def _units(count: int) -> str:
+    return "1 PUT payload unit" if count == 1 else f"{count:,} PUT payload units"
+
+
+def _sizes(inspection: Inspection) -> Table:
+    table = Table(title="Where the bytes go", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("part")
+    for column in ("bytes", "share", "a user record"):
+        table.add_column(column, justify="right")
+    count = len(inspection.sub_records)
+    parts = {
+        "user data": inspection.payload_bytes,
+        "partition keys": inspection.key_bytes,
+        "explicit hash keys": inspection.explicit_hash_key_bytes,
+        "framing and indices": inspection.framing_bytes,
+        "magic and MD5": 20,
+        "outer partition key": inspection.size - len(inspection.record.data),
+    }
+    for part, size in parts.items():
+        table.add_row(part, f"{size:,}", f"{size / inspection.size:.1%}", f"{size / count:.1f}")
+    return table
+
+
+def _records(inspection: Inspection, most: int) -> Table:
+    table = Table(title="User records", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("#", "partition key", "EHK", "hash key", "shard", "bytes"):
+        table.add_column(column, justify="right" if column in ("#", "bytes") else "left", no_wrap=True)
+    table.add_column("data")  # the one that gives way on a narrow terminal
+    for index, record in enumerate(inspection.sub_records[:most]):
+        pinned = (
+            record.explicit_hash_key is not None and record.explicit_hash_key == inspection.record.explicit_hash_key
+        )
+        table.add_row(
+            f"{index:,}",
+            escape(_abbreviated(repr(record.partition_key))),
+            "pinned" if pinned else escape(_abbreviated(record.explicit_hash_key or "none")),
+            "not a number" if record.hash_key is None else _abbreviated(str(record.hash_key)),
+            escape(_abbreviated(record.shard_id or "none")),
+            f"{len(record.data):,}",
+            Text(repr(record.data[:_SHOWN_DATA].decode(errors="replace")), no_wrap=True, overflow="ellipsis"),
+        )
+    if len(inspection.sub_records) > most:
+        table.caption = f"and {len(inspection.sub_records) - most:,} more; --records shows more of them"
+    return table
+
+
+def _abbreviated(text: str) -> str:
+    return text if len(text) <= 12 else f"{text[:5]}…{text[-5:]}"

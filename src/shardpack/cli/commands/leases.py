@@ -1,0 +1,274 @@
+"""`shardpack leases`: look at a store of leases, and put it right by hand, as conditionally as a worker would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ...records import Position
+from ..reading import InputError
+
+if TYPE_CHECKING:
+    from ...leases.lease import Lease, Leases
+
+_ATTEMPTS = 5  # a worker that renews is between two of its writes most of the time
+_ONE_LINE = 10_000  # characters; no terminal, no reason to break lines
+
+app = typer.Typer(
+    help="Look at who reads which shard and how far, and change it: sqlite:PATH or dynamodb:TABLE.",
+    no_args_is_help=True,
+)
+
+Store = Annotated[str, typer.Argument(metavar="STORE", help="Where the leases are: sqlite:PATH or dynamodb:TABLE.")]
+ShardId = Annotated[str, typer.Argument(metavar="SHARD", help="The shard's id, as `show` has it.")]
+Region = Annotated[str | None, typer.Option(metavar="NAME", help="The table's AWS region.")]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="The profile in the AWS configuration.")]
+EndpointUrl = Annotated[str | None, typer.Option(metavar="URL", help="A VPC endpoint, or a local server.")]
+Force = Annotated[bool, typer.Option("--force", help="Take the lease from a worker that is alive, too.")]
+Watch = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", min=0.0, help="How long a counter must stand still: the failover time of the workers."
+    ),
+]
+
+
+@app.command("show")
+def show_command(
+    store: Store,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each lease as a line of JSON.")] = False,
+    stream: Annotated[
+        str | None,
+        typer.Option(metavar="STREAM", help="Ask this stream how far behind each checkpoint is: a read of each shard."),
+    ] = None,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Show every lease: its owner, its counter, and the position up to which everything is done.
+
+    The stream is asked where botocore finds it (AWS_ENDPOINT_URL_KINESIS, say), in the region and by the profile given.
+    """
+    of_table = {} if stream and store.startswith("sqlite:") else {"region": region, "profile": profile}
+    leases = sorted(_open(store, endpoint_url=endpoint_url, **of_table).list(), key=lambda lease: lease.key)
+    behind: dict[str, int | None] = {}
+    if stream:
+        from .lag import millis_behind
+
+        behind = millis_behind(stream, leases, region, profile)
+    if as_json:
+        for lease in leases:
+            told = _told(lease) | ({"millis_behind_latest": behind[lease.key]} if stream else {})
+            typer.echo(json.dumps(told, ensure_ascii=False))
+        return
+    # The digits of a sequence number matter to the last: broken in a terminal, never cut off.
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("shard", "owner", "counter", "checkpoint", "sub", "switches", "parents", "children"):
+        table.add_column(name, overflow="fold", justify="right" if name in {"counter", "sub", "switches"} else "left")
+    if stream:
+        table.add_column("behind", justify="right")
+    for lease in leases:
+        table.add_row(*map(_cell, _row(lease)), *([_lag(behind[lease.key])] if stream else []))
+    Console(width=None if sys.stdout.isatty() else _ONE_LINE, markup=False, highlight=False).print(table)
+
+
+@app.command("set")
+def set_command(
+    store: Store,
+    shard: ShardId,
+    position: Annotated[
+        str,
+        typer.Argument(
+            metavar="POSITION", help="TRIM_HORIZON, LATEST, SHARD_END, or the last user record done: SEQ or SEQ:SUB."
+        ),
+    ],
+    force: Force = False,
+    watch: Watch = 10.0,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Set a shard's checkpoint, and give its lease up, so that the next worker reads on from there.
+
+    SEQ is SEQ:0, the Kinesis record's first user record. While a worker renews the lease nothing is changed, unless
+    you --force it: then that worker loses the lease, and cannot checkpoint any more.
+    """
+    target = _position(position)
+    leases = _open(store, region, profile, endpoint_url)
+    before = _resting(leases, shard, watch, force=force)
+    operator = f"shardpack leases set on {socket.gethostname()}, process {os.getpid()}"
+    taken = leases.take(before, operator)
+    for _ in range(_ATTEMPTS if force else 0):
+        if taken is not None:
+            break
+        before = _find(leases, shard)
+        taken = leases.take(before, operator)
+    if taken is None:
+        raise _moving(shard, before)
+    written = leases.checkpoint(taken, target)
+    leases.release(written)
+    _print_change(leases, before)
+
+
+@app.command("release")
+def release_command(
+    store: Store,
+    shard: ShardId,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Make a shard's lease nobody's, so that another worker can take it at once; its checkpoint stays.
+
+    A worker that is alive loses it, and reads what it has not checkpointed again if it takes it back.
+    """
+    leases = _open(store, region, profile, endpoint_url)
+    for _ in range(_ATTEMPTS):
+        before = _find(leases, shard)
+        if before.owner is None:
+            typer.echo(f"{shard} is nobody's already")
+            return
+        if leases.release(before):
+            _print_change(leases, before)
+            return
+    raise _moving(shard, before)
+
+
+@app.command("delete")
+def delete_command(
+    store: Store,
+    shard: ShardId,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete it, checkpoint and all.")] = False,
+    force: Force = False,
+    watch: Watch = 10.0,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Delete a shard's lease. Workers that find the shard without one begin it anew, where they are told to start."""
+    leases = _open(store, region, profile, endpoint_url)
+    if not yes:
+        raise InputError(f"{shard} has {_line(_find(leases, shard))}; to delete that, add --yes")
+    lease = _resting(leases, shard, watch, force=force)
+    for _ in range(_ATTEMPTS if force else 1):
+        if leases.delete(lease):
+            typer.echo(f"deleted {shard}: {_line(lease)}")
+            return
+        lease = _find(leases, shard)
+    raise _moving(shard, lease)
+
+
+def _open(store: str, region: str | None = None, profile: str | None = None, endpoint_url: str | None = None) -> Leases:
+    kind, _, name = store.partition(":")
+    if kind not in {"sqlite", "dynamodb"} or not name:
+        raise typer.BadParameter(f"STORE is {store!r:.100}; give sqlite:PATH or dynamodb:TABLE")
+    if kind == "sqlite":
+        if region or profile or endpoint_url:
+            raise typer.BadParameter("--region, --profile and --endpoint-url are for dynamodb:TABLE")
+        if not Path(name).is_file():
+            raise InputError(f"{name}: no such file; give the one that the consumer's SQLiteLeases have")
+        from ...leases.sqlite import SQLiteLeases
+
+        return SQLiteLeases(name)
+    from ...leases.dynamodb import DynamoDBLeases
+
+    leases = DynamoDBLeases(
+        name, region_name=region, profile_name=profile, endpoint_url=endpoint_url, create_table=False
+    )
+    try:
+        leases.prepare()
+    except ModuleNotFoundError as error:
+        raise InputError(error) from None
+    return leases
+
+
+def _find(leases: Leases, shard: str) -> Lease:
+    known = {lease.key: lease for lease in leases.list()}
+    if shard not in known:
+        some = ", ".join(sorted(known)[:3]) or "none at all"
+        raise InputError(f"there is no lease {shard!r}; there are {len(known)}: {some}{', ...' * (len(known) > 3)}")
+    return known[shard]
+
+
+def _resting(leases: Leases, shard: str, watch: float, *, force: bool) -> Lease:
+    """The shard's lease, once it has stood still for so long; no clock but ours is looked at (B7)."""
+    lease = _find(leases, shard)
+    if force or lease.owner is None:
+        return lease
+    deadline = time.monotonic() + watch
+    while (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(left, 1.0))
+        if _find(leases, shard).counter != lease.counter:
+            raise _moving(shard, lease)
+    return lease
+
+
+def _moving(shard: str, lease: Lease) -> InputError:
+    return InputError(
+        f"{lease.owner or 'another worker'} is alive and renews the lease of {shard}, so nothing was changed; stop that"
+        " worker first, or take the lease from it with --force"
+    )
+
+
+def _position(text: str) -> Position:
+    if text in {"TRIM_HORIZON", "LATEST", "SHARD_END"}:
+        return Position(text)
+    number = re.fullmatch(r"([0-9]{1,129})(?::([0-9]{1,18}))?", text)
+    if number is None:
+        raise typer.BadParameter(
+            f"POSITION is {text!r:.200}; give TRIM_HORIZON, LATEST, SHARD_END, or a sequence number as SEQ or SEQ:SUB"
+        )
+    return Position(number[1], int(number[2] or 0))
+
+
+def _print_change(leases: Leases, before: Lease) -> None:
+    typer.echo(f"before: {_line(before)}")
+    typer.echo(f"after:  {_line(_find(leases, before.key))}")
+
+
+def _line(lease: Lease) -> str:
+    position = lease.checkpoint
+    where = position.sequence_number + f":{position.sub_sequence_number}" * position.sequence_number.isdigit()
+    return f"owner {lease.owner or 'nobody'}, counter {lease.counter}, checkpoint {where}"
+
+
+def _row(lease: Lease) -> tuple[object, ...]:
+    owner = lease.owner and lease.owner + (f" (from {lease.checkpoint_owner})" if lease.checkpoint_owner else "")
+    position = lease.checkpoint
+    numbers = lease.counter, position.sequence_number, position.sub_sequence_number, lease.owner_switches
+    return lease.key, owner, *numbers, " ".join(lease.parents), " ".join(lease.children)
+
+
+def _lag(millis: int | None) -> str:
+    return "-" if millis is None else str(timedelta(seconds=round(millis / 1000)))
+
+
+def _cell(value: object) -> str:
+    return "-" if value in (None, "") else str(value)
+
+
+def _told(lease: Lease) -> dict[str, Any]:
+    """What ``--json`` prints; hash keys as strings, because few readers of JSON have 128 bits."""
+    return {
+        "shard": lease.key,
+        "owner": lease.owner,
+        "counter": lease.counter,
+        "checkpoint": lease.checkpoint.sequence_number,
+        "sub_sequence_number": lease.checkpoint.sub_sequence_number,
+        "owner_switches": lease.owner_switches,
+        "parents": lease.parents,
+        "children": lease.children,
+        "hash_range": lease.hash_range and [str(key) for key in lease.hash_range],
+        "checkpoint_owner": lease.checkpoint_owner,
+    }

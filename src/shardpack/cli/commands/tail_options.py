@@ -1,0 +1,87 @@
+"""The options of `shardpack tail`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from ..options import EndpointURL, Profile, Region
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_POSITION = re.compile(r"([^:]+):([0-9]{1,129})")
+
+
+def tail_command(
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream's name or ARN.")],
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="WHERE",
+            help="LATEST, TRIM_HORIZON, a time such as 2026-11-23T10:00:00Z, or how long ago: 90s, 15m, 2h, 1d.",
+        ),
+    ] = "LATEST",
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SHARD:SEQ", help="In this shard, from the Kinesis record with this number; repeatable."),
+    ] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(metavar="SHARD:SEQ", help="The same, from the one after it; repeatable.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write everything about a user record, as `shardpack unpack` does.")
+    ] = False,
+    base64_lines: Annotated[bool, typer.Option("--base64", help="Write the data in base64.")] = False,
+    records: Annotated[int | None, typer.Option("--records", min=1, help="End after so many user records.")] = None,
+    no_follow: Annotated[
+        bool, typer.Option("--no-follow", help="End when everything that the stream holds is written.")
+    ] = False,
+    region: Region = None,
+    profile: Profile = None,
+    endpoint_url: EndpointURL = None,
+) -> None:
+    """Follow a stream: write its user records as they come, aggregated or plain, each on a line.
+
+    Those of a shard come in their order, and what a shard was split or merged into after it. Ctrl-C ends it. Nothing is
+    kept of where it was, and no other consumer is disturbed, but for the five reads a second that a shard grants to all
+    of them together.
+    """
+    if as_json and base64_lines:
+        raise typer.BadParameter("choose one of --json and --base64")
+    start_at = {shard_id: ("AT_SEQUENCE_NUMBER", number) for shard_id, number in map(_position, at or ())}
+    start_at |= {shard_id: ("AFTER_SEQUENCE_NUMBER", number) for shard_id, number in map(_position, after or ())}
+    from .tailing import Tail
+
+    where = {"region_name": region, "profile_name": profile, "endpoint_url": endpoint_url}
+    tail = Tail(as_json=as_json, base64_lines=base64_lines, most=records, follow=not no_follow)
+    status = tail.run(stream, _start(start), start_at, where)
+    if status:
+        raise typer.Exit(status)
+
+
+def _start(text: str) -> str | datetime:
+    if text in ("LATEST", "TRIM_HORIZON"):
+        return text
+    if ago := re.fullmatch(r"([0-9]{1,9})([smhd])", text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"--from is {text!r:.100}; give LATEST, TRIM_HORIZON, a time such as 2026-11-23T10:00:00Z, or 15m, 2h, 1d"
+        ) from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"--from is {text!r:.100}, without a time zone; append Z for UTC, or +01:00 and so on")
+    return moment
+
+
+def _position(text: str) -> tuple[str, str]:
+    parts = _POSITION.fullmatch(text)
+    if parts is None:
+        raise typer.BadParameter(
+            f"{text!r:.100} is no position; give SHARD:SEQ, such as shardId-000000000000:4959033827"
+        )
+    return parts[1], parts[2]

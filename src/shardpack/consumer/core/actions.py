@@ -1,0 +1,92 @@
+"""What the engine asks a shell to do; the shell tells `Engine.answered` or `Engine.failed` how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ...leases.lease import Lease
+from ...records import Position
+
+
+@dataclass(frozen=True, slots=True)
+class ListShards:
+    """List every shard of the stream, closed ones too; the answer is the list of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListLeases:
+    """`Leases.list`; the answer is the list of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateLease:
+    """`Leases.create`; the answer is whether it was created."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLease:
+    """`Leases.take` for this worker; the answer is the lease, or None."""
+
+    lease: Lease
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLease:
+    """`Leases.renew`; the answer is the lease, or None if it is lost."""
+
+    lease: Lease
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """`Leases.checkpoint`; the answer is the lease, or None if it is lost."""
+
+    lease: Lease
+    hold: int
+    position: Position
+    children: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLease:
+    """`Leases.release`; the answer is whether it was still held."""
+
+    lease: Lease
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLease:
+    """`Leases.delete`; the answer is whether it was deleted."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class GetShardIterator:
+    """`GetShardIterator` with these arguments; the answer is the iterator."""
+
+    shard_id: str
+    hold: int
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GetRecords:
+    """`GetRecords`; the answer is the response."""
+
+    shard_id: str
+    hold: int
+    iterator: str
+    limit: int
+
+
+LeaseAction: TypeAlias = ListLeases | CreateLease | TakeLease | RenewLease | Checkpoint | ReleaseLease | DeleteLease
+KinesisAction: TypeAlias = ListShards | GetShardIterator | GetRecords
+Action: TypeAlias = LeaseAction | KinesisAction

@@ -1,0 +1,392 @@
+"""The consumer's decisions, without I/O and without a clock.
+
+A shell (threads or asyncio) tells the engine what happened and when, does what `Engine.poll` asks for, hands out what
+`Engine.next_batch` gives, and comes back at `Engine.deadline`. Times are seconds on the shell's clock, which must not
+run backwards. Nothing blocks or locks.
+
+    leases -> one to hold -> GetShardIterator -> GetRecords -> batch -> checkpoint -> ... -> shard end -> its children
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Collection
+from random import Random
+from typing import Any, NamedTuple, TypeAlias
+
+from ...aws.errors import PERMANENT
+from ...errors import LeaseLostError, LeaseStoreError
+from ...leases.lease import Lease
+from ...records import Position, ReceivedRecord
+from ..config import ConsumerConfig
+from ..start import Start
+from .actions import (
+    Action,
+    Checkpoint,
+    GetRecords,
+    GetShardIterator,
+    ListLeases,
+    ListShards,
+    ReleaseLease,
+    RenewLease,
+    TakeLease,
+)
+from .coordinator import Coordinator, LeaseChange
+from .hold import Hold
+from .reader import Reader
+from .shards import ListedShard, children_of
+
+_log = logging.getLogger("shardpack.consumer")
+
+_CHILDREN_PATIENCE = 30.0  # seconds to look for the children of a shard that has ended
+_RETRY_SECONDS = 1.0
+_LOUD = 5  # every so many failures of a call in a row are worth a warning
+
+Finished: TypeAlias = tuple[Any, Exception | None]
+_Read: TypeAlias = GetShardIterator | GetRecords
+_Write: TypeAlias = RenewLease | Checkpoint | ReleaseLease
+
+
+class Delivered(NamedTuple):
+    """The next user records of a shard, for the application.
+
+    Attributes:
+        hold: which holding of which lease they were read under.
+        records: none if only the shard's end is to be told.
+        millis_behind_latest: of the response that brought them.
+        is_shard_end: nothing follows.
+        error: what stopped the shard; then there are no records.
+    """
+
+    hold: Hold
+    records: list[ReceivedRecord]
+    millis_behind_latest: int | None
+    is_shard_end: bool
+    error: Exception | None
+
+
+class Engine:
+    """What a consumer decides.
+
+    Args:
+        stream_name: for messages.
+        worker_id: this worker, as it signs leases.
+        config: the settings.
+        start: where to read from when nothing is done yet.
+        wall_clock_offset: seconds since the epoch at time 0 of the shell's clock.
+        random: for jitter, and for not taking the same leases as other workers.
+
+    Attributes:
+        fatal: why nothing can go on, or None.
+        needs_poll: whether `next_batch` has made room or has found an end since the last `poll`, be it that it gave
+            nothing because everything was to be skipped.
+    """
+
+    def __init__(
+        self,
+        stream_name: str,
+        worker_id: str,
+        config: ConsumerConfig,
+        start: Start,
+        *,
+        wall_clock_offset: float = 0.0,
+        random: Random | None = None,
+    ) -> None:
+        self._stream_name = stream_name
+        self._config = config
+        self._start = start
+        self._wall_clock_offset = wall_clock_offset
+        self._random = random or Random()  # noqa: S311  # jitter, not secrets
+        self._coordinator = Coordinator(worker_id, config, start, self._random)
+        self._numbers = itertools.count(1)
+        self._holds: dict[int, Hold] = {}  # in the order in which they give batches
+        self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
+        self._finished: list[Finished] = []
+        self._failures: Counter[str] = Counter()  # by the call's name, since it last succeeded
+        self._closing = False
+        self.fatal: Exception | None = None
+        self.needs_poll = True
+
+    # What the application does.
+
+    def next_batch(self, now: float) -> Delivered | None:
+        """The next user records of a shard of which the application has none in hand, or None.
+
+        They are in the application's hand until `done`.
+        """
+        if self._closing:
+            return None
+        for hold in list(self._holds.values()):
+            if hold.lease.key in self._in_hand or hold.is_stopped or hold.is_ending or hold.is_handed_over:
+                continue
+            if not hold.is_valid(now):
+                continue
+            self.needs_poll |= hold.reader.has_records
+            delivered = self._batch_of(hold)
+            if delivered is not None:
+                hold.in_hand = True
+                self._in_hand.add(hold.lease.key)
+                self._holds[hold.number] = self._holds.pop(hold.number)  # behind the others
+                return delivered
+        return None
+
+    def done(self, hold: Hold, *, stop: bool = False) -> None:
+        """The application is done with what it had in hand of a shard; `stop`: and wants no more of it."""
+        if hold.in_hand:
+            self._in_hand.discard(hold.lease.key)
+        hold.in_hand = False
+        hold.is_stopped = hold.is_stopped or stop
+
+    def checkpoint(self, hold: Hold, position: Position, token: object) -> None:
+        """Have it recorded that everything up to and including a position is done.
+
+        The token comes out of `take_finished`.
+
+        Raises:
+            LeaseLostError: the lease is not held any more.
+            CheckpointError: the position lies before the checkpoint, or after what was delivered.
+        """
+        if self._holds.get(hold.number) is not hold and hold.lease.checkpoint != Position.SHARD_END:
+            raise _lost(hold.lease.key)
+        if not hold.checkpoint(position, token):
+            self._finished.append((token, None))
+
+    def close(self) -> None:
+        """Read no more, and give each lease up as soon as its checkpoints are written and nothing of it is in hand."""
+        self._closing = True
+        self._coordinator.close()
+
+    def abandon(self) -> list[tuple[str, Any]]:
+        """Give everything up as it is; (shard id, token) of every checkpoint that is not written."""
+        left = [(hold.lease.key, token) for hold in self._holds.values() for token in hold.take_tokens()]
+        self._holds = {}
+        return left
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no lease is held, and nothing is under way, after `close`."""
+        return self._closing and not self._holds and self._coordinator.is_idle
+
+    @property
+    def holds(self) -> Collection[Hold]:
+        """The leases that are held."""
+        return self._holds.values()
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything is handed out that this worker's shards held when they were last read."""
+        return self._coordinator.is_settled and all(
+            hold.reader.is_at_end and not hold.in_hand and not hold.reader.has_records for hold in self._holds.values()
+        )
+
+    @property
+    def is_all_stopped(self) -> bool:
+        """Whether the application wants no more of any shard that this worker can have."""
+        return (
+            bool(self._holds)
+            and all(hold.is_stopped for hold in self._holds.values())
+            and self._coordinator.is_idle
+            and not self._coordinator.view.has_work(self._coordinator.held)
+        )
+
+    # What the shell asks.
+
+    def poll(self, now: float) -> list[Action]:
+        """What to do now."""
+        self.needs_poll = False
+        for hold in self._holds.values():
+            if hold.is_done and hold.is_valid(now) and not self._closing:
+                self._end(hold, now)
+        actions = self._coordinator.poll(now)
+        for hold in self._holds.values():
+            actions += hold.actions(now, closing=self._closing or hold.is_handed_over)
+        return actions
+
+    def deadline(self, now: float) -> float | None:
+        """When to poll again if nothing happens before, or None."""
+        closing = self._closing
+        deadlines = [hold.deadline(now, closing=closing or hold.is_handed_over) for hold in self._holds.values()]
+        deadlines.append(self._coordinator.deadline())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def take_finished(self) -> list[Finished]:
+        """(token, None or why not) of every checkpoint that was written or refused since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    # What the shell reports.
+
+    def answered(self, action: Action, answer: Any, now: float) -> None:
+        """What was asked for has been done.
+
+        Args:
+            action: as it came from `poll`.
+            answer: see the action.
+            now: seconds on the shell's clock.
+        """
+        self._failures.pop(type(action).__name__, None)
+        try:
+            if isinstance(action, ListShards):
+                self._shards_listed(answer, now)
+            elif isinstance(action, ListLeases):
+                self._coordinator.leases_listed(answer, now)
+            elif isinstance(action, LeaseChange):
+                self._coordinator.changed(action, answer, now)
+                if isinstance(action, TakeLease) and answer is not None:
+                    self._taken(answer, now)
+            elif (hold := self._holds.get(action.hold)) is not None:
+                self._answered(hold, action, answer, now)
+        except ValueError as error:  # start_at names shards that are not there
+            self.fatal = self.fatal or error
+
+    def failed(self, action: Action, error: Exception, code: str, now: float) -> None:
+        """What was asked for has failed; whether a write happened is unknown.
+
+        Args:
+            action: as it came from `poll`.
+            error: what was raised.
+            code: its name, by AWS or by Python.
+            now: seconds on the shell's clock.
+        """
+        if isinstance(action, _Read | _Write):
+            hold = self._holds.get(action.hold)
+            if hold is None:
+                return  # the lease was lost meanwhile
+            if isinstance(action, _Write):
+                if _is_permanent(action, error, code):
+                    self._finished += [(token, error) for token in hold.take_tokens()]
+                hold.write_failed(now)
+            else:
+                hold.read_finished()
+                hold.reader.failed(now, expired=code == "ExpiredIteratorException")
+                if code == "ResourceNotFoundException":  # the shard's records may all be gone; the listing will tell
+                    hold.is_missing = True
+                    self._coordinator.look_at_shards(now)
+                    return
+        else:
+            self._coordinator.failed(action, now)
+        if _is_permanent(action, error, code):
+            self.fatal = self.fatal or error
+        elif code != "ExpiredIteratorException":
+            name = type(action).__name__
+            self._failures[name] += 1
+            level = logging.WARNING if self._failures[name] % _LOUD == 0 else logging.INFO
+            _log.log(level, "%s: %s failed (%s), trying again: %s", self._stream_name, name, code, error)
+
+    def _answered(self, hold: Hold, action: _Read | _Write, answer: Any, now: float) -> None:
+        if isinstance(action, GetShardIterator):
+            hold.read_finished()
+            hold.reader.iterator_answered(answer, self._wall_clock_offset + now)
+        elif isinstance(action, GetRecords):
+            hold.reader.records_answered(answer, hold.read_finished())
+        elif isinstance(action, RenewLease) and answer is None:
+            hold.renewal_refused()
+        elif isinstance(action, ReleaseLease) or answer is None:
+            self._lose(hold, now)
+        else:
+            self._written(hold, answer, now)
+
+    def _shards_listed(self, shards: list[Any], now: float) -> None:
+        self._coordinator.shards_listed(shards, now)
+        listed = self._coordinator.shards or {}
+        for hold in self._holds.values():
+            if hold.is_missing and hold.lease.key not in listed:
+                _log.warning(
+                    "%s: %s is gone from the stream; what was not read of it is lost", self._stream_name, hold.lease.key
+                )
+                hold.reader.end()
+            hold.is_missing = False
+
+    def _taken(self, lease: Lease, now: float) -> None:
+        has_parents = self._coordinator.view.has_parents(lease)
+        # A lease that is taken for the first time has the counter 1.
+        since = None if lease.counter <= 1 else self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
+        arguments = self._start.iterator_arguments(
+            lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since
+        )
+        listed = (self._coordinator.shards or {}).get(lease.key)
+        hash_range = lease.hash_range if listed is None else listed.hash_range
+        reader = Reader(lease.key, hash_range, lease.checkpoint, arguments, self._config, self._random.random)
+        hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
+        self._holds[hold.number] = hold
+        self._coordinator.held.add(lease.key)
+        _log.info("%s: reading %s from %s", self._stream_name, lease.key, lease.checkpoint)
+
+    def _written(self, hold: Hold, lease: Lease, now: float) -> None:
+        tokens = hold.written(lease)
+        self._coordinator.view.update(lease, now)
+        if lease.checkpoint == Position.SHARD_END:
+            tokens += hold.take_tokens()
+            self._drop(hold)
+            self._coordinator.look_at_leases(now)  # its children can be taken now
+            _log.info("%s: %s is done to its end", self._stream_name, lease.key)
+        self._finished += [(token, None) for token in tokens]
+
+    def _lose(self, hold: Hold, now: float) -> None:
+        """The lease is another worker's, or nobody's."""
+        self._finished += [(token, _lost(hold.lease.key)) for token in hold.take_tokens()]
+        self._drop(hold)
+        if not self._closing:
+            _log.info("%s: the lease of %s is not held any more", self._stream_name, hold.lease.key)
+            self._coordinator.look_at_leases(now + _RETRY_SECONDS)
+
+    def _drop(self, hold: Hold) -> None:
+        del self._holds[hold.number]
+        self._coordinator.held.discard(hold.lease.key)
+
+    # From what was read to the application, and to the shard's end.
+
+    def _batch_of(self, hold: Hold) -> Delivered | None:
+        reader = hold.reader
+        records = reader.take()
+        if records:
+            hold.delivered = records[-1].position
+            hold.told_end = hold.is_read_to_the_end
+            return Delivered(hold, records, reader.taken_millis_behind_latest, hold.told_end, None)
+        if reader.error is not None:
+            return Delivered(hold, [], reader.taken_millis_behind_latest, False, reader.error)
+        if hold.is_read_to_the_end and not hold.is_done and not hold.told_end:
+            hold.told_end = True
+            return Delivered(hold, [], reader.millis_behind_latest, True, None)
+        return None
+
+    def _end(self, hold: Hold, now: float) -> None:
+        """Everything of a shard is done: make sure that its children have leases, then record its end (B10)."""
+        children = self._children(hold, now)
+        if children is None:
+            return
+        if self._coordinator.ensure(children, now):
+            hold.finish(tuple(child.shard_id for child in children))
+
+    def _children(self, hold: Hold, now: float) -> list[ListedShard] | None:
+        """What the shard was split or merged into; None while that is being looked for."""
+        # They must be listed, because then the other parents of one that was merged are listed too.
+        listed = self._coordinator.shards or {}
+        children, named = children_of(hold.lease.key, listed), hold.reader.children
+        if children and all(child.shard_id in listed for child in named):
+            return children
+        if hold.searching_since is None:
+            hold.searching_since = now
+            self._coordinator.look_at_shards(now)
+            return None
+        if now - hold.searching_since < _CHILDREN_PATIENCE:
+            self._coordinator.look_at_shards(now + _RETRY_SECONDS)
+            return None
+        if not named:
+            _log.warning("%s: %s has ended, and has no children", self._stream_name, hold.lease.key)
+        return children or named
+
+
+def _is_permanent(action: Action, error: Exception, code: str) -> bool:
+    if isinstance(action, _Read | ListShards):
+        return code in PERMANENT
+    return not (isinstance(error, LeaseStoreError) and error.retriable)
+
+
+def _lost(shard_id: str) -> LeaseLostError:
+    return LeaseLostError(
+        f"the lease of {shard_id} is not held any more: another worker has it, and reads on from the last checkpoint",
+        shard_id=shard_id,
+    )

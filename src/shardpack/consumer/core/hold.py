@@ -1,0 +1,234 @@
+"""A lease that this worker holds: what it reads of the shard, gives to the application, and writes to the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...aws.errors import backoff
+from ...errors import CheckpointError
+from ...leases.lease import Lease
+from ...records import Position
+from ..config import ConsumerConfig
+from .actions import Action, Checkpoint, GetRecords, GetShardIterator, ReleaseLease, RenewLease
+from .reader import Reader
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A checkpoint that is to be written."""
+
+    position: Position
+    children: tuple[str, ...]
+    tokens: list[object]
+
+
+class Hold:
+    """From the taking of a lease to its end, loss or release.
+
+    One write of the lease is under way at a time, because each is conditional on the one before, and one read.
+
+    Attributes:
+        number: no other hold of this worker has it.
+        lease: as last written.
+        reader: of the shard.
+        in_hand: whether the application has a batch and is not done with it.
+        delivered: position of the last user record that the application was given; None before the first.
+        is_stopped: the application wants no more of this shard.
+        told_end: whether the application was told that nothing follows.
+        is_missing: a read failed because there is no such shard; the next listing tells whether that is so.
+        searching_since: when everything was done, and the search for what the shard was split or merged into began.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        lease: Lease,
+        reader: Reader,
+        config: ConsumerConfig,
+        random: Callable[[], float],
+        now: float,
+    ) -> None:
+        self.number = number
+        self.lease = lease
+        self.reader = reader
+        self.in_hand = False
+        self.delivered: Position | None = None
+        self.is_stopped = False
+        self.told_end = False
+        self.is_missing = False
+        self.searching_since: float | None = None
+        self._config = config
+        self._random = random
+        self._renewed_at = now
+        self._pending: _Pending | None = None
+        self._writing: _Pending | None = None
+        self._is_writing = False
+        self._is_reading = False
+        self._write_failures = 0
+        self._write_due = now + self._renewal_interval
+        self._write_started = self._read_started = now
+
+    @property
+    def _renewal_interval(self) -> float:
+        return self._config.failover_time / 3
+
+    def is_valid(self, now: float) -> bool:
+        """Whether no other worker can have taken the lease for being expired."""
+        return now - self._renewed_at < self._config.failover_time
+
+    @property
+    def position(self) -> Position:
+        """The last position that is done, or will be once what is pending is written."""
+        for pending in (self._pending, self._writing):
+            if pending is not None:
+                return pending.position
+        return self.lease.checkpoint
+
+    @property
+    def is_read_to_the_end(self) -> bool:
+        """Whether the application has been given everything that the shard will ever hold."""
+        return self.reader.is_ended and not self.reader.has_records and self.reader.error is None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the shard's end is recorded, or about to be."""
+        return self.position == Position.SHARD_END
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything that the shard will ever hold is done, and its end can be recorded."""
+        return (
+            self.is_read_to_the_end
+            and not self.in_hand
+            and not self.is_ending
+            and (self.delivered is None or self.position >= self.delivered)
+        )
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether a KCL 3.x gives the lease to another worker, and waits for this one to be done."""
+        return self.lease.checkpoint_owner is not None
+
+    # What the application wants.
+
+    def checkpoint(self, position: Position, token: object) -> bool:
+        """Have a position recorded; False if it is already.
+
+        Raises:
+            CheckpointError: it lies before what is recorded, or after what was delivered.
+        """
+        shard_id, done = self.lease.key, self.position
+        if self.lease.checkpoint == Position.SHARD_END:
+            return False
+        if self.delivered is None or position > self.delivered:
+            raise CheckpointError(
+                f"{shard_id}: {position} lies after {self.delivered}, the last user record that was delivered; check"
+                " which record is given to checkpoint",
+                shard_id=shard_id,
+            )
+        if position < done != Position.SHARD_END:
+            raise CheckpointError(
+                f"{shard_id}: {position} lies before the checkpoint {done}; a checkpoint only moves on",
+                shard_id=shard_id,
+            )
+        if position == self.lease.checkpoint and self._pending is None and self._writing is None:
+            return False
+        self._add(position, (), [token])
+        return True
+
+    def finish(self, children: tuple[str, ...]) -> None:
+        """Have it recorded that everything is done, and what the shard was split or merged into."""
+        self._add(Position.SHARD_END, children, [])
+
+    def _add(self, position: Position, children: tuple[str, ...], tokens: list[object]) -> None:
+        earlier = self._pending
+        if earlier is not None:
+            tokens = [*earlier.tokens, *tokens]
+            if earlier.position > position:
+                position, children = earlier.position, earlier.children
+        self._pending = _Pending(position, children, tokens)
+
+    # What to do.
+
+    def actions(self, now: float, *, closing: bool) -> list[Action]:
+        """The calls to make now."""
+        actions: list[Action] = []
+        if not self._is_writing and (write := self._write(now, closing=closing)) is not None:
+            self._is_writing = True
+            self._write_started = now
+            actions.append(write)
+        if not closing and (read := self._read(now)) is not None:
+            self._is_reading = True
+            self._read_started = now
+            actions.append(read)
+        return actions
+
+    def deadline(self, now: float, *, closing: bool) -> float | None:
+        """When there may be a call to make, or None."""
+        deadlines = []
+        if not self._is_writing:
+            is_waiting = self._pending is not None or (closing and not self.in_hand)
+            deadlines.append(float("-inf") if is_waiting and not self._write_failures else self._write_due)
+        may_read = not self._is_reading and not self.is_stopped and not closing and self.is_valid(now)
+        if may_read and (due := self.reader.due) is not None:
+            deadlines.append(due)
+        return min(deadlines, default=None)
+
+    def _write(self, now: float, *, closing: bool) -> Action | None:
+        if self._write_failures and now < self._write_due:
+            return None
+        if self._pending is not None:
+            self._writing, self._pending = self._pending, None
+            return Checkpoint(self.lease, self.number, self._writing.position, self._writing.children)
+        if closing and not self.in_hand:
+            return ReleaseLease(self.lease, self.number)
+        return RenewLease(self.lease, self.number) if now >= self._write_due else None
+
+    def _read(self, now: float) -> Action | None:
+        due = self.reader.due
+        if self._is_reading or self.is_stopped or due is None or due > now or not self.is_valid(now):
+            return None
+        request = self.reader.request()
+        if isinstance(request, str):
+            return GetRecords(self.lease.key, self.number, request, self._config.max_records)
+        return GetShardIterator(self.lease.key, self.number, request)
+
+    # How it went.
+
+    def written(self, lease: Lease) -> list[object]:
+        """A write has succeeded; the tokens of the checkpoints that it recorded."""
+        self.lease = lease
+        self._is_writing = False
+        self._write_failures = 0
+        self._renewed_at = self._write_started  # others may have seen the counter move no later than this
+        self._write_due = self._renewed_at + self._renewal_interval
+        written, self._writing = self._writing, None
+        return [] if written is None else written.tokens
+
+    def renewal_refused(self) -> None:
+        """The lease is lost, or a KCL 3.x has begun to hand it over; a checkpoint tells, and is still allowed then."""
+        self._is_writing = False
+        self._add(self.lease.checkpoint, (), [])
+
+    def write_failed(self, now: float) -> None:
+        """A write failed in a way that may pass; it is tried again."""
+        self._is_writing = False
+        self._write_failures += 1
+        self._write_due = now + backoff(self._write_failures, self._random)
+        failed, self._writing = self._writing, None
+        if failed is not None:
+            self._add(failed.position, failed.children, failed.tokens)
+
+    def read_finished(self) -> float:
+        """A read came back; when it was begun."""
+        self._is_reading = False
+        return self._read_started
+
+    def take_tokens(self) -> list[object]:
+        """The tokens of all checkpoints that are not written; none of them is left here."""
+        tokens = [
+            token for pending in (self._writing, self._pending) if pending is not None for token in pending.tokens
+        ]
+        self._writing = self._pending = None
+        return tokens

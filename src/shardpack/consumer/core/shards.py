@@ -1,0 +1,107 @@
+"""The stream's shards, and which of them need a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ...leases.lease import Lease, is_started
+from ...records import Position
+from ..start import Start
+
+
+class ListedShard(NamedTuple):
+    """A shard as `ListShards` gives it."""
+
+    shard_id: str
+    parents: tuple[str, ...]
+    hash_range: tuple[int, int]
+    is_open: bool
+
+    def lease(self, checkpoint: Position) -> Lease:
+        """A new lease of the shard."""
+        return Lease(self.shard_id, checkpoint=checkpoint, parents=self.parents, hash_range=self.hash_range)
+
+
+def listed_shards(shards: Iterable[Mapping[str, Any]]) -> dict[str, ListedShard]:
+    """`ListShards` entries by shard id."""
+    return {
+        shard["ShardId"]: ListedShard(
+            shard["ShardId"],
+            tuple(parent for key in ("ParentShardId", "AdjacentParentShardId") if (parent := shard.get(key))),
+            _hash_range(shard),
+            shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber") is None,
+        )
+        for shard in shards
+    }
+
+
+def child_shards(response: Mapping[str, Any]) -> list[ListedShard]:
+    """The children that the last `GetRecords` response of a shard names; not every server does."""
+    return [
+        ListedShard(child["ShardId"], tuple(child["ParentShards"]), _hash_range(child), is_open=True)
+        for child in response.get("ChildShards") or ()
+    ]
+
+
+def children_of(shard_id: str, shards: Mapping[str, ListedShard]) -> list[ListedShard]:
+    """The shards that a shard was split or merged into."""
+    return [shard for shard in shards.values() if shard_id in shard.parents]
+
+
+def leases_to_create(shards: Mapping[str, ListedShard], leases: Mapping[str, Lease], start: Start) -> list[Lease]:
+    """The leases that are missing, parents before children.
+
+    Until something is done, reading starts where the application wants it to. Later, a shard without a lease is either
+    new, and nothing of it may be missed, or its lease was deleted after its children were begun.
+
+    Raises:
+        ValueError: `start` names a shard that is not there.
+    """
+    parents = {key: lease.parents for key, lease in leases.items()} | {s.shard_id: s.parents for s in shards.values()}
+    if any(is_started(lease.checkpoint) for lease in leases.values()):
+        over = ancestors(leases, parents)
+        missing = [s.lease(Position.TRIM_HORIZON) for key, s in shards.items() if key not in leases and key not in over]
+    else:
+        missing = [lease for lease in _first_leases(shards, leases, parents, start) if lease.key not in leases]
+    # One that is begun without a parent's would make it look as if the parent's were over.
+    keys = {lease.key for lease in missing}
+    return [lease for lease in missing if keys.isdisjoint(lease.parents)]
+
+
+def _first_leases(
+    shards: Mapping[str, ListedShard],
+    leases: Mapping[str, Lease],
+    parents: Mapping[str, tuple[str, ...]],
+    start: Start,
+) -> list[Lease]:
+    if not leases and (unknown := start.shards.keys() - shards.keys()):
+        raise ValueError(
+            f"start_at names {', '.join(sorted(unknown))}; the stream has {', '.join(shards) or 'no shards'}"
+        )
+    before_named = ancestors(start.shards, parents)
+    first: list[Lease] = []
+    for key, shard in shards.items():
+        before = ancestors([key], parents)
+        if key in start.shards or not before.isdisjoint(start.shards) or not before.isdisjoint(leases):
+            first.append(shard.lease(Position.TRIM_HORIZON))
+        elif key not in before_named and (shard.is_open or start.position != Position.LATEST):
+            first.append(shard.lease(start.position))
+    return first
+
+
+def ancestors(keys: Iterable[str], parents: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """What the shards were split or merged from, over all generations that are known."""
+    found: set[str] = set()
+    left = [parent for key in keys for parent in parents.get(key, ())]
+    while left:
+        key = left.pop()
+        if key not in found:
+            found.add(key)
+            left += parents.get(key, ())
+    return found
+
+
+def _hash_range(shard: Mapping[str, Any]) -> tuple[int, int]:
+    hash_range = shard["HashKeyRange"]
+    return int(hash_range["StartingHashKey"]), int(hash_range["EndingHashKey"])

@@ -1,0 +1,15 @@
+"""Who reads which shard, and how far they have come.
+
+`lease` says what a lease is and what a store of leases does. `memory`, `sqlite` and `dynamodb` are the stores.
+`balance` decides which leases a worker takes. Stores are called by the shells of the consumer; everything else here
+does no I/O. May import `records`, `errors` and `aws`.
+"""
+
+from __future__ import annotations
+
+from .dynamodb import DynamoDBLeases
+from .lease import Lease, Leases
+from .memory import MemoryLeases
+from .sqlite import SQLiteLeases
+
+__all__ = ["DynamoDBLeases", "Lease", "Leases", "MemoryLeases", "SQLiteLeases"]

@@ -1,0 +1,355 @@
+"""Leases in DynamoDB, for a fleet, in the table that the KCL for Java uses.
+
+Every attribute, type and condition is the KCL's (kpl-kcl-semantics.md, B6 and B7; DynamoDBLeaseSerializer and
+DynamoDBLeaseRefresher of KCL 3.5), so that workers of either kind may continue what the other began. Items are updated,
+never replaced: attributes that only the KCL knows, such as ``throughputKBps`` and ``streamName``, stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from ..errors import LeaseStoreError
+from ..records import Position
+from .lease import Lease
+from .local import in_order, is_switch, lost
+from .table import RefusedError, Table
+
+_CONDITION_FAILED = "ConditionalCheckFailedException"
+_ENTITY_TYPE = "LEASE"
+# As the KCL creates it, index included: a KCL 3.x that finds no index must be allowed to, and does, update the table.
+_TABLE = {
+    "KeySchema": [{"AttributeName": "leaseKey", "KeyType": "HASH"}],
+    "AttributeDefinitions": [
+        {"AttributeName": "leaseKey", "AttributeType": "S"},
+        {"AttributeName": "leaseOwner", "AttributeType": "S"},
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": "LeaseOwnerToLeaseKeyIndex",
+            "KeySchema": [
+                {"AttributeName": "leaseOwner", "KeyType": "HASH"},
+                {"AttributeName": "leaseKey", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+    ],
+    "BillingMode": "PAY_PER_REQUEST",
+}
+
+_ZERO = {"N": "0"}
+
+_Values: TypeAlias = dict[str, dict[str, Any]]  # by name, as the API has them: {"N": "1"}
+Item: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+
+class DynamoDBLeases:
+    """Leases in a DynamoDB table, shared by the workers of a fleet, Java's KCL among them. A `Leases`.
+
+    The object is thread-safe; unless it was given a client, it may be pickled and survives a fork.
+
+    Args:
+        table_name: the table's name; the KCL's is its application's name.
+        client: a boto3 DynamoDB client (no resource); None: one is made, which leaves retries to this class.
+        region_name: AWS region; None: as boto3 finds it.
+        endpoint_url: of DynamoDB; None: AWS.
+        profile_name: of the AWS configuration; None: as boto3 finds it.
+        create_table: whether `prepare` creates a table that is missing, billed per request.
+        table_settings: more, or other, arguments for `CreateTable`, such as ``{"Tags": [...]}``.
+        retry_for: seconds for which throttling, 5xx answers and lost connections are waited out, with exponential waits
+            and full jitter, before a call raises a retriable `LeaseStoreError`. More than a lease's failover time is of
+            no use, because other workers take the lease by then.
+
+    Raises:
+        LeaseStoreError: by every method: a permission is missing, the table is not a lease table, or an outage lasts.
+    """
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        client: Any = None,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        profile_name: str | None = None,
+        create_table: bool = True,
+        table_settings: Mapping[str, Any] | None = None,
+        retry_for: float = 10.0,
+    ) -> None:
+        session = {"region_name": region_name, "profile_name": profile_name}
+        self._table = Table(table_name, client, session, endpoint_url, retry_for)
+        self._settings = {**_TABLE, **(table_settings or {})} if create_table else None
+        # Writes that failed without our knowing whether they happened: (key, counter before). The next attempt is told.
+        self._unsure: set[tuple[str, int]] = set()
+
+    def __repr__(self) -> str:
+        return f"DynamoDBLeases({self._table.name!r})"
+
+    def prepare(self) -> None:
+        description = self._table.prepare(self._settings)
+        types = {one["AttributeName"]: one["AttributeType"] for one in description["AttributeDefinitions"]}
+        keys = [(one["AttributeName"], one["KeyType"], types[one["AttributeName"]]) for one in description["KeySchema"]]
+        if keys != [("leaseKey", "HASH", "S")]:
+            found = ", ".join(f"{name} ({kind}, type {of})" for name, kind, of in keys)
+            raise LeaseStoreError(
+                f"the table {self._table.name!r} has the key {found}; a lease table's is leaseKey (HASH, type S) alone:"
+                " name another table",
+                retriable=False,
+            )
+
+    def list(self) -> list[Lease]:
+        leases: list[Lease] = []
+        start: dict[str, Any] = {}
+        while True:
+            page = self._table.call("Scan", ConsistentRead=True, **start)
+            # KCL 3.5 keeps its leader, its metrics and its migrations in the same table.
+            leases += [self._lease(item) for item in page["Items"] if _is_lease(item)]
+            if not page.get("LastEvaluatedKey"):
+                return leases
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def create(self, lease: Lease) -> bool:
+        item = _item(lease)
+
+        def put() -> Lease:
+            self._table.call(
+                "PutItem", {_CONDITION_FAILED}, Item=item, ConditionExpression="attribute_not_exists(leaseKey)"
+            )
+            return lease
+
+        return self._write(lease, put, lambda row: row is not None and _item(row) == item) is not None
+
+    def take(self, lease: Lease, owner: str) -> Lease | None:
+        change = "SET leaseCounter = :next, leaseOwner = :taker REMOVE checkpointOwner"
+        values: _Values = {":taker": {"S": owner}}
+        if is_switch(lease, owner):
+            change += " ADD ownerSwitchesSinceCheckpoint :one"
+            values[":one"] = {"N": "1"}
+        return self._update(lease, _as_read, change, values, lambda row: row.owner == owner, holder=False)
+
+    def renew(self, lease: Lease) -> Lease:
+        if lease.owner is None:
+            raise lost(lease)
+        renewed = self._update(lease, _as_read, "SET leaseCounter = :next", {}, lambda row: _is_held_on(row, lease))
+        if renewed is None:
+            raise lost(lease)
+        return renewed
+
+    def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
+        if lease.owner is None:
+            raise lost(lease)
+        change = (
+            "SET leaseCounter = :next, checkpoint = :checkpoint, checkpointSubSequenceNumber = :sub,"
+            " ownerSwitchesSinceCheckpoint = :zero"
+        )
+        values: _Values = {
+            ":checkpoint": {"S": position.sequence_number},
+            ":sub": {"N": str(position.sub_sequence_number)},
+            ":zero": {"N": "0"},
+        }
+        if children:
+            change += ", childShardIds = :children"
+            values[":children"] = {"SS": in_order(children)}
+        change += " REMOVE pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState"
+        written = self._update(
+            lease,
+            _as_read_or_handed_over,
+            change,
+            values,
+            lambda row: (
+                _holder(row) == _holder(lease)
+                and (row.checkpoint, row.owner_switches) == (position, 0)
+                and (not children or row.children == in_order(children))
+            ),
+        )
+        if written is None:
+            raise lost(lease)
+        return written
+
+    def release(self, lease: Lease) -> bool:
+        if lease.owner is None:
+            return False
+        change = "SET leaseCounter = :next REMOVE leaseOwner"
+        if lease.checkpoint_owner is None and self._update(lease, _as_read, change, {}, lambda row: row.owner is None):
+            return True
+        # In a hand-over the next owner is known already, and waits for the checkpoint owner to go.
+        change = "SET leaseCounter = :next REMOVE checkpointOwner"
+        condition = _handed_over if lease.checkpoint_owner is None else _as_read
+        released = self._update(lease, condition, change, {}, lambda row: row.checkpoint_owner is None)
+        return released is not None
+
+    def delete(self, lease: Lease) -> bool:
+        condition, values = _as_read(lease)
+
+        def delete() -> Lease:
+            self._table.call(
+                "DeleteItem",
+                {_CONDITION_FAILED},
+                Key=_key(lease.key),
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
+            )
+            return lease
+
+        return self._write(lease, delete, lambda row: row is None) is not None
+
+    def _update(
+        self,
+        lease: Lease,
+        condition: Callable[[Lease], tuple[str, _Values]],
+        change: str,
+        values: _Values,
+        is_done: Callable[[Lease], bool],
+        *,
+        holder: bool = True,
+    ) -> Lease | None:
+        """The lease as changed, or None if the condition does not hold; `holder`: the caller holds the lease."""
+        expression, expected = condition(lease)
+
+        def update() -> Lease:
+            answer = self._table.call(
+                "UpdateItem",
+                {_CONDITION_FAILED},
+                Key=_key(lease.key),
+                ConditionExpression=expression,
+                UpdateExpression=change,
+                ExpressionAttributeValues={**expected, **values, ":next": {"N": str(lease.counter + 1)}},
+                ReturnValues="ALL_NEW",
+            )
+            return self._lease(answer["Attributes"])
+
+        def is_ours(row: Lease | None) -> bool:
+            # Nobody else raises the counter under our name: an earlier write of ours, this one or another.
+            return (
+                row is not None
+                and row.counter == lease.counter + 1
+                and (is_done(row) or (holder and _is_held_on(row, lease)))
+            )
+
+        row = self._write(lease, update, is_ours)
+        if row is None or is_done(row):
+            return row
+        return self._update(row, condition, change, values, is_done)
+
+    def _write(self, lease: Lease, write: Callable[[], Lease], is_ours: Callable[[Lease | None], bool]) -> Lease | None:
+        """What `write` gives; if its condition fails, the lease as it is if `is_ours` recognises an earlier attempt."""
+        attempt = (lease.key, lease.counter)
+        try:
+            try:
+                written: Lease | None = write()
+            except RefusedError as refused:
+                written = None
+                if refused.unsure or attempt in self._unsure:
+                    row = self._get(lease.key)
+                    written = (row or lease) if is_ours(row) else None
+        except LeaseStoreError as error:
+            if error.retriable:
+                self._unsure.add(attempt)
+            raise
+        self._unsure.discard(attempt)
+        return written
+
+    def _get(self, key: str) -> Lease | None:
+        item = self._table.call("GetItem", Key=_key(key), ConsistentRead=True).get("Item")
+        return None if item is None else self._lease(item)
+
+    def _lease(self, item: Item) -> Lease:
+        try:
+            return _lease(item)
+        except (KeyError, ValueError) as error:
+            raise LeaseStoreError(
+                f"the item {item.get('leaseKey')} of the lease table {self._table.name!r} is no lease"
+                f" ({type(error).__name__}: {error}); correct it, or delete it if it is not the KCL's",
+                retriable=False,
+            ) from error
+
+
+def _is_lease(item: Item) -> bool:
+    # Before 3.5 the KCL wrote none, and kept nothing but leases (B9).
+    return "entityType" not in item or item["entityType"].get("S") == _ENTITY_TYPE
+
+
+def _holder(lease: Lease) -> str | None:
+    """The worker that may checkpoint."""
+    return lease.checkpoint_owner or lease.owner
+
+
+def _is_held_on(row: Lease, lease: Lease) -> bool:
+    """Whether the same worker holds the lease in the same way."""
+    return (row.owner, row.checkpoint_owner) == (lease.owner, lease.checkpoint_owner)
+
+
+# Conditions: an expression and the values in it.
+
+
+def _as_read(lease: Lease) -> tuple[str, _Values]:
+    """Nobody has written the lease since it was read."""
+    terms = ["leaseCounter = :counter"]
+    values: _Values = {":counter": {"N": str(lease.counter)}}
+    for name, value in (("leaseOwner", lease.owner), ("checkpointOwner", lease.checkpoint_owner)):
+        if value is None:
+            terms.append(f"attribute_not_exists({name})")
+        else:
+            terms.append(f"{name} = :{name}")
+            values[f":{name}"] = {"S": value}
+    return " AND ".join(terms), values
+
+
+def _handed_over(lease: Lease) -> tuple[str, _Values]:
+    """A hand-over to another worker has begun since the lease was read; it left the counter alone (B7)."""
+    values: _Values = {":counter": {"N": str(lease.counter)}, ":leaseOwner": {"S": lease.owner}}
+    return "leaseCounter = :counter AND checkpointOwner = :leaseOwner", values
+
+
+def _as_read_or_handed_over(lease: Lease) -> tuple[str, _Values]:
+    condition, values = _as_read(lease)
+    if lease.checkpoint_owner is None:
+        condition = f"({condition}) OR ({_handed_over(lease)[0]})"
+    return condition, values
+
+
+# Items.
+
+
+def _key(key: str) -> _Values:
+    return {"leaseKey": {"S": key}}
+
+
+def _item(lease: Lease) -> _Values:
+    """The item that the KCL creates for the lease (DynamoDBLeaseSerializer.toDynamoRecord)."""
+    item: _Values = {
+        **_key(lease.key),
+        "leaseCounter": {"N": str(lease.counter)},
+        "ownerSwitchesSinceCheckpoint": {"N": str(lease.owner_switches)},
+        "checkpoint": {"S": lease.checkpoint.sequence_number},
+        "checkpointSubSequenceNumber": {"N": str(lease.checkpoint.sub_sequence_number)},
+        "entityType": {"S": _ENTITY_TYPE},
+    }
+    if lease.owner is not None:
+        item["leaseOwner"] = {"S": lease.owner}
+    if lease.checkpoint_owner is not None:
+        item["checkpointOwner"] = {"S": lease.checkpoint_owner}
+    if lease.parents:
+        item["parentShardId"] = {"SS": in_order(lease.parents)}
+    if lease.children:
+        item["childShardIds"] = {"SS": in_order(lease.children)}
+    if lease.hash_range is not None:
+        item["startingHashKey"], item["endingHashKey"] = ({"S": str(key)} for key in lease.hash_range)
+    return item
+
+
+def _lease(item: Item) -> Lease:
+    """The lease that an item says, older versions' included (DynamoDBLeaseSerializer.fromDynamoRecord)."""
+    starting, ending = (item.get(name, {}).get("S") for name in ("startingHashKey", "endingHashKey"))
+    return Lease(
+        item["leaseKey"]["S"],
+        owner=item.get("leaseOwner", {}).get("S"),
+        counter=int(item["leaseCounter"]["N"]),
+        checkpoint=Position(item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", _ZERO).get("N", 0))),
+        owner_switches=int(item.get("ownerSwitchesSinceCheckpoint", _ZERO).get("N", 0)),
+        parents=in_order(item.get("parentShardId", {}).get("SS", ())),
+        children=in_order(item.get("childShardIds", {}).get("SS", ())),
+        hash_range=(int(starting), int(ending)) if starting and ending else None,
+        checkpoint_owner=item.get("checkpointOwner", {}).get("S"),
+    )

@@ -1,0 +1,104 @@
+"""What a lease is, and what a store of leases does: who reads which shard, and how far they have come.
+
+The rules are the KCL's (kpl-kcl-semantics.md, B6 to B8), so that a table may be shared with a Java fleet. A worker that
+holds a lease proves that it is alive by raising the lease's counter; others compare no clocks, they watch whether the
+counter moves. Every write is conditional: counter, owner and checkpoint owner must be what the writer last saw. (The
+KCL looks at the counter alone, which a lease that was deleted and created again may reach a second time.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..records import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One shard's row, as it was when it was last read or written.
+
+    Attributes:
+        key: the shard's id (``leaseKey``).
+        owner: the worker that holds it (``leaseOwner``); None: nobody.
+        counter: raised by every write (``leaseCounter``).
+        checkpoint: everything up to and including this position is done (``checkpoint``,
+            ``checkpointSubSequenceNumber``). A start such as `Position.TRIM_HORIZON`: nothing is done yet.
+            `Position.SHARD_END`: everything is.
+        owner_switches: how often it was taken from one worker by another since the last checkpoint
+            (``ownerSwitchesSinceCheckpoint``); taking a lease that nobody holds, or one's own, does not count.
+        parents: ids of the shards that this one was split or merged from (``parentShardId``), sorted.
+        children: ids of the shards that it was split or merged into, once they are known (``childShardIds``), sorted.
+        hash_range: the shard's first and last hash key (``startingHashKey``, ``endingHashKey``); None: not known.
+        checkpoint_owner: in a hand-over as the KCL 3.x does it, the worker that reads on and may still checkpoint,
+            while `owner` waits (``checkpointOwner``).
+    """
+
+    key: str
+    owner: str | None = None
+    counter: int = 0
+    checkpoint: Position = Position.TRIM_HORIZON
+    owner_switches: int = 0
+    parents: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+    hash_range: tuple[int, int] | None = None
+    checkpoint_owner: str | None = None
+
+
+class Leases(Protocol):
+    """A store of leases. Implementations are thread-safe, and wait out throttling and short outages by themselves.
+
+    A write that finds that the lease is not as the writer last saw it changes nothing. If it turns out that this very
+    write did happen and only its answer was lost, it counts as done. Every method raises `LeaseStoreError` if the store
+    cannot be used; whether a write then happened is not known, and it may be called again with the same lease.
+    """
+
+    def prepare(self) -> None:
+        """Make the store ready for use, creating what is missing (a file, a table); again and again does no harm."""
+
+    def list(self) -> list[Lease]:
+        """Every lease there is."""
+
+    def create(self, lease: Lease) -> bool:
+        """Add a lease; False if there is one with its key, which is then left as it is."""
+
+    def take(self, lease: Lease, owner: str) -> Lease | None:
+        """Make `owner` the lease's owner, whoever held it; None if the lease has changed meanwhile, or is gone."""
+
+    def renew(self, lease: Lease) -> Lease:
+        """Show that the holder is alive.
+
+        Raises:
+            LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; or a KCL 3.x gives it to another
+                worker (`Lease.checkpoint_owner`).
+        """
+
+    def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
+        """Record that everything up to and including `position` is done; renews the lease too.
+
+        Where a KCL 3.x has begun to hand the lease over since `lease` was read, its holder may still checkpoint: the
+        answer then has another owner, and the holder as `Lease.checkpoint_owner`.
+
+        Args:
+            lease: as it was last written.
+            position: the position.
+            children: the shard's children, told when `position` is `Position.SHARD_END`; none: those known stay.
+
+        Raises:
+            LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; nothing is recorded.
+        """
+
+    def release(self, lease: Lease) -> bool:
+        """Give the lease up, so that another worker can take it at once; False if it was lost before.
+
+        Where a KCL 3.x has begun to hand the lease over, this ends the hand-over; so it is worth calling, and does no
+        harm, after a `LeaseLostError` too.
+        """
+
+    def delete(self, lease: Lease) -> bool:
+        """Remove a lease that is no longer needed; False if it has changed meanwhile, or is gone."""
+
+
+def is_started(checkpoint: Position) -> bool:
+    """Whether something of the shard is done."""
+    return checkpoint > Position.LATEST

@@ -1,0 +1,132 @@
+"""The rules of the KCL's conditional writes (kpl-kcl-semantics.md, B7), for stores that can lock all their leases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Protocol
+
+from ..errors import LeaseLostError
+from ..records import Position
+from .lease import Lease
+
+
+class Rows(Protocol):
+    """The leases of a store while nobody else can write them."""
+
+    def get(self, key: str) -> Lease | None:
+        """The lease with a key."""
+
+    def all(self) -> list[Lease]:
+        """Every lease."""
+
+    def put(self, lease: Lease) -> None:
+        """Write a lease, whether there is one with its key or not."""
+
+    def remove(self, key: str) -> None:
+        """Remove the lease with a key."""
+
+
+class LocalLeases:
+    """A store that reads and writes under a lock of its own; only `_rows` is left to say."""
+
+    def _rows(self) -> AbstractContextManager[Rows]:
+        """Lock the store, and make what was written last when the context ends without an error."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        self.list()  # what cannot be read shows at once
+
+    def list(self) -> list[Lease]:
+        with self._rows() as rows:
+            return rows.all()
+
+    def create(self, lease: Lease) -> bool:
+        with self._rows() as rows:
+            if rows.get(lease.key) is not None:
+                return False
+            rows.put(replace(lease, parents=in_order(lease.parents), children=in_order(lease.children)))
+            return True
+
+    def take(self, lease: Lease, owner: str) -> Lease | None:
+        with self._rows() as rows:
+            row = rows.get(lease.key)
+            if row is None or not is_unchanged(row, lease):
+                return None
+            switches = row.owner_switches + is_switch(row, owner)
+            taken = replace(row, owner=owner, counter=row.counter + 1, owner_switches=switches, checkpoint_owner=None)
+            rows.put(taken)
+            return taken
+
+    def renew(self, lease: Lease) -> Lease:
+        with self._rows() as rows:
+            row = rows.get(lease.key)
+            if row is None or row.owner is None or not is_unchanged(row, lease):
+                raise lost(lease)
+            renewed = replace(row, counter=row.counter + 1)
+            rows.put(renewed)
+            return renewed
+
+    def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
+        with self._rows() as rows:
+            row = rows.get(lease.key)
+            if row is None or not may_checkpoint(row, lease):
+                raise lost(lease)
+            written = replace(
+                row,
+                counter=row.counter + 1,
+                checkpoint=position,
+                owner_switches=0,
+                children=in_order(children) or row.children,
+            )
+            rows.put(written)
+            return written
+
+    def release(self, lease: Lease) -> bool:
+        with self._rows() as rows:
+            row = rows.get(lease.key)
+            if row is None or not may_checkpoint(row, lease):
+                return False
+            # In a hand-over the next owner is known already, and waits for the checkpoint owner to go.
+            owner = None if row.checkpoint_owner is None else row.owner
+            rows.put(replace(row, owner=owner, counter=row.counter + 1, checkpoint_owner=None))
+            return True
+
+    def delete(self, lease: Lease) -> bool:
+        with self._rows() as rows:
+            row = rows.get(lease.key)
+            if row is None or not is_unchanged(row, lease):
+                return False
+            rows.remove(lease.key)
+            return True
+
+
+def is_unchanged(row: Lease, lease: Lease) -> bool:
+    """Whether nobody has written the lease since it was read."""
+    return (row.counter, row.owner, row.checkpoint_owner) == (lease.counter, lease.owner, lease.checkpoint_owner)
+
+
+def may_checkpoint(row: Lease, lease: Lease) -> bool:
+    """Whether the holder has the lease still, or a hand-over has begun, which leaves the counter alone (B7)."""
+    handed_over = lease.checkpoint_owner is None and row.checkpoint_owner == lease.owner
+    return lease.owner is not None and (is_unchanged(row, lease) or (row.counter == lease.counter and handed_over))
+
+
+def is_switch(lease: Lease, owner: str) -> bool:
+    """Whether `owner` takes the lease from somebody, as the KCL counts it (DynamoDBLeaseSerializer)."""
+    return lease.owner not in (None, owner) or lease.checkpoint_owner == owner
+
+
+def in_order(keys: Iterable[str]) -> tuple[str, ...]:
+    """Each once, sorted: DynamoDB keeps sets, which have no order."""
+    return tuple(sorted(set(keys)))
+
+
+def lost(lease: Lease) -> LeaseLostError:
+    """The error for a lease that is not as its holder left it."""
+    return LeaseLostError(
+        f"the lease {lease.key!r} is not {lease.checkpoint_owner or lease.owner!r}'s with counter {lease.counter} any"
+        " more; another worker reads the shard on from the last checkpoint, so stop work on it",
+        shard_id=lease.key,
+    )

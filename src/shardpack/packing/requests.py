@@ -1,0 +1,199 @@
+"""What fits into one call, and what fits into one second.
+
+For applications with their own boto3 loop. Nothing here does I/O or asks what time it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import DeliveryError
+from ..limits import (
+    DEFAULT_REQUEST_BYTES,
+    MAX_RECORD_BYTES,
+    MAX_REQUEST_BYTES,
+    MAX_REQUEST_RECORDS,
+    SHARD_BYTES_PER_SECOND,
+    SHARD_RECORDS_PER_SECOND,
+    check_integer,
+    check_iterable,
+    check_number,
+    check_type,
+    shown,
+)
+from ..records import PackedRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PutRequest:
+    """The records of one `PutRecords` call.
+
+    Attributes:
+        records: the Kinesis records, in their order.
+    """
+
+    records: tuple[PackedRecord, ...]
+
+    @property
+    def entries(self) -> list[dict[str, str | bytes]]:
+        """What boto3's ``put_records`` takes as ``Records``."""
+        return [record.entry for record in self.records]
+
+    @property
+    def size(self) -> int:
+        """Bytes as Kinesis counts them: data and partition keys."""
+        return sum(record.size for record in self.records)
+
+    def retry(self, response: Mapping[str, Any]) -> PutRequest | None:
+        """The request for what a partial failure left, or None when everything was stored.
+
+        Args:
+            response: what ``put_records`` returned.
+
+        Raises:
+            DeliveryError: the response does not have one result for each record, so nobody knows which of them were
+                stored. Its ``records`` are all of this request's.
+        """
+        results = (response.get("Records") if isinstance(response, Mapping) else None) or ()
+        if not isinstance(results, list | tuple) or not all(isinstance(result, Mapping) for result in results):
+            results = ()
+        if len(results) != len(self.records):
+            raise DeliveryError(
+                f"PutRecords answered {len(results)} results for {len(self.records)} records; which of them were"
+                " stored is unknown. Put all again if duplicates are better than loss",
+                records=self.records,
+                retriable=True,
+            )
+        failed = tuple(
+            record for record, result in zip(self.records, results, strict=True) if result.get("ErrorCode") is not None
+        )
+        return PutRequest(failed) if failed else None
+
+
+def put_requests(
+    packed_records: Iterable[PackedRecord],
+    *,
+    max_records: int = MAX_REQUEST_RECORDS,
+    max_bytes: int = DEFAULT_REQUEST_BYTES,
+) -> Iterator[PutRequest]:
+    """Group Kinesis records into `PutRecords` calls, lazily and in their order.
+
+    Args:
+        packed_records: what `pack` or a `Packer` gave.
+        max_records: most records in a call, 1 to 500.
+        max_bytes: most bytes in a call, partition keys counted, up to 10 MiB. A larger record goes alone.
+
+    Raises:
+        ValueError: a setting is out of its range, or a record is larger than any call takes (10 MiB).
+        TypeError: a setting is no int, or something is no `PackedRecord`.
+    """
+    check_integer("max_records", max_records)
+    check_integer("max_bytes", max_bytes)
+    if not 1 <= max_records <= MAX_REQUEST_RECORDS:
+        raise ValueError(f"max_records is {shown(max_records)}; PutRecords takes 1 to {MAX_REQUEST_RECORDS}")
+    if not 1 <= max_bytes <= MAX_REQUEST_BYTES:
+        raise ValueError(f"max_bytes is {shown(max_bytes, ',')}; PutRecords takes up to {MAX_REQUEST_BYTES:,}")
+    check_iterable("packed_records", packed_records, "PackedRecord objects, such as pack() gives")
+    return _grouped(packed_records, max_records, max_bytes)
+
+
+def _grouped(packed_records: Iterable[PackedRecord], max_records: int, max_bytes: int) -> Iterator[PutRequest]:
+    group: list[PackedRecord] = []
+    group_bytes = 0
+    for record in packed_records:
+        check_type("a packed record", record, PackedRecord, "PackedRecord objects, such as pack() gives")
+        size = record.size
+        if size > MAX_RECORD_BYTES:
+            raise ValueError(
+                f"a Kinesis record has {size:,} bytes; PutRecords takes up to {MAX_RECORD_BYTES:,}, partition key"
+                " counted"
+            )
+        if group and (len(group) == max_records or group_bytes + size > max_bytes):
+            yield PutRequest(tuple(group))
+            group, group_bytes = [], 0
+        group.append(record)
+        group_bytes += size
+    if group:
+        yield PutRequest(tuple(group))
+
+
+class ShardBudget:
+    """What each shard takes in a second: 1,000 records and 1 MiB, as token buckets (KPL's limiter, A7).
+
+    The clock is the caller's, so it can be any that runs evenly, such as ``time.monotonic()``. A bucket starts full.
+
+    Args:
+        rate_limit: how much of the shard's budget to use; 1.0 is all. The KPL takes 1.5, because a shard's short-term
+            limit is higher than its nominal one, and lets Kinesis throttle the rest.
+        burst_bytes: what a shard takes at once after a rest. A record larger than that waits until the bucket is full,
+            and those after it until it is paid for.
+
+    Raises:
+        ValueError: a setting is not positive.
+        TypeError: a setting is no number.
+    """
+
+    def __init__(self, *, rate_limit: float = 1.0, burst_bytes: int = SHARD_BYTES_PER_SECOND) -> None:
+        check_number("rate_limit", rate_limit)
+        check_integer("burst_bytes", burst_bytes)
+        if not 0 < rate_limit < float("inf"):
+            raise ValueError(
+                f"rate_limit is {shown(rate_limit)}; give a positive factor, 1.0 for the shard's whole budget"
+            )
+        if burst_bytes < 1:
+            raise ValueError(f"burst_bytes is {shown(burst_bytes)}; give at least 1")
+        self._rate_limit = rate_limit
+        self._burst_bytes = burst_bytes
+        self._buckets: dict[str | None, tuple[_TokenBucket, _TokenBucket]] = {}
+
+    def wait_for(self, packed: PackedRecord, now: float) -> float:
+        """Reserve a record's place in its shard's budget, and say how long to wait before putting it.
+
+        Each call takes its share, so ask once per record and put. Records without a shard id share one budget.
+
+        Args:
+            packed: the record.
+            now: seconds on the caller's clock; times that lie before an earlier call's count as that call's.
+
+        Returns:
+            Seconds from `now`; 0.0 when it can go at once.
+
+        Raises:
+            TypeError: ``packed`` is no `PackedRecord`, or ``now`` no number.
+            ValueError: ``now`` is not finite.
+        """
+        check_type("packed", packed, PackedRecord, "a PackedRecord, such as pack() gives")
+        check_number("now", now)
+        buckets = self._buckets.get(packed.shard_id)
+        if buckets is None:
+            buckets = self._buckets[packed.shard_id] = (
+                _TokenBucket(SHARD_RECORDS_PER_SECOND * self._rate_limit, SHARD_RECORDS_PER_SECOND, now),
+                _TokenBucket(SHARD_BYTES_PER_SECOND * self._rate_limit, self._burst_bytes, now),
+            )
+        records, size = buckets
+        # Both are charged for the moment when the record goes: neither refills while it waits for the other.
+        then = max(now, records.ready_at(1), size.ready_at(packed.size))
+        records.take(1, then)
+        size.take(packed.size, then)
+        return then - now
+
+
+class _TokenBucket:
+    """Tokens that come in evenly, up to a capacity; `take` may leave it in debt, which the next one waits for."""
+
+    __slots__ = ("_capacity", "_rate", "_seen", "_tokens")
+
+    def __init__(self, rate: float, capacity: float, now: float) -> None:
+        self._rate = rate
+        self._capacity = capacity
+        self._tokens = capacity
+        self._seen = now  # when there were so many tokens: the moment of the last `take`, which may lie ahead
+
+    def ready_at(self, cost: float) -> float:
+        return self._seen + max(0.0, (min(cost, self._capacity) - self._tokens) / self._rate)
+
+    def take(self, cost: float, then: float) -> None:
+        self._tokens = min(self._capacity, self._tokens + (then - self._seen) * self._rate) - cost
+        self._seen = then

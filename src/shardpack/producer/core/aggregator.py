@@ -1,0 +1,163 @@
+"""The aggregates in which user records wait for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+from ...errors import RecordTooLargeError
+from ...hashing import ShardMap
+from ...limits import MAX_RECORD_BYTES, Limits
+from ...packing.packer import Packer
+from ...records import PackedRecord, UserRecord
+from ..config import ProducerConfig
+from .pending import Parcel, Pending
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    packer: Packer
+    due: float
+    pending: list[Pending] = field(default_factory=list)
+
+    def first(self, count: int) -> list[Pending]:
+        """Take out what holds the first so many user records."""
+        end = 0
+        while count > 0:
+            oldest = self.pending[end]
+            end += 1
+            count -= len(oldest.records)
+        taken, self.pending = self.pending[:end], self.pending[end:]
+        if count < 0:  # the last one goes on in the next aggregate
+            last = taken[-1]
+            here = len(last.records) + count
+            self.pending.insert(0, last.part(here, len(last.records)))
+            taken[-1] = last.part(0, here)
+        return taken
+
+
+class Aggregator:
+    """Open aggregates, one for each predicted shard (and explicit hash key, where they are pinned).
+
+    Args:
+        config: the producer's settings.
+    """
+
+    def __init__(self, config: ProducerConfig) -> None:
+        self._config = config
+        self._limits = Limits(config.aggregation_max_size, config.aggregation_max_count)
+        self._open: dict[Hashable, _Open] = {}  # in the order of their deadlines
+        self.enabled = config.aggregation_enabled
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the oldest aggregate must close."""
+        return next(iter(self._open.values())).due if self._open else None
+
+    def add(self, pending: Pending, shard_map: ShardMap | None, now: float) -> list[Parcel]:
+        """Take user records; what is now full comes out."""
+        records = pending.records
+        if len(records) == 1:
+            shard_id = _predicted(records[0], shard_map)
+            return self._join(shard_id, self._route(records[0], shard_id), pending, now)
+        parts: dict[Hashable, tuple[str | None, list[UserRecord], list[int]]] = {}
+        for record, index in zip(records, pending.indices, strict=True):
+            shard_id = _predicted(record, shard_map)
+            route = self._route(record, shard_id)
+            part = parts.get(route)
+            if part is None:
+                part = parts[route] = shard_id, [], []
+            part[1].append(record)
+            part[2].append(index)
+        full: list[Parcel] = []
+        for route, (shard_id, of_route, indices) in parts.items():
+            full += self._join(shard_id, route, pending.only(of_route, indices), now)
+        return full
+
+    def _join(self, shard_id: str | None, route: Hashable, part: Pending, now: float) -> list[Parcel]:
+        """Put user records into the open aggregate of their route; what is now full comes out."""
+        count = len(part.records)
+        if not self.enabled:
+            return [self._alone(part.part(at, at + 1), shard_id) for at in range(count)]
+        due = now + self._config.record_max_buffered_time
+        opened = self._open.get(route)
+        if opened is None:
+            opened = self._open[route] = _Open(self._packer(shard_id, self._limits), due)
+        full: list[Parcel] = []
+        begun = 0  # where what is in the open aggregate begins
+        for end, record in enumerate(part.records, 1):
+            try:
+                closed = opened.packer.add(*record)
+            except RecordTooLargeError:  # for an aggregate, not for the stream
+                opened.pending += [part.part(begun, end - 1)] * (begun < end - 1)
+                full += self._take(opened, opened.packer.flush())
+                full.append(self._alone(part.part(end - 1, end), shard_id))
+                begun = end
+                continue
+            if closed:
+                opened.pending.append(part.part(begun, end))
+                full += self._take(opened, closed)
+                begun = end
+        if begun < count:
+            opened.pending.append(part.part(begun, count))
+        if full:  # what is open now is younger than all others
+            del self._open[route]
+            if opened.pending:
+                opened.due = due
+                self._open[route] = opened
+        return full
+
+    def close_due(self, now: float) -> Iterator[Parcel]:
+        """Close what has waited long enough."""
+        while self._open:
+            route, opened = next(iter(self._open.items()))
+            if opened.due > now:
+                return
+            yield from self._close(route)
+
+    def close_all(self) -> Iterator[Parcel]:
+        """Close everything."""
+        for route in list(self._open):
+            yield from self._close(route)
+
+    def _close(self, route: Hashable) -> list[Parcel]:
+        opened = self._open.pop(route)
+        return self._take(opened, opened.packer.flush())
+
+    def _take(self, opened: _Open, closed: list[PackedRecord]) -> list[Parcel]:
+        return [self._parcel(packed, opened.first(packed.user_record_count)) for packed in closed]
+
+    def _alone(self, pending: Pending, shard_id: str | None) -> Parcel:
+        (packed,) = self._packer(shard_id, _ALONE).add(*pending.records[0])
+        return self._parcel(packed, [pending])
+
+    def _parcel(self, packed: PackedRecord, pending: list[Pending]) -> Parcel:
+        return Parcel(packed, pending, pending[0].arrived + self._config.record_ttl)
+
+    def _route(self, record: UserRecord, shard_id: str | None) -> Hashable:
+        if self._config.hash_keys == "pinned":
+            return shard_id, record.explicit_hash_key
+        if shard_id is None:  # mixed keys would be lost on a shard that is not theirs
+            return record.partition_key, record.explicit_hash_key
+        return shard_id
+
+    def _packer(self, shard_id: str | None, limits: Limits) -> Packer:
+        hash_keys = self._config.hash_keys
+        if shard_id is not None:
+            return Packer(shard_map=ShardMap.single(shard_id), limits=limits, hash_keys=hash_keys)
+        return Packer(by="any" if hash_keys == "pinned" else "key", limits=limits, hash_keys=hash_keys)
+
+
+_ALONE = Limits(MAX_RECORD_BYTES, max_user_records=1)
+
+
+def _predicted(record: UserRecord, shard_map: ShardMap | None) -> str | None:
+    if shard_map is None:
+        return None
+    if record.explicit_hash_key is not None:
+        return shard_map.shard_for(int(record.explicit_hash_key)).shard_id
+    return shard_map.shard_for_partition_key(record.partition_key).shard_id

@@ -1,0 +1,165 @@
+"""What the producer knows of its stream: shards, the largest record, whether keys count."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...aws.errors import PERMANENT
+from ...hashing import Shard, ShardMap
+from ...limits import KIB, MIB
+from .actions import Action, DescribeStream, ListShards
+
+_log = logging.getLogger("shardpack.producer")
+
+_FIRST_WAIT, _WAIT_FACTOR, _LONGEST_WAIT = 1.0, 1.5, 30.0  # the KPL's, between tries to list the shards (A6)
+
+# When this share of so many answers names another shard than predicted, though the map is fresh, keys may not count
+# any more: RecordDistributionStrategy can be switched to AUTO at any time, and takes effect at once.
+_SAMPLE, _SUSPICIOUS_SHARE = 40, 0.25
+
+
+class StreamWatch:
+    """The producer's view of its stream, refreshed when answers contradict it.
+
+    Attributes:
+        shard_map: the open shards as last listed, or None.
+        is_stale: whether an answer has shown that the map is out of date.
+        max_record_bytes: the largest Kinesis record that the stream takes, or None while that is unknown.
+        ignores_keys: whether Kinesis places records without regard to their keys (``AUTO``).
+        listings: how many times it has begun to list the shards.
+    """
+
+    def __init__(self, stream_name: str) -> None:
+        self._stream_name = stream_name
+        self.shard_map: ShardMap | None = None
+        self.is_stale = True
+        self.max_record_bytes: int | None = None
+        self.ignores_keys = False
+        self.listings = 0
+        self._seen: dict[str, Shard] = {}
+        self._listed_at = float("-inf")
+        self._listing = _Call()
+        self._describing = _Call()
+        self._wrong: deque[bool] = deque(maxlen=_SAMPLE)
+
+    def actions(self, now: float) -> list[Action]:
+        """The calls to make now."""
+        actions: list[Action] = []
+        if self._listing.begin(now):
+            self.listings += 1
+            actions.append(ListShards())
+        if self._describing.begin(now):
+            actions.append(DescribeStream())
+        return actions
+
+    @property
+    def deadline(self) -> float | None:
+        """When there may be a call to make, or None."""
+        return min((call.due for call in (self._listing, self._describing) if call.due is not None), default=None)
+
+    def shard(self, shard_id: str) -> Shard | None:
+        """A shard that was open at some time."""
+        return self._seen.get(shard_id)
+
+    def list_again(self, now: float) -> None:
+        """List the shards, unless that is under way."""
+        self._listing.request(now)
+
+    def shards_listed(self, shards: Iterable[Mapping[str, Any]], now: float) -> None:
+        """`ListShards` answered."""
+        try:
+            shard_map = ShardMap(shards)
+        except ValueError as error:  # caught in the middle of a reshard
+            self.list_shards_failed("InvalidShards", str(error), now)
+            return
+        self.shard_map = shard_map
+        self.is_stale = False
+        self._listed_at = now
+        self._seen |= {shard.shard_id: shard for shard in shard_map.shards}
+        self._listing.succeeded()
+
+    def list_shards_failed(self, code: str, message: str, now: float) -> None:
+        """`ListShards` failed; it is tried again after a while, and puts go on without it."""
+        if self._listing.failed(now) == 1:
+            _log.warning("%s: ListShards failed (%s: %s); trying again", self._stream_name, code, message)
+
+    def described(self, summary: Mapping[str, Any]) -> None:
+        """`DescribeStreamSummary` answered."""
+        self._describing.succeeded()
+        self._wrong.clear()
+        self.max_record_bytes = KIB * int(summary.get("MaxRecordSizeInKiB") or MIB // KIB)
+        ignores_keys = summary.get("RecordDistributionStrategy") == "AUTO"
+        if ignores_keys and not self.ignores_keys:
+            _log.warning(
+                "%s has RecordDistributionStrategy AUTO, under which aggregates may be dropped: records go out plain",
+                self._stream_name,
+            )
+        self.ignores_keys = ignores_keys
+
+    def describe_failed(self, code: str, message: str, now: float) -> None:
+        """`DescribeStreamSummary` failed: for good if it is not allowed, else it is tried again."""
+        if code not in PERMANENT:
+            self._describing.failed(now)
+            return
+        self._describing.succeeded()
+        if self.max_record_bytes is None:
+            self.max_record_bytes = MIB
+            _log.warning(
+                "%s: DescribeStreamSummary failed (%s: %s). Records up to 1 MiB are taken, and whether the stream"
+                " ignores keys shows only in where they land",
+                self._stream_name,
+                code,
+                message,
+            )
+        elif self._is_suspicious:
+            self.ignores_keys = True
+            _log.warning("%s: records land on other shards than predicted, so they go out plain", self._stream_name)
+
+    def landed(self, predicted: str | None, actual: str, started: float, now: float) -> None:
+        """A Kinesis record was stored by a call that started then."""
+        if predicted is None or started < self._listed_at:
+            return  # predicted by an older map than today's
+        self._wrong.append(predicted != actual)
+        if predicted != actual and not self.is_stale:
+            self.is_stale = True
+            self._listing.request(now)
+        if self._is_suspicious and not self.ignores_keys:
+            self._describing.request(now)
+
+    @property
+    def _is_suspicious(self) -> bool:
+        return len(self._wrong) == _SAMPLE and sum(self._wrong) > _SUSPICIOUS_SHARE * _SAMPLE
+
+
+class _Call:
+    """One kind of call: due or not, under way or not, and how long to wait after failures."""
+
+    def __init__(self) -> None:
+        self.due: float | None = float("-inf")
+        self._under_way = False
+        self._failures = 0
+
+    def request(self, now: float) -> None:
+        """Have it made, unless it is about to be."""
+        if self.due is None and not self._under_way:
+            self.due = now
+
+    def begin(self, now: float) -> bool:
+        """Whether to make it now; then it is under way."""
+        if self.due is None or self.due > now:
+            return False
+        self.due, self._under_way = None, True
+        return True
+
+    def succeeded(self) -> None:
+        self._under_way, self._failures = False, 0
+
+    def failed(self, now: float) -> int:
+        """How many times in a row it has failed now."""
+        self._under_way = False
+        self._failures += 1
+        self.due = now + min(_LONGEST_WAIT, _FIRST_WAIT * _WAIT_FACTOR ** (self._failures - 1))
+        return self._failures

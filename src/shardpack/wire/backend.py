@@ -1,0 +1,47 @@
+"""The one place that decides which core reads and writes aggregates."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .core import Core
+
+
+def _chosen() -> str:
+    """What SHARDPACK_NATIVE allows: "0" the pure core alone, "1" the native one alone, else the better one there is."""
+    wish = os.environ.get("SHARDPACK_NATIVE", "")
+    if wish == "0":
+        return "pure"
+    try:
+        from . import _native
+    except ImportError:
+        if wish == "1":
+            raise
+        return "pure"
+    return _native.path()
+
+
+native: str = _chosen()
+"""The core that runs: "pure", or how the native one makes checksums: "avx512", "avx2", "portable" or "scalar"."""
+
+if TYPE_CHECKING or native == "pure":
+    Adding = object
+else:
+    from . import _native
+
+    Adding = _native.Adding  # has an `add` for `Packer`, because a call in Python costs more than all that it does
+
+
+@functools.cache
+def backend() -> Core:
+    """The core, loaded at the first use."""
+    if native == "pure":
+        from . import pure_core
+
+        return pure_core
+    from . import native_core
+
+    return native_core

@@ -1,0 +1,152 @@
+"""One aggregate being filled: its parts, and its exact size at every moment.
+
+The tables are written by the generated protobuf class, once, at the end. Records are framed by hand, because one
+protobuf message object per record costs more than everything else that packing does; a property test holds the
+outcome equal to protobuf's canonical serialisation. What stands before a record's data depends only on its keys and
+the data's length, so it is made once per key and length, and remembered when the key comes a second time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+from ..records import Tags, check_partition_key
+from ._generated.kpl_pb2 import AggregatedRecord, Record
+from .format import (
+    EXPLICIT_HASH_KEY_INDEX_TAG,
+    FRAME_BYTES,
+    LENGTH_DELIMITED,
+    MAGIC,
+    RECORDS,
+    data_head,
+    entry_size,
+    record_head,
+    varint,
+)
+
+_RECORD_TAG = varint(RECORDS << 3 | LENGTH_DELIMITED)
+
+
+class AggregateBuilder:
+    """See `core.Builder`."""
+
+    __slots__ = (
+        "_explicit_hash_keys",
+        "_frames",
+        "_heads",
+        "_partition_key_table",
+        "_parts",
+        "_pinned",
+        "capacity",
+        "count",
+        "size",
+    )
+
+    def __init__(self, capacity: int, pin: str | None) -> None:
+        self.capacity = capacity
+        self.count = 0
+        self.size = FRAME_BYTES
+        self._pinned = pin is not None
+        self._partition_key_table: list[bytes] = []
+        self._explicit_hash_keys: dict[str, int] = {}
+        self._heads: dict[str, bytes] = {}  # partition key -> its record's indices
+        self._frames: dict[str, dict[int, bytes]] = {}  # partition key -> length of data -> all before the data
+        self._parts: list[bytes] = []
+        if pin is not None:
+            self._explicit_hash_keys[pin] = 0
+            self.size += entry_size(len(pin))
+
+    def add(self, partition_key: str, data: bytes) -> bool:
+        """See `core.Builder.add`."""
+        length = len(data)
+        frames = self._frames.get(partition_key)
+        frame = None if frames is None else frames.get(length)
+        if frame is None:
+            head = self._heads.get(partition_key)
+            if head is None:
+                return self._add_with_new_key(partition_key, data)
+            frame = _frame(head, length)
+            self._frames.setdefault(partition_key, {})[length] = frame
+        size = self.size + len(frame) + length
+        if size > self.capacity:
+            return False
+        self.size = size
+        self.count += 1
+        self._parts += (frame, data)
+        return True
+
+    def _add_with_new_key(self, partition_key: str, data: bytes) -> bool:
+        encoded_key = check_partition_key(partition_key)
+        head = record_head(len(self._heads), self._pinned)
+        before, after = _around(len(head), len(data), 0)
+        size = self.size + entry_size(len(encoded_key)) + len(before) + len(head) + len(after) + len(data)
+        if size > self.capacity:
+            return False
+        self._heads[partition_key] = head
+        self._partition_key_table.append(encoded_key)
+        self.size = size
+        self.count += 1
+        self._parts += (before, head, after, data)
+        return True
+
+    def add_any(self, partition_key: str, data: bytes, explicit_hash_key: str | None, tags: Tags) -> bool:
+        """See `core.Builder.add_any`."""
+        size = self.size
+        head = self._heads.get(partition_key)
+        new_key = None
+        if head is None:
+            new_key = check_partition_key(partition_key)
+            head = record_head(len(self._heads), self._pinned)
+            size += entry_size(len(new_key))
+        frame_head, new_explicit = head, None
+        if explicit_hash_key is not None and not self._pinned:
+            index = self._explicit_hash_keys.get(explicit_hash_key)
+            if index is None:
+                new_explicit, index = explicit_hash_key, len(self._explicit_hash_keys)
+                size += entry_size(len(explicit_hash_key))
+            frame_head = head + EXPLICIT_HASH_KEY_INDEX_TAG + varint(index)
+        encoded_tags = tag_bytes(tags) if tags else b""
+        frame = _frame(frame_head, len(data), len(encoded_tags))
+        size += len(frame) + len(data) + len(encoded_tags)
+        if size > self.capacity:
+            return False
+        if new_key is not None:
+            self._heads[partition_key] = head
+            self._partition_key_table.append(new_key)
+        if new_explicit is not None:
+            self._explicit_hash_keys[new_explicit] = len(self._explicit_hash_keys)
+        self.size = size
+        self.count += 1
+        self._parts += (frame, data, encoded_tags) if encoded_tags else (frame, data)
+        return True
+
+    def build(self) -> bytes:
+        """The finished aggregate."""
+        tables = AggregatedRecord(
+            partition_key_table=self._partition_key_table,
+            explicit_hash_key_table=[key.encode() for key in self._explicit_hash_keys],
+        )
+        body = b"".join([tables.SerializeToString(), *self._parts])
+        return b"".join((MAGIC, body, hashlib.md5(body, usedforsecurity=False).digest()))
+
+
+def _frame(head: bytes, length: int, tag_bytes: int = 0) -> bytes:
+    """What stands before the data of a record: its tag and length, its indices, the data's tag and length."""
+    before, after = _around(len(head), length, tag_bytes)
+    return before + head + after
+
+
+@functools.lru_cache(maxsize=65_536)
+def _around(head_size: int, length: int, tag_bytes: int) -> tuple[bytes, bytes]:
+    """The parts of a frame that do not depend on which keys the record has: before its indices, and after them."""
+    after = data_head(length)
+    return _RECORD_TAG + varint(head_size + len(after) + length + tag_bytes), after
+
+
+def tag_bytes(tags: Tags) -> bytes:
+    """The tags of a record as its message has them."""
+    record = Record()
+    for key, value in tags:
+        record.tags.add(key=key.encode(), value=None if value is None else value.encode())
+    return record.SerializePartialToString()

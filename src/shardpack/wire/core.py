@@ -1,0 +1,141 @@
+"""What a core offers: the interface that the pure and the native core both have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..records import BytesLike, ReceivedRecord, Tags, UserRecord, UserRecordLike
+
+
+class Aggregate(Protocol):
+    """One parsed aggregate by columns, as long as its user records are many; a core makes them as cheaply as it can."""
+
+    @property
+    def partition_keys(self) -> Sequence[str]: ...
+    @property
+    def data(self) -> Sequence[bytes]: ...
+    @property
+    def explicit_hash_keys(self) -> Sequence[str | None]: ...
+    @property
+    def tags(self) -> Sequence[Tags]: ...
+    def received(
+        self, sequence_number: str | None, timestamp: datetime | None, shard_id: str | None
+    ) -> Iterable[Iterable[ReceivedRecord]]:
+        """The sub-records, in groups, with what they share with the Kinesis record that held them."""
+
+
+class RawAggregate(Protocol):
+    """One parsed aggregate as it is on the wire: tables, and indices that may point anywhere."""
+
+    @property
+    def partition_key_table(self) -> Sequence[bytes]: ...
+    @property
+    def explicit_hash_key_table(self) -> Sequence[bytes]: ...
+    @property
+    def records(self) -> Iterator[tuple[int, int | None, bytes]]: ...
+
+
+class Builder(Protocol):
+    """One aggregate being filled. Sizes are those of the finished aggregate, magic and MD5 included."""
+
+    capacity: int
+    """Most bytes that it may grow to; may be raised."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+
+    def add(self, partition_key: str, data: bytes) -> bool:
+        """Take a record without explicit hash key and tags.
+
+        Returns:
+            False, and nothing has changed, if it does not fit.
+
+        Raises:
+            InvalidRecordError: the partition key breaks a rule of the service.
+        """
+
+    def add_any(self, partition_key: str, data: bytes, explicit_hash_key: str | None, tags: Tags) -> bool:
+        """The same for any record; in a pinned aggregate the pin takes the place of its explicit hash key."""
+
+    def build(self) -> bytes:
+        """The finished aggregate."""
+
+
+class HasBuilder(Protocol):
+    """What may have an open builder: a route."""
+
+    @property
+    def builder(self) -> Builder | None: ...
+
+
+class Routes(Protocol):
+    """How a core finds the route of a record without an explicit hash key; to be made by `Core.routes`."""
+
+
+class NewRoutes(Protocol):
+    """Makes `Routes` from what the caller goes on changing."""
+
+    def __call__(
+        self,
+        for_all: HasBuilder | None,
+        by_partition_key: dict[str, Any],
+        ends: Sequence[int],
+        by_shard: Sequence[HasBuilder],
+    ) -> Routes:
+        """The route of all records, or else that of their partition key, or else that of their shard.
+
+        Args:
+            for_all: None: there is none.
+            by_partition_key: those known; those found by shard are put there.
+            ends: the last hash key of each shard, in their order; empty: nothing is found by shard.
+            by_shard: the routes of the shards.
+        """
+
+
+class Fill(Protocol):
+    """Take user records for as long as it is simple: no explicit hash key, no tags, and a builder that has room."""
+
+    def __call__(self, records: Iterator[UserRecordLike], routes: Routes) -> tuple[UserRecordLike] | None:
+        """Fill the open builders of the records' routes.
+
+        Returns:
+            The first record for which it was not, in a tuple; None when there are no more records.
+        """
+
+
+class Core(Protocol):
+    """What a core offers."""
+
+    @property
+    def fill(self) -> Fill | None:
+        """None: there is no faster way than record by record."""
+
+    @property
+    def routes(self) -> NewRoutes | None:
+        """None with `fill`."""
+
+    def decode(self, blob: BytesLike) -> list[UserRecord]: ...
+    def is_aggregated(self, blob: BytesLike) -> bool: ...
+    def read(self, blob: BytesLike) -> Aggregate:
+        """`decode` by columns, with its errors."""
+
+    def read_ahead(self, blobs: Sequence[bytes]) -> Iterable[Aggregate | None]:
+        """Several, in their order; None for what is no sound aggregate: `read` says why, which may take longer."""
+
+    def read_raw(self, blob: BytesLike) -> RawAggregate:
+        """What protobuf's rules alone give; raises only for what they refuse."""
+
+    def from_base64(self, text: str) -> bytes | None:
+        """What base64 stands for; None where the core has no faster way than Python, or it is not strictly base64."""
+
+    def builder(self, capacity: int, pin: str | None) -> Builder:
+        """A builder for at most `capacity` bytes; `pin` is every record's explicit hash key, if there is one."""
+
+    def build_many(self, builders: Sequence[Builder]) -> list[bytes]:
+        """`Builder.build` of each."""

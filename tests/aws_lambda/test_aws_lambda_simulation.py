@@ -1,0 +1,216 @@
+"""Whatever fails at whatever attempt: `process` under Lambda's own rule for what to send again."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lambda_model import DictProgress, aggregate, deliver, record
+
+import shardpack as sp
+from shardpack.aws_lambda import Progress, SQLiteProgress, process
+
+FAULTS: dict[str, type[BaseException]] = {
+    "error": ValueError,
+    "exit": SystemExit,
+    "interrupt": KeyboardInterrupt,
+}
+faults = st.lists(st.sampled_from(["error", "error", "error", "exit", "interrupt"]), max_size=3)
+shapes = st.lists(
+    st.tuples(st.sampled_from(["plain", "aggregate", "exploded", "numbered"]), st.integers(1, 5)), max_size=6
+)
+
+
+class Shard:
+    """A shard full of user records with the data b"0", b"1", ..., a script of faults, and what came of them.
+
+    Attributes:
+        records: as Lambda hands them over.
+        users: (partition key, data) in stream order.
+        handled: data in the order in which the handler succeeded.
+        diverted: data in the order in which the divert callback succeeded.
+    """
+
+    def __init__(self, drawn: st.DataObject) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.users: list[tuple[str, bytes]] = []
+        first = drawn.draw(st.sampled_from([7, 97, 49590338271490256608559692538361571095921575989136588898]))
+        for sequence_number, (shape, count) in enumerate(drawn.draw(shapes), first):
+            size = 1 if shape == "plain" else count
+            users = [(drawn.draw(st.sampled_from("xyz")), b"%d" % (len(self.users) + n)) for n in range(size)]
+            self.users += users
+            if shape == "aggregate":
+                self.records.append(aggregate(sequence_number, users))
+            else:  # exploded, numbered: what someone has de-aggregated before us
+                self.records += [
+                    record(sequence_number, data, key, **({"subSequenceNumber": n} if shape == "numbered" else {}))
+                    for n, (key, data) in enumerate(users)
+                ]
+        self.script = {data: drawn.draw(faults) for _, data in self.users}
+        self.divert_script = {data: drawn.draw(st.integers(0, 2)) for _, data in self.users}
+        self.handled: list[bytes] = []
+        self.diverted: list[bytes] = []
+
+    def handle(self, received: sp.ReceivedRecord) -> None:
+        if self.script[received.data]:
+            raise FAULTS[self.script[received.data].pop(0)](received.data)
+        self.handled.append(received.data)
+
+    def divert(self, received: sp.ReceivedRecord, error: Exception) -> None:
+        assert isinstance(error, ValueError)
+        if self.divert_script[received.data]:
+            self.divert_script[received.data] -= 1
+            raise ConnectionError("the queue is away")
+        self.diverted.append(received.data)
+
+    def check_all_done_in_order(self, *, by_key: bool) -> None:
+        """Every user record came through, and none before one that comes before it in its shard (or key)."""
+        done = list(dict.fromkeys(self.handled))  # only the first time of each
+        assert sorted(done) == sorted(data for _, data in self.users)
+        queues: dict[str, list[bytes]] = defaultdict(list)
+        for key, data in self.users:
+            queues[key if by_key else ""].append(data)
+        key_of = {data: key if by_key else "" for key, data in self.users}
+        got: dict[str, list[bytes]] = defaultdict(list)
+        for data in done:
+            got[key_of[data]].append(data)
+        assert got == queues
+
+
+batch_sizes = st.integers(1, 12)
+
+
+@given(st.data(), batch_sizes, st.booleans(), st.sampled_from([1, 1, 3]), st.integers(1, 3))
+def test_every_user_record_is_handled_at_least_once_and_in_order(
+    drawn: st.DataObject, batch_size: int, bisect: bool, workers: int, max_attempts: int
+) -> None:
+    shard = Shard(drawn)
+
+    deliver(
+        shard.records,
+        lambda event: process(event, shard.handle, workers=workers, max_attempts=max_attempts),
+        batch_size=batch_size,
+        bisect=bisect,
+    )
+
+    shard.check_all_done_in_order(by_key=workers > 1)
+
+
+@contextmanager
+def store(kind: str) -> Iterator[Progress]:
+    if kind == "dict":
+        yield DictProgress()
+        return
+    with tempfile.TemporaryDirectory() as folder, SQLiteProgress(Path(folder) / "progress.sqlite") as sqlite:
+        yield sqlite
+
+
+@given(
+    st.data(),
+    batch_sizes,
+    st.booleans(),
+    st.sampled_from([1, 1, 3]),
+    st.integers(1, 20),
+    st.sampled_from(["dict"] * 4 + ["sqlite"]),
+)
+def test_with_progress_every_user_record_is_handled_exactly_once_and_in_order(
+    drawn: st.DataObject, batch_size: int, bisect: bool, workers: int, save_every: int, kind: str
+) -> None:
+    shard = Shard(drawn)
+
+    with store(kind) as progress:
+        deliver(
+            shard.records,
+            lambda event: process(event, shard.handle, progress=progress, workers=workers, save_every=save_every),
+            batch_size=batch_size,
+            bisect=bisect,
+        )
+
+    assert set(Counter(shard.handled).values()) <= {1}
+    shard.check_all_done_in_order(by_key=workers > 1)
+
+
+@given(
+    st.data(),
+    batch_sizes,
+    st.sampled_from([1, 1, 3]),
+    st.lists(st.booleans(), max_size=12),
+    st.lists(st.booleans(), max_size=12),
+)
+def test_a_store_that_fails_loses_no_user_record(
+    drawn: st.DataObject, batch_size: int, workers: int, fail_loads: list[bool], fail_saves: list[bool]
+) -> None:
+    shard = Shard(drawn)
+    progress = DictProgress(fail_loads, fail_saves)
+
+    deliver(
+        shard.records,
+        lambda event: process(event, shard.handle, progress=progress, workers=workers),
+        batch_size=batch_size,
+    )
+
+    shard.check_all_done_in_order(by_key=workers > 1)
+
+
+@given(st.data(), batch_sizes, st.sampled_from([1, 1, 3]), st.integers(1, 3))
+def test_diverted_user_records_reach_the_callback_exactly_once_and_the_rest_goes_on(
+    drawn: st.DataObject, batch_size: int, workers: int, max_attempts: int
+) -> None:
+    shard = Shard(drawn)
+    shard.divert_script = dict.fromkeys(shard.divert_script, 0)
+    poison = {data for data, script in shard.script.items() if runs_out(script, max_attempts)}
+    progress = DictProgress()
+
+    deliver(
+        shard.records,
+        lambda event: process(
+            event,
+            shard.handle,
+            on_failure="divert",
+            divert=shard.divert,
+            max_attempts=max_attempts,
+            progress=progress,
+            workers=workers,
+        ),
+        batch_size=batch_size,
+    )
+
+    assert Counter(shard.diverted) == Counter(poison)
+    assert Counter(shard.handled) == Counter(data for _, data in shard.users if data not in poison)
+
+
+def runs_out(script: list[str], max_attempts: int) -> bool:
+    """Whether a user record fails so often in a row, without the whole invocation ending in between."""
+    failures = 0
+    for fault in script:
+        failures = failures + 1 if fault == "error" else 0
+        if failures == max_attempts:
+            return True
+    return False
+
+
+@given(st.data(), batch_sizes, st.sampled_from([1, 1, 3]), st.booleans())
+def test_a_divert_callback_that_fails_stops_the_batch_there(
+    drawn: st.DataObject, batch_size: int, workers: int, tracked: bool
+) -> None:
+    shard = Shard(drawn)
+    progress = DictProgress() if tracked else None
+
+    deliver(
+        shard.records,
+        lambda event: process(
+            event, shard.handle, on_failure="divert", divert=shard.divert, progress=progress, workers=workers
+        ),
+        batch_size=batch_size,
+    )
+
+    done = Counter(shard.handled + shard.diverted)
+    assert set(done) == {data for _, data in shard.users}
+    if tracked:
+        assert set(done.values()) <= {1}

@@ -1,0 +1,355 @@
+"""The command line, as a user's shell runs it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import COMMAND, json_lines, run
+
+import shardpack as sp
+
+SEQUENCE_NUMBER = "49590338271490256608559692538361571095921575989136588898"
+
+
+@pytest.fixture(scope="module")
+def access_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(7)
+    words = [b"GET /", b"", b"\xff\xfe", "grüße".encode(), b"\r", b"a" * 3000, b"{}", b"\x00", b"\xf3\x89\x9a\xc2"]
+    lines = [b" ".join(rng.choices(words, k=rng.randrange(6))) for _ in range(3000)]
+    file = tmp_path_factory.mktemp("in") / "access.log"
+    file.write_bytes(b"\n".join(lines))
+    return file
+
+
+OPTIONS = {
+    "defaults": [],
+    "by any": ["--by", "any"],
+    "by key": ["--by", "key"],
+    "by shard": ["--shards", "4"],
+    "the KPL's hash keys": ["--shards", "4", "--hash-keys", "kpl"],
+    "by key as the KPL": ["--by", "key", "--hash-keys", "kpl"],
+    "lanes": ["--shards", "3", "--lanes", "70"],
+    "the KPL's limit": ["--max-record-bytes", "51200"],
+    "small": ["--max-record-bytes", "20000", "--shards", "2"],
+    "few": ["--max-user-records", "3"],
+    "alone": ["--max-user-records", "1"],
+    "large": ["--max-record-bytes", "10485760"],
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_text_comes_back_byte_for_byte(access_log: Path, options: list[str]) -> None:
+    packed, _ = run("pack", access_log, *options)
+
+    assert run("unpack", "-", "--text", stdin=packed)[0] == access_log.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\n", b"\n\n", b"a", b"a\n", b"a\n\nb", b"\xf3\x89\x9a\xc2\n"], ids=lambda text: repr(text)
+)
+def test_the_last_newline_comes_back_or_does_not(text: bytes) -> None:
+    packed, _ = run("pack", "-", stdin=text)
+
+    assert run("unpack", "-", "--text", stdin=packed)[0] == text
+
+
+def test_packed_lines_are_put_records_entries(access_log: Path) -> None:
+    entries = json_lines(run("pack", access_log, "--shards", "4", "--max-record-bytes", "30000")[0])
+
+    assert len(entries) > 1
+    for entry in entries:
+        assert set(entry) == {"Data", "PartitionKey", "ExplicitHashKey"}
+        assert len(base64.b64decode(entry["Data"])) + len(entry["PartitionKey"]) <= 30000
+    assert sum(len(list(sp.unpack(entry))) for entry in entries) == 3000
+
+
+def test_json_lines_are_packed_by_a_field() -> None:
+    lines = b'{"user": {"id": 17}, "n": 1}\n{"user": {"id": "17"}, "n": 2}\n{"user": {"id": "x"}, "n": 3}\n'
+
+    packed, _ = run("pack", "-", "--key", "user.id", "--by", "key", stdin=lines)
+
+    assert [entry["PartitionKey"] for entry in json_lines(packed)] == ["17", "x"]
+    records = json_lines(run("unpack", "-", stdin=packed)[0])
+    assert [(record["partition_key"], json.loads(record["data"])["n"]) for record in records] == [
+        ("17", 1),
+        ("17", 2),
+        ("x", 3),
+    ]
+
+
+def test_unpacked_lines_have_every_field() -> None:
+    blob = sp.encode([("k", b"text", "7"), ("k2", b"\xff\x00")])
+    response = {
+        "Records": [
+            {
+                "SequenceNumber": SEQUENCE_NUMBER,
+                "ApproximateArrivalTimestamp": "2026-11-23T15:00:00+01:00",
+                "Data": base64.b64encode(blob).decode(),
+                "PartitionKey": "a",
+            }
+        ],
+        "MillisBehindLatest": 0,
+    }
+
+    records = json_lines(run("unpack", "-", stdin=json.dumps(response, indent=4).encode())[0])
+
+    shared = {
+        "sequence_number": SEQUENCE_NUMBER,
+        "aggregated": True,
+        "approximate_arrival_timestamp": "2026-11-23T14:00:00+00:00",
+        "shard_id": None,
+    }
+    assert records == [
+        {**shared, "partition_key": "k", "explicit_hash_key": "7", "sub_sequence_number": 0, "data": "text"},
+        {
+            **shared,
+            "partition_key": "k2",
+            "explicit_hash_key": None,
+            "sub_sequence_number": 1,
+            "data_base64": base64.b64encode(b"\xff\x00").decode(),
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"), [("--text", b"one\ntwo\n"), ("--base64", b"b25l\ndHdv\n"), ("--raw", b"onetwo")]
+)
+def test_only_the_data(option: str, expected: bytes) -> None:
+    blob = sp.encode([("k", b"one"), ("k", b"two")])
+
+    assert run("unpack", "-", option, stdin=blob)[0] == expected
+
+
+def test_a_lambda_event_is_read(tmp_path: Path) -> None:
+    data = base64.b64encode(sp.encode([("k", b"one"), ("k", b"two")])).decode()
+    record = {
+        "eventID": f"shardId-000000000006:{SEQUENCE_NUMBER}",
+        "kinesis": {"partitionKey": "a", "sequenceNumber": SEQUENCE_NUMBER, "data": data},
+    }
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"Records": [record]}, indent=2), encoding="utf-8")
+
+    records = json_lines(run("unpack", event)[0])
+
+    assert [(r["data"], r["shard_id"], r["sub_sequence_number"]) for r in records] == [
+        ("one", "shardId-000000000006", 0),
+        ("two", "shardId-000000000006", 1),
+    ]
+
+
+def test_after_skips_what_was_done() -> None:
+    blob = base64.b64encode(sp.encode([("k", b"one"), ("k", b"two"), ("k", b"three")])).decode()
+    lines = b"".join(
+        json.dumps({"SequenceNumber": number, "Data": blob}).encode() + b"\n" for number in ("9", "10", "11")
+    )
+
+    out, _ = run("unpack", "-", "--text", "--after", "10:1", stdin=lines)
+
+    assert out == b"three\none\ntwo\nthree\n"
+
+
+def test_what_is_out_of_the_hash_range_can_be_dropped() -> None:
+    line = json.dumps({"Data": base64.b64encode(sp.encode([("k", b"in", "5"), ("k", b"out", "6")])).decode()}).encode()
+
+    assert run("unpack", "-", "--text", "--hash-range", "0:5", stdin=line)[0] == b"in\nout"
+    assert run("unpack", "-", "--text", "--hash-range", "0:5", "--out-of-range", "drop_record", stdin=line)[0] == b"in"
+    assert run("unpack", "-", "--text", "--hash-range", "0:5", "--out-of-range", "drop_aggregate", stdin=line)[0] == b""
+
+
+def test_inspect_shows_an_aggregate() -> None:
+    packed, _ = run("pack", "-", "--key", "u", "--shards", "2", stdin=b'{"u": "ann"}\n{"u": "bob"}\n{"u": "cid"}\n')
+
+    shown = run("inspect", "-", "--shards", "2", stdin=packed)[0].decode()
+
+    blob = base64.b64decode(json_lines(packed)[0]["Data"])
+    for expected in ("An aggregate of", "user records", blob[-16:].hex(), "shardId-000000000000", "The KCL delivers"):
+        assert expected in shown
+
+
+@pytest.mark.parametrize(
+    ("blob", "expected"),
+    [
+        (sp.encode([("k", b"x")])[:-1] + b"\x00", "not a sound one"),
+        (b'{"Data": "aGVsbG8="}', "A plain record"),
+        (b"", "no Kinesis record"),
+    ],
+)
+def test_inspect_says_what_else_it_is(blob: bytes, expected: str) -> None:
+    assert expected in run("inspect", "-", stdin=blob)[0].decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        (["pack", "nowhere.log"], b"", "nowhere.log: No such file"),
+        (["pack", "-", "--key", "u"], b'{"u": 1}\nnonsense\n', "-:2: not JSON"),
+        (["pack", "-", "--key", "u"], b'{"u": 1}\n{"v": 1}\n', "-:2: the JSON value on this line has no field 'u'"),
+        (["pack", "-", "--key", "u"], b'{"u": null}\n', "-:1: the field 'u' is null"),
+        (["pack", "-", "--key", "u"], b'{"u": ""}\n', "-:1: partition_key has 0 characters"),
+        (["pack", "-", "--max-record-bytes", "64"], b"ok\n" + b"x" * 100, "-:2: a user record of 100 bytes takes"),
+        (["pack", "-", "--hash-keys", "kpl"], b"x", 'by="any" loses records'),
+        (["unpack", "-"], b"hello\n", "-:1: neither JSON"),
+        (["unpack", "-"], b"\xff\xfe\n", "-:1: neither JSON"),
+        (["unpack", "-"], b'{"Data": "eA=="}\nnonsense\n', "-:2: not JSON"),
+        (["unpack", "-"], b'{"Data": "eA=="}\n{"Data": "?"}\n', "-:2: 'Data' of a Kinesis record is not base64"),
+        (["unpack", "-"], b'{"Data": "eA=="}\n{"x": 1}\n', "-:2: a mapping with the keys 'x'"),
+        (["unpack", "-"], b"3\n", "-:1: int is no Kinesis record"),
+        (["pack", "-", "--key", "u"], b'{"u": 1}\n' + b"[" * 200_000, "-:2: not JSON (it is nested too deeply)"),
+        (["unpack", "-"], b"[" * 200_000, "-:1: neither JSON"),
+        (["unpack", "-"], b'{"Data": "eA=="}\n' + b"[" * 200_000, "-:2: not JSON (it is nested too deeply)"),
+        (
+            ["unpack", "-"],
+            b'{"Data": "eA==", "PartitionKey": "\\ud800"}',
+            "-:1: 'PartitionKey' of a Kinesis record has",
+        ),
+        (["inspect", "-"], b'{"Data": "eA==", "PartitionKey": 5}', "-:1: 'PartitionKey' of a Kinesis record is 5, of"),
+        (["unpack", "-", "--hash-range", "9:0"], b'{"Data": "eA=="}', "hash_range runs from 9 down to 0"),
+        (["unpack", "-", "--on-corrupt", "raise"], sp.encode([("k", b"x")])[:-1], "the MD5 trailer says"),
+        (["inspect", "-", "--shard-map", "nowhere.json"], b"", "nowhere.json: No such file"),
+    ],
+)
+def test_wrong_input_names_file_and_line(arguments: list[str], stdin: bytes, message: str) -> None:
+    _, error = run(*arguments, stdin=stdin, status=1)
+
+    assert message in error
+    assert error.startswith("shardpack: ")
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "unpack - --text --raw",
+        "pack",
+        "pack - --by luck",
+        "pack - --by shard",
+        "pack - --shards 4 --shard-map shards.json",
+        "inspect - --shards 4 --shard-map shards.json",
+        "pack - --shards 1000000000",
+        "unpack - --hash-range 5",
+        "unpack - --hash-range \u00b2:5",
+        f"unpack - --hash-range 0:{'9' * 5000}",
+        "unpack - --after 5:\u00b2",
+        f"unpack - --after 5:{'9' * 5000}",
+    ],
+)
+def test_wrong_usage_exits_with_2(line: str) -> None:
+    assert "Usage" in run(*line.split(), status=2)[1]
+
+
+def test_what_comes_before_wrong_input_is_written() -> None:
+    good = json.dumps({"Data": base64.b64encode(b"good").decode()}).encode()
+
+    out, _ = run("unpack", "-", "--text", stdin=good + b"\nnonsense\n", status=1)
+
+    assert out.startswith(b"good")
+
+
+def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
+    file = tmp_path / "long.log"
+    file.write_bytes(b"a line of the log\n" * 300_000)
+    with subprocess.Popen([*COMMAND, "pack", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.wait(timeout=60)
+
+
+def test_long_input_streams_through_in_constant_memory(tmp_path: Path) -> None:
+    """Peak memory must not grow with the file: the larger is four times the smaller."""
+    peaks = []
+    for megabytes in (8, 32):
+        file = tmp_path / f"{megabytes}.log"
+        with file.open("wb") as out:
+            for n in range(megabytes * 1024):
+                out.write(b"%1023d\n" % n)
+        peaks.append(
+            _peak_memory(f"shardpack pack {file}") + _peak_memory(f"shardpack pack {file} | shardpack unpack -")
+        )
+
+    assert peaks[1] - peaks[0] < 8 * 1024, "KiB more for 24 MiB more input"
+
+
+def _peak_memory(pipeline: str) -> int:
+    """KiB that the largest process of a pipeline took."""
+    script = (
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1], shell=True, check=True, stdout=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = pipeline.replace("shardpack", f"{sys.executable} -m shardpack")
+    return int(subprocess.run([sys.executable, "-c", script, command], capture_output=True, check=True).stdout)
+
+
+def test_version_names_the_core() -> None:
+    assert run("--version")[0].decode().strip() == f"shardpack {sp.__version__} ({sp.native} core)"
+
+
+def test_every_command_explains_itself() -> None:
+    for command in ("pack", "unpack", "inspect", "put", "demo"):
+        assert "Usage" in run(command, "--help")[0].decode()
+
+
+def test_without_its_libraries_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('no typer', name='typer')", encoding="utf-8")
+    done = subprocess.run(
+        [*COMMAND, "--version"],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=False,
+        timeout=60,
+        text=True,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.strip() == "shardpack: the command line needs typer: pip install 'shardpack[cli]'"
+
+
+def _aggregate_with_keys(partition_key: str, explicit_hash_key: str) -> bytes:
+    """Two user records that no packer would write: keys of any length, up to 16,383 bytes."""
+    body = b"".join(
+        bytes([tag, len(key) & 127 | 128, len(key) >> 7]) + key.encode()
+        for tag, key in ((0x0A, partition_key), (0x12, explicit_hash_key))
+    )
+    body += b"\x1a\x06\x08\x00\x10\x00\x1a\x00" * 2
+    return bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
+
+
+class TestLongKeys:
+    @pytest.mark.parametrize(
+        ("keys", "name"),
+        [(("k" * 257, "7"), "partition key of 257"), (("k", "7" * 257), "explicit hash key of 257")],
+    )
+    def test_one_is_refused_before_it_is_written_out_for_each_user_record(
+        self, keys: tuple[str, str], name: str
+    ) -> None:
+        out, error = run("unpack", "-", stdin=_aggregate_with_keys(*keys), status=1)
+
+        assert out == b""
+        assert f": a user record of the aggregate at sequence number None has a {name} characters" in error
+        assert "--max-key-characters 0 writes it" in error
+
+    def test_what_the_service_allows_is_written(self) -> None:
+        out, _ = run("unpack", "-", stdin=_aggregate_with_keys("k" * 256, "7"))
+
+        assert [json.loads(line)["partition_key"] for line in out.splitlines()] == ["k" * 256] * 2
+
+    @pytest.mark.parametrize("option", [("--max-key-characters", "0"), ("--max-key-characters", "300"), ("--raw",)])
+    def test_unless_that_is_asked_for_or_no_key_is_written(self, option: tuple[str, ...]) -> None:
+        out, _ = run("unpack", *option, "-", stdin=_aggregate_with_keys("k" * 300, "7"))
+
+        assert out.count(b"k" * 300) == (0 if option == ("--raw",) else 2)
+
+    def test_a_plain_record_may_have_any_key(self) -> None:
+        record = json.dumps({"Data": "eA==", "PartitionKey": "k" * 300}).encode()
+
+        assert b"k" * 300 in run("unpack", "-", stdin=record)[0]

@@ -1,0 +1,214 @@
+"""`shardpack density`, as a user's shell runs it, and its page, as a browser shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import run
+
+import shardpack as sp
+from shardpack.density import measure
+from shardpack.density.synthetic import synthetic
+
+LOGINS = ("--synthetic", "login:50-100", "--records", "3000", "--keys", "100")
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("in") / "events.jsonl"
+    lines = [
+        json.dumps({"user": {"id": n % 7}, "at": 1_800_000_000 + n / 10, "text": "x" * (n % 60)}) for n in range(2000)
+    ]
+    file.write_text("\n".join(lines))
+    return file
+
+
+class TestTable:
+    def test_fits_and_recommends(self) -> None:
+        out, error = run("density", *LOGINS, "--rate", "5000")
+        text = out.decode()
+        assert error == ""
+        assert max(map(len, text.splitlines())) <= 100
+        assert "one record an entry" in text
+        assert re.search(r"in place\s+of\s+\$239;\s+every\s+key\s+stays\s+on\s+its\s+shard", text)
+
+    def test_without_a_rate(self) -> None:
+        out, _ = run("density", *LOGINS)
+        assert b"$" not in out
+        assert b"times fewer Kinesis records" in out
+
+    def test_a_file(self, events: Path) -> None:
+        out, _ = run("density", events, "--key", "user.id", "--json")
+        told = json.loads(out)
+        records = [(str(n % 7), line.encode()) for n, line in enumerate(events.read_text().splitlines())]
+        (plain, *_) = measure(records).rows
+        assert told["rows"][0]["user_bytes"] == plain.user_bytes == sum(len(data) for _, data in records)
+        assert told["rows"][0]["user_records"] == 2000
+        assert told["rate"] is None
+        by_key = next(row for row in told["rows"] if row["strategy"]["by"] == "key")
+        assert by_key["kinesis_records"] == 7
+
+    def test_standard_input(self, events: Path) -> None:
+        out, _ = run("density", "-", "--json", stdin=events.read_bytes())
+        assert json.loads(out)["rows"][0]["user_records"] == 2000
+
+    def test_timestamps(self, events: Path) -> None:
+        out, _ = run(
+            "density", events, "--key", "user.id", "--timestamp", "at", "--json", "--record-max-buffered-time", "1"
+        )
+        told = json.loads(out)
+        assert told["rate"] == pytest.approx(10, rel=0.01)
+        (row,) = (row for row in told["rows"] if row["strategy"]["name"] == "1 MiB, any")
+        assert 190 <= row["kinesis_records"] <= 200
+        assert row["wait"]["p99"] == pytest.approx(1.0, rel=0.05)
+
+    @pytest.mark.parametrize("at", ['"2027-01-15T08:00:00Z"', '"2027-01-15T08:00:00"', "1800000000", "1800000000000"])
+    def test_times_of_every_kind(self, at: str) -> None:
+        lines = f'{{"at": {at}}}\n' * 3
+        out, _ = run("density", "-", "--timestamp", "at", "--json", stdin=lines.encode())
+        assert json.loads(out)["rows"][0]["user_records"] == 3
+
+    def test_prices_as_given(self) -> None:
+        out, _ = run("density", *LOGINS, "--rate", "10", "--shard-hour", "1", "--million-put-units", "0", "--json")
+        told = json.loads(out)
+        assert told["prices"] == "as given"
+        assert told["rows"][0]["provisioned"] == pytest.approx(730)
+
+    def test_peers(self) -> None:
+        out, _ = run("density", *LOGINS, "--peers", "--json")
+        names = [row["strategy"]["name"] for row in json.loads(out)["rows"]]
+        assert [name for name in names if "aws_kinesis_agg" in name] == [
+            "aws_kinesis_agg, 51,200 B",
+            "aws_kinesis_agg, 1,048,576 B",
+        ]
+
+    @pytest.mark.parametrize(
+        ("arguments", "stdin", "status", "message"),
+        [
+            ((), b"", 2, "give a FILE"),
+            (("x", *LOGINS), b"", 2, "give a FILE"),
+            ((*LOGINS, "--key", "k"), b"", 2, "--key and --timestamp are for a FILE"),
+            (("--synthetic", "login"), b"", 1, "no kind of event"),
+            (("-", "--timestamp", "at"), b"{}\n", 1, "-:1: the field 'at' is null; a time is seconds"),
+            (("-", "--timestamp", "at"), b'{"at": "soon"}\n', 1, "-:1: the field 'at' is \"soon\""),
+            (("-", "--timestamp", "at"), b"text\n", 1, "-:1: not JSON"),
+            (("-", "--key", "k"), b'{"k": ""}\n', 1, "-:1: partition_key has 0 characters"),
+            (("-", "--record-max-buffered-time", "1"), b"text\n", 1, "needs the rate"),
+            ((*LOGINS, "--rate", "0"), b"", 1, "rate is 0.0; give a number above 0"),
+            (("no-such-file",), b"", 1, "no-such-file: No such file"),
+        ],
+    )
+    def test_what_is_wrong(self, arguments: tuple[str, ...], stdin: bytes, status: int, message: str) -> None:
+        _, error = run("density", *arguments, stdin=stdin, status=status)
+        assert message in re.sub(r"\s*[│\n]\s*", " ", error)
+
+
+class TestCharts:
+    @pytest.fixture
+    def page(self, tmp_path: Path) -> Path:
+        pytest.importorskip("matplotlib")
+        file = tmp_path / "report.html"
+        picture = tmp_path / "chart.png"
+        run("density", *LOGINS, "--rate", "5000", "--report", file, "--png", picture)
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        return file
+
+    def test_the_page_stands_alone(self, page: Path) -> None:
+        text = page.read_text()
+        assert "<script" not in text
+        assert 'src="' not in text
+        assert "url(http" not in text
+        assert not re.search(r"<(link|img|iframe)\b", text)
+        assert text.count("<svg") == 4
+        assert "in place of $239" in text
+
+    def test_a_name_is_no_markup(self) -> None:
+        charts = pytest.importorskip("shardpack.density.charts")
+        measured = measure(synthetic("a:50", 100), rate=5)
+        assert "<b>" not in charts.page(measured, "<b>.log")
+        assert charts.picture(measure([("k", b"d")]))
+
+    def test_in_a_browser(self, page: Path, tmp_path: Path) -> None:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        if not chromium:
+            pytest.skip("Chromium is not here: apt install chromium")
+        shot = tmp_path / "shot.png"
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        arguments += ["--window-size=412,3000", "--enable-logging=stderr", "--v=0", f"--screenshot={shot}"]
+        done = subprocess.run(
+            [chromium, *arguments, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        )
+        assert "CONSOLE" not in done.stderr
+        assert shot.stat().st_size > 20_000
+        dumped = subprocess.run(
+            [chromium, *arguments[:4], "--dump-dom", page.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert dumped.stdout.count("<svg") == 4
+
+
+def test_the_library_says_the_same() -> None:
+    out, _ = run("density", *LOGINS, "--json")
+    told = json.loads(out)
+    assert told["recommended"] == measure(synthetic("login:50-100", 3000, keys=100)).recommended.strategy.name
+    assert told["rows"][0]["kinesis_bytes"] == sum(
+        len(one.data) + len(one.partition_key) for one in synthetic("login:50-100", 3000, keys=100)
+    )
+    assert sp.__name__ == "shardpack"
+
+
+class TestOutputs:
+    @pytest.mark.parametrize("option", ["--report", "--png"])
+    @pytest.mark.parametrize("how", ["by its name", "through a link", "as a hard link", "as standard input"])
+    def test_the_input_is_never_overwritten(self, tmp_path: Path, option: str, how: str) -> None:
+        file, out = tmp_path / "log.jsonl", tmp_path / "out"
+        file.write_text("one\ntwo\n")
+        if how == "by its name":
+            out = tmp_path / "x" / ".." / "log.jsonl"
+            (tmp_path / "x").mkdir()
+        elif how == "through a link":
+            out.symlink_to(file)
+        elif how == "as a hard link":
+            out.hardlink_to(file)
+        if how == "as standard input":
+            with file.open("rb") as stdin:
+                done = subprocess.run(
+                    [sys.executable, "-m", "shardpack", "density", "-", option, file],
+                    stdin=stdin,
+                    capture_output=True,
+                    check=False,
+                )
+            status, error = done.returncode, done.stderr.decode()
+        else:
+            _, error = run("density", file, option, out, status=1)
+            status = 1
+
+        assert (status, file.read_text()) == (1, "one\ntwo\n")
+        assert f"{option} would overwrite the input; name another file" in error
+
+    def test_nor_one_output_by_the_other(self, tmp_path: Path) -> None:
+        _, error = run("density", *LOGINS, "--report", tmp_path / "out", "--png", tmp_path / "out", status=1)
+
+        assert "--png would overwrite the file of --report" in error
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("options", [(), ("--rate", "5"), ("--timestamp", "at")])
+    @pytest.mark.parametrize("lines", [0, 1, 2])
+    def test_charts_of_next_to_nothing(self, tmp_path: Path, lines: int, options: tuple[str, ...]) -> None:
+        report, png = tmp_path / "out.html", tmp_path / "out.png"
+        given = b'{"at": 1800000000}\n' * lines
+
+        _, error = run("density", "-", *options, "--report", report, "--png", png, stdin=given)
+
+        assert error == ""
+        assert report.read_text(encoding="utf-8").endswith("</html>")
+        assert png.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,410 @@
+"""`shardpack leases`, as a user's shell runs it, on a file and on a local DynamoDB."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import servers
+from command_line import json_lines, run
+from lease_steps import LONG as SEQUENCE_NUMBER
+from lease_steps import created, only, taken
+
+import shardpack as sp
+from shardpack.cli.commands import lag
+from shardpack.cli.commands import leases as cli
+from shardpack.cli.reading import InputError
+from shardpack.leases.lease import Lease, Leases
+from shardpack.testing import FakeKinesis, ManualClock
+
+NAMES = iter(f"fleet-{n}" for n in range(1000))
+Store: TypeAlias = tuple[Leases, list[str]]  # and how the command line names it
+
+SPLIT = Lease(
+    "shardId-000000000000",
+    owner="worker-1",
+    counter=7,
+    checkpoint=sp.Position.SHARD_END,
+    children=("shardId-000000000001", "shardId-000000000002"),
+)
+CHILD = Lease(
+    "shardId-000000000001",
+    checkpoint=sp.Position(SEQUENCE_NUMBER, 12),
+    owner_switches=3,
+    parents=("shardId-000000000000",),
+    hash_range=(0, 2**127 - 1),
+)
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[str]:
+    pytest.importorskip("boto3")
+    with servers.dynalite() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "dynamodb"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "sqlite":
+        made: Leases = sp.SQLiteLeases(tmp_path / "app.db")
+        made.prepare()
+        return made, [f"sqlite:{tmp_path / 'app.db'}"]
+    url, name = request.getfixturevalue("dynamodb"), next(NAMES)
+    made = sp.DynamoDBLeases(name, client=servers.client("dynamodb", url))
+    made.prepare()
+    return made, [f"dynamodb:{name}", "--endpoint-url", url, "--region", "us-east-1"]
+
+
+def leases_command(command: str, store: Store, *arguments: str, status: int = 0) -> tuple[str, str]:
+    name, *where = store[1]
+    out, error = run("leases", command, name, *arguments, *where, status=status)
+    return out.decode(), error
+
+
+@contextmanager
+def renewing(leases: Leases, lease: Lease) -> Iterator[list[Exception]]:
+    """A worker that is alive; what it met in the end."""
+    stop, met = threading.Event(), list[Exception]()
+
+    def work() -> None:
+        held = lease
+        while not stop.wait(0.05):
+            try:
+                held = leases.renew(held)
+            except sp.LeaseLostError as error:
+                met.append(error)
+                return
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield met
+    finally:
+        stop.set()
+        thread.join()
+
+
+class TestShow:
+    def test_a_table(self, store: Store) -> None:
+        for lease in (CHILD, SPLIT, Lease("s", owner="new", checkpoint_owner="old")):
+            created(store[0], lease)
+
+        out, error = leases_command("show", store)
+
+        assert error == ""
+        assert [line.split() for line in out.splitlines()] == [
+            ["shard", "owner", "counter", "checkpoint", "sub", "switches", "parents", "children"],
+            ["s", "new", "(from", "old)", "0", "TRIM_HORIZON", "0", "0", "-", "-"],
+            [SPLIT.key, "worker-1", "7", "SHARD_END", "0", "0", "-", *SPLIT.children],
+            [CHILD.key, "-", "0", SEQUENCE_NUMBER, "12", "3", *CHILD.parents, "-"],
+        ]
+
+    def test_json(self, store: Store) -> None:
+        created(store[0], CHILD)
+
+        out, _ = leases_command("show", store, "--json")
+
+        assert json_lines(out.encode()) == [
+            {
+                "shard": CHILD.key,
+                "owner": None,
+                "counter": 0,
+                "checkpoint": SEQUENCE_NUMBER,
+                "sub_sequence_number": 12,
+                "owner_switches": 3,
+                "parents": [SPLIT.key],
+                "children": [],
+                "hash_range": ["0", str(2**127 - 1)],
+                "checkpoint_owner": None,
+            }
+        ]
+
+    def test_how_far_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = ManualClock(1_800_000_000.0)
+        kinesis = FakeKinesis(streams={"clicks": 1}, clock=clock)
+        shard = "shardId-000000000000"
+        for _ in range(3):
+            kinesis.put_record(StreamName="clicks", PartitionKey="k", Data=b"d")
+            clock.advance(60)
+        numbers = [record["SequenceNumber"] for record in kinesis.records(shard)]
+        monkeypatch.setattr(lag, "kinesis_client", lambda *_: kinesis)
+
+        def behind(checkpoint: sp.Position, key: str = shard) -> int | None:
+            return lag.millis_behind("clicks", [Lease(key, checkpoint=checkpoint)], None, None)[key]
+
+        # As Kinesis counts: from now back to the record that comes next.
+        assert behind(sp.Position.TRIM_HORIZON) == 180_000
+        assert behind(sp.Position(numbers[0], 5)) == 120_000
+        assert behind(sp.Position(numbers[2])) == behind(sp.Position.SHARD_END) == 0
+        assert behind(sp.Position.LATEST) is None
+        assert behind(sp.Position.TRIM_HORIZON, "shardId-000000000009") is None
+
+    def test_a_stream_is_asked(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("botocore", minversion="1.31", reason="AWS_ENDPOINT_URL_KINESIS is not known before")
+        created(store[0], Lease("shardId-000000000000"))
+        with servers.kinesalite() as url:
+            servers.create_stream(servers.client("kinesis", url), "clicks", 1)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", url)
+            stream = ("--stream", "clicks", "--region", "us-east-1")
+            out, _ = leases_command("show", store, *stream)
+            assert out.splitlines()[0].split()[-1] == "behind"
+            assert out.splitlines()[1].split()[-1] == "0:00:00"
+            (told,) = json_lines(leases_command("show", store, "--json", *stream)[0].encode())
+            assert told["millis_behind_latest"] == 0
+            _, error = leases_command("show", store, "--stream", "no-such", "--region", "us-east-1", status=1)
+            assert "no-such" in error
+
+    def test_changes_nothing(self, store: Store) -> None:
+        mine = taken(store[0], created(store[0], CHILD))
+        leases_command("show", store)
+        assert only(store[0]) == mine
+
+
+class TestSet:
+    @pytest.mark.parametrize(
+        ("text", "position"),
+        [
+            ("TRIM_HORIZON", sp.Position.TRIM_HORIZON),
+            ("LATEST", sp.Position.LATEST),
+            ("SHARD_END", sp.Position.SHARD_END),
+            (SEQUENCE_NUMBER, sp.Position(SEQUENCE_NUMBER)),
+            (f"{SEQUENCE_NUMBER}:7", sp.Position(SEQUENCE_NUMBER, 7)),
+        ],
+    )
+    def test_a_free_lease(self, store: Store, text: str, position: sp.Position) -> None:
+        created(store[0], CHILD)
+
+        out, _ = leases_command("set", store, CHILD.key, text)
+
+        after = dataclasses.replace(CHILD, checkpoint=position, counter=3, owner_switches=0)
+        assert only(store[0]) == after
+        number = f"{text}:0" if text == SEQUENCE_NUMBER else text
+        assert out.splitlines() == [
+            f"before: owner nobody, counter 0, checkpoint {SEQUENCE_NUMBER}:12",
+            f"after:  owner nobody, counter 3, checkpoint {number}",
+        ]
+
+    def test_of_a_worker_that_is_dead(self, store: Store) -> None:
+        mine = taken(store[0], created(store[0], CHILD), "dead")
+
+        leases_command("set", store, CHILD.key, "TRIM_HORIZON", "--watch", "0.3")
+
+        assert (only(store[0]).owner, only(store[0]).checkpoint) == (None, sp.Position.TRIM_HORIZON)
+        with pytest.raises(sp.LeaseLostError):  # it was only asleep
+            store[0].checkpoint(mine, sp.Position("9"))
+
+    def test_of_a_worker_that_is_alive_is_refused(self, store: Store) -> None:
+        mine = taken(store[0], created(store[0], CHILD), "worker-1")
+        with renewing(store[0], mine) as met:
+            out, error = leases_command("set", store, CHILD.key, "LATEST", "--watch", "20", status=1)
+
+        assert (met, out) == ([], "")
+        assert error.startswith(f"shardpack: worker-1 is alive and renews the lease of {CHILD.key}, so nothing")
+        assert error.count("\n") == 1
+        assert (only(store[0]).owner, only(store[0]).checkpoint) == ("worker-1", CHILD.checkpoint)
+
+    def test_of_a_worker_that_is_alive_by_force(self, store: Store) -> None:
+        mine = taken(store[0], created(store[0], CHILD), "worker-1")
+        with renewing(store[0], mine) as met:
+            leases_command("set", store, CHILD.key, "LATEST", "--force")
+            while not met:
+                time.sleep(0.01)
+
+        assert isinstance(met[0], sp.LeaseLostError)
+        assert (only(store[0]).owner, only(store[0]).checkpoint) == (None, sp.Position.LATEST)
+
+    @pytest.mark.parametrize("text", ["", "soon", "AT_TIMESTAMP", "1:", "1:x", "1:-1", ":1", "1:2:3", "-5", "٣"])
+    def test_a_position_that_is_none(self, store: Store, text: str) -> None:
+        created(store[0], CHILD)
+        name, *where = store[1]
+        _, error = run("leases", "set", *where, name, CHILD.key, "--", text, status=2)
+        assert "POSITION is" in error
+        assert only(store[0]) == CHILD
+
+
+class TestRelease:
+    def test_keeps_the_checkpoint(self, store: Store) -> None:
+        taken(store[0], created(store[0], CHILD))
+
+        out, _ = leases_command("release", store, CHILD.key)
+
+        assert only(store[0]) == dataclasses.replace(CHILD, counter=2)
+        assert out.startswith("before: owner me, counter 1, ")
+        assert "\nafter:  owner nobody, counter 2, " in out
+        out, _ = leases_command("release", store, CHILD.key)
+        assert out == f"{CHILD.key} is nobody's already\n"
+
+    def test_a_worker_that_is_alive_is_told(self, store: Store) -> None:
+        mine = taken(store[0], created(store[0], CHILD))
+        with renewing(store[0], mine) as met:
+            leases_command("release", store, CHILD.key)
+            while not met:
+                time.sleep(0.01)
+        assert only(store[0]).owner is None
+
+
+class TestDelete:
+    def test_only_when_one_means_it(self, store: Store) -> None:
+        created(store[0], CHILD)
+
+        _, error = leases_command("delete", store, CHILD.key, status=1)
+        assert f"{CHILD.key} has owner nobody, counter 0, checkpoint {SEQUENCE_NUMBER}:12; to delete" in error
+        assert only(store[0]) == CHILD
+
+        out, _ = leases_command("delete", store, CHILD.key, "--yes")
+        assert out.startswith(f"deleted {CHILD.key}: owner nobody")
+        assert store[0].list() == []
+
+    def test_of_a_worker_that_is_alive_only_by_force(self, store: Store) -> None:
+        mine = taken(store[0], created(store[0], CHILD))
+        with renewing(store[0], mine):
+            leases_command("delete", store, CHILD.key, "--yes", status=1)
+            assert only(store[0]).owner == "me"
+            with suppress(AssertionError):  # it may be refused while the worker is quick
+                leases_command("delete", store, CHILD.key, "--yes", "--force")
+                assert store[0].list() == []
+
+
+class TestErrors:
+    def test_a_shard_without_a_lease(self, store: Store) -> None:
+        for key in "abcd":
+            created(store[0], Lease(key))
+        for command in (["set", "x", "LATEST"], ["release", "x"], ["delete", "x", "--yes"]):
+            _, error = leases_command(command[0], store, *command[1:], status=1)
+            assert error == "shardpack: there is no lease 'x'; there are 4: a, b, c, ...\n"
+
+    @pytest.mark.parametrize("name", ["app.db", "sqlite:", "redis:x", ""])
+    def test_a_store_of_no_kind(self, name: str) -> None:
+        _, error = run("leases", "show", name, status=2)
+        assert "give sqlite:PATH or" in error
+
+    def test_a_file_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
+        _, error = run("leases", "show", f"sqlite:{tmp_path / 'none.db'}", status=1)
+
+        remedy = "give the one that the consumer's SQLiteLeases have"
+        assert error == f"shardpack: {tmp_path / 'none.db'}: no such file; {remedy}\n"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_of_something_else(self, tmp_path: Path) -> None:
+        (tmp_path / "text").write_text("text " * 100)
+        _, error = run("leases", "show", f"sqlite:{tmp_path / 'text'}", status=1)
+        assert "a file of their own" in error
+        assert error.count("\n") == 1
+
+    def test_options_that_do_not_belong(self, tmp_path: Path) -> None:
+        _, error = run("leases", "show", f"sqlite:{tmp_path / 'x'}", "--region", "us-east-1", status=2)
+        assert "are for" in error
+
+    def test_a_table_that_is_not_there_is_not_made(self, dynamodb: str) -> None:
+        where = ["--endpoint-url", dynamodb, "--region", "us-east-1"]
+        _, error = run("leases", "show", "dynamodb:none", *where, status=1)
+        assert error.startswith("shardpack: the lease table 'none' does not exist")
+        assert error.count("\n") == 1
+        client: Any = servers.client("dynamodb", dynamodb)
+        assert "none" not in client.list_tables()["TableNames"]
+
+    def test_no_region(self) -> None:
+        _, error = run("leases", "show", "dynamodb:none", status=1)
+        assert "NoRegionError" in error
+        assert error.count("\n") == 1
+
+    def test_without_boto3(self) -> None:
+        source = "import sys; sys.modules['boto3'] = None; from shardpack.cli import main; main()"
+        command = [sys.executable, "-c", source, "leases", "show", "dynamodb:none"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (
+            1,
+            "shardpack: DynamoDBLeases needs boto3: pip install 'shardpack[aws]'\n",
+        )
+
+
+class Quick(sp.MemoryLeases):
+    """Leases whose worker renews between an operator's reading and writing, so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+        taken(self, created(self, CHILD), "worker-1")
+
+    def list(self) -> list[Lease]:
+        listed = super().list()
+        if self.times:
+            self.times -= 1
+            self.renew(listed[0])
+        return listed
+
+
+@pytest.mark.parametrize("times", [0, 1, 3, 100])
+@pytest.mark.parametrize("command", ["set", "release", "delete"])
+def test_a_worker_that_is_always_quicker(command: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Quick(times)
+    monkeypatch.setattr(cli, "_open", lambda *_: store)
+    commands: dict[str, Callable[[], None]] = {
+        "set": lambda: cli.set_command("x", CHILD.key, "LATEST", force=True),
+        "release": lambda: cli.release_command("x", CHILD.key),
+        "delete": lambda: cli.delete_command("x", CHILD.key, yes=True, force=True),
+    }
+
+    if times == 100:
+        with pytest.raises(InputError, match="worker-1 is alive"):
+            commands[command]()
+    else:
+        commands[command]()
+    store.times = 0
+    left = [lease.owner for lease in store.list()]
+    assert left == (["worker-1"] if times == 100 else [] if command == "delete" else [None])
+
+
+def test_a_worker_that_wakes_up_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Quick(1)
+    monkeypatch.setattr(cli, "_open", lambda *_: store)
+
+    commands: list[Callable[[], None]] = [
+        lambda: cli.set_command("x", CHILD.key, "LATEST", watch=0.0),
+        lambda: cli.delete_command("x", CHILD.key, yes=True, watch=0.0),
+    ]
+    for command in commands:
+        store.times = 1
+        with pytest.raises(InputError, match="worker-1 is alive"):
+            command()
+    assert only(store).checkpoint == CHILD.checkpoint
+
+
+def test_a_consumer_reads_on_from_where_it_is_set(tmp_path: Path) -> None:
+    kinesis = FakeKinesis(streams={"clicks": 1})
+    blob = sp.encode([("k", b"0"), ("k", b"1"), ("k", b"2")])
+    number = kinesis.put_record(StreamName="clicks", Data=blob, PartitionKey="k")["SequenceNumber"]
+    path = tmp_path / "app.db"
+
+    def read(most: int) -> list[bytes]:
+        got: list[bytes] = []
+        with sp.Consumer("clicks", client=kinesis, leases=sp.SQLiteLeases(path)) as consumer:
+            while len(got) < most:
+                batch = consumer.next_batch()
+                assert batch is not None
+                got += [record.data for record in batch]
+                batch.checkpoint()
+        return got
+
+    assert read(3) == [b"0", b"1", b"2"]
+    for position, rest in [("TRIM_HORIZON", [b"0", b"1", b"2"]), (number, [b"1", b"2"]), (f"{number}:1", [b"2"])]:
+        run("leases", "set", f"sqlite:{path}", "shardId-000000000000", position)
+        assert read(len(rest)) == rest

@@ -1,0 +1,162 @@
+"""`shardpack tail`, as a user's shell runs it, against a real local server."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import servers
+from command_line import COMMAND
+
+import shardpack as sp
+
+NAMES = iter(f"stream-{n}" for n in range(1000))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[Any, str]]:
+    with servers.kinesalite() as url:
+        yield servers.client("kinesis", url), url
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def new_stream(client: Any, shards: int = 1) -> str:
+    name = next(NAMES)
+    servers.create_stream(client, name, shards)
+    return name
+
+
+def put(client: Any, name: str, *data: bytes) -> list[str]:
+    """Put one aggregate; the Kinesis records' sequence numbers."""
+    packed = sp.pack((f"key-{n}", one) for n, one in enumerate(data))
+    return [client.put_record(StreamName=name, **one.entry)["SequenceNumber"] for one in packed]
+
+
+def tail(server: tuple[Any, str], name: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [*COMMAND, "tail", name, "--endpoint-url", server[1], *arguments]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False)
+
+
+class TestWhatItWrites:
+    def test_everything_of_every_shard_parents_before_children(self, server: tuple[Any, str]) -> None:
+        client = server[0]
+        name = new_stream(client)
+        put(client, name, b"one", b"two")
+        client.split_shard(StreamName=name, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127))
+        servers.wait_until_active(client, name)
+        client.put_record(StreamName=name, PartitionKey="plain", Data=b"three")
+
+        done = tail(server, name, "--from", "TRIM_HORIZON", "--no-follow")
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"one\ntwo\nthree\n", b"")
+
+    def test_json_is_what_unpack_writes(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0])
+        (number,) = put(server[0], name, b"one", b"\xff")
+
+        done = tail(server, name, "--from", "TRIM_HORIZON", "--no-follow", "--json")
+        first, second = map(json.loads, done.stdout.splitlines())
+        assert (first["partition_key"], first["data"], first["shard_id"]) == ("key-0", "one", "shardId-000000000000")
+        assert (second["sequence_number"], second["sub_sequence_number"]) == (number, 1)
+        assert second["data_base64"] == "/w=="
+
+    def test_base64(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0])
+        put(server[0], name, b"one\ntwo")
+        assert tail(server, name, "--from", "1h", "--no-follow", "--base64").stdout == b"b25lCnR3bw==\n"
+
+    def test_it_ends_inside_an_aggregate(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0])
+        put(server[0], name, b"one", b"two", b"three")
+        done = tail(server, name, "--from", "TRIM_HORIZON", "--records", "2")
+        assert (done.returncode, done.stdout) == (0, b"one\ntwo\n")
+
+
+class TestWhereItBegins:
+    def test_at_and_after_a_sequence_number(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0])
+        numbers = [
+            *put(server[0], name, b"one", b"two"),
+            *put(server[0], name, b"three"),
+            *put(server[0], name, b"four"),
+        ]
+        where = f"shardId-000000000000:{numbers[1]}"
+        assert tail(server, name, "--at", where, "--no-follow").stdout == b"three\nfour\n"
+        assert tail(server, name, "--after", where, "--no-follow").stdout == b"four\n"
+
+    def test_at_a_time(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0])
+        put(server[0], name, b"before")
+        time.sleep(1.1)  # kinesalite keeps whole seconds
+        moment = datetime.now(UTC)
+        put(server[0], name, b"after")
+        done = tail(server, name, "--from", moment.isoformat(), "--no-follow")
+        assert done.stdout == b"after\n"
+
+    def test_it_follows_from_now_on_until_it_is_told_to_end(self, server: tuple[Any, str]) -> None:
+        client, url = server
+        name = new_stream(client)
+        put(client, name, b"before")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process = subprocess.Popen(
+                [*COMMAND, "tail", name, "--endpoint-url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            assert process.stdout is not None
+            deadline = time.monotonic() + 60
+            line = b""
+            while not line and time.monotonic() < deadline:  # until one is put after the tail has begun
+                put(client, name, b"now")
+                time.sleep(0.2)
+                if select.select([process.stdout], [], [], 0)[0]:
+                    line = process.stdout.readline()
+            assert line == b"now\n"
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
+            assert (process.returncode, errors) == (128 + number, b"")
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--from", "yesterday"), "give LATEST, TRIM_HORIZON, a time"),
+            (("--from", "2026-11-23T10:00:00"), "without a time zone"),
+            (("--at", "shardId-000000000000"), "give SHARD:SEQ"),
+            (("--json", "--base64"), "choose one of"),
+        ],
+    )
+    def test_options(self, server: tuple[Any, str], arguments: tuple[str, ...], message: str) -> None:
+        done = tail(server, "any", *arguments)
+        assert done.returncode == 2
+        assert message in " ".join(done.stderr.decode().replace("│", " ").split())
+
+    def test_a_stream_that_is_not_there(self, server: tuple[Any, str]) -> None:
+        done = tail(server, "nowhere")
+        assert (done.returncode, done.stdout) == (1, b"")
+        (line,) = done.stderr.decode().splitlines()
+        assert line.startswith("shardpack: nowhere: ")
+        assert "ResourceNotFoundException" in line
+
+    def test_a_shard_that_is_not_there(self, server: tuple[Any, str]) -> None:
+        done = tail(server, new_stream(server[0]), "--at", "shardId-000000000009:1")
+        (line,) = done.stderr.decode().splitlines()
+        assert "start_at names shardId-000000000009; the stream has shardId-000000000000" in line
+
+    def test_a_reader_that_goes_away_is_no_error(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0])
+        put(server[0], name, *(b"x" * 1000 for _ in range(500)))
+        command = " ".join([*COMMAND, "tail", name, "--endpoint-url", server[1], "--from", "TRIM_HORIZON", "| head -1"])
+        done = subprocess.run(command, shell=True, capture_output=True, timeout=60, check=False)
+        assert (done.stdout, done.stderr) == (b"x" * 1000 + b"\n", b"")

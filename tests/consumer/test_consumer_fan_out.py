@@ -1,0 +1,251 @@
+"""Enhanced fan-out: no gap and no double when a subscription ends, whatever ends it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import servers
+
+import shardpack as sp
+from shardpack.consumer.reading.fan_out import FanOut, _ExpiredError
+from shardpack.testing import FakeKinesis
+
+SHARD = "shardId-000000000000"
+ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
+
+
+class CodedError(Exception):
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.response = {"Error": {"Code": code, "Message": code}}
+
+
+class Pushing:
+    """A Kinesis that pushes: FakeKinesis behind `SubscribeToShard`, whose subscriptions end after so many events.
+
+    Attributes:
+        subscribed: the starting position of each call.
+        refuse: codes that calls answer with, by the call's name, one after the other.
+    """
+
+    def __init__(self, kinesis: FakeKinesis, events: int = 3, *, ends_with: str | None = None) -> None:
+        self._kinesis = kinesis
+        self._events = events
+        self._ends_with = ends_with
+        self.subscribed: list[dict[str, Any]] = []
+        self.refuse: dict[str, list[str]] = {}
+        self.registered: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kinesis, name)
+
+    def _check(self, call: str) -> None:
+        if self.refuse.get(call):
+            raise CodedError(self.refuse[call].pop(0))
+
+    def describe_stream_consumer(self, *, StreamARN: str, ConsumerName: str) -> dict[str, Any]:  # noqa: N803
+        self._check("describe_stream_consumer")
+        if ConsumerName not in self.registered:
+            raise CodedError("ResourceNotFoundException")
+        return {"ConsumerDescription": {"ConsumerStatus": "ACTIVE", "ConsumerARN": f"{StreamARN}/{ConsumerName}"}}
+
+    def register_stream_consumer(self, *, StreamARN: str, ConsumerName: str) -> None:  # noqa: ARG002, N803
+        self._check("register_stream_consumer")
+        self.registered.append(ConsumerName)
+
+    def subscribe_to_shard(self, *, ConsumerARN: str, ShardId: str, StartingPosition: dict[str, Any]) -> Any:  # noqa: N803
+        assert ConsumerARN.endswith("/app")
+        self._check("subscribe_to_shard")
+        self.subscribed.append(StartingPosition)
+        return {"EventStream": Events(self._pushed(ShardId, StartingPosition))}
+
+    def _pushed(self, shard_id: str, position: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        names = {"Type": "ShardIteratorType", "SequenceNumber": "StartingSequenceNumber", "Timestamp": "Timestamp"}
+        where = {names[name]: value for name, value in position.items()}
+        iterator = self._kinesis.get_shard_iterator(StreamName="s", ShardId=shard_id, **where)["ShardIterator"]
+        last = position.get("SequenceNumber")
+        for _ in range(self._events):
+            answer = self._kinesis.get_records(ShardIterator=iterator, Limit=1)
+            iterator = answer.get("NextShardIterator")
+            if answer["Records"]:
+                last = answer["Records"][-1]["SequenceNumber"]
+            elif last is None:  # it has nothing yet to go on after
+                time.sleep(0.01)
+                continue
+            told = {"Records": answer["Records"], "MillisBehindLatest": answer["MillisBehindLatest"]}
+            told |= {"ContinuationSequenceNumber": last} if iterator else {"ChildShards": answer.get("ChildShards", [])}
+            yield {"SubscribeToShardEvent": told}
+            if not iterator:
+                return
+        if self._ends_with == "raise":
+            raise CodedError("ConnectionClosedError")
+        if self._ends_with:
+            yield {self._ends_with: {"message": "over"}}
+
+
+class Events:
+    def __init__(self, events: Iterator[Any]) -> None:
+        self._events = events
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._events
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def stream_of(count: int) -> FakeKinesis:
+    kinesis = FakeKinesis(streams={"s": 1})
+    for number in range(count):
+        kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"%d" % number)
+    return kinesis
+
+
+def consumer(client: Any, leases: sp.MemoryLeases | None = None, **settings: Any) -> sp.Consumer:
+    config = sp.ConsumerConfig(failover_time=1)
+    return sp.Consumer("s", leases=leases or sp.MemoryLeases(), config=config, client=client, fan_out="app", **settings)
+
+
+def read(reading: sp.Consumer, until: Callable[[list[bytes]], bool], seconds: float = 30) -> list[bytes]:
+    seen: list[bytes] = []
+    deadline = time.monotonic() + seconds
+    while not until(seen):
+        assert time.monotonic() < deadline, seen
+        batch = reading.next_batch(1)
+        if batch is not None:
+            seen += [record.data for record in batch]
+            batch.checkpoint()
+    return seen
+
+
+@pytest.mark.parametrize("ends_with", [None, "raise", "InternalFailureException"])
+def test_no_gap_and_no_double_when_subscriptions_end(ends_with: str | None) -> None:
+    client = Pushing(stream_of(10), ends_with=ends_with)
+    with consumer(client) as reading:
+        seen = read(reading, lambda seen: len(seen) >= 10)
+    assert seen == [b"%d" % number for number in range(10)]
+    assert client.registered == ["app"]
+    assert client.subscribed[0] == {"Type": "TRIM_HORIZON"}
+    assert len(client.subscribed) >= 4
+    assert all(position["Type"] == "AFTER_SEQUENCE_NUMBER" for position in client.subscribed[1:])
+
+
+def test_it_resumes_inside_an_aggregate() -> None:
+    kinesis = FakeKinesis(streams={"s": 1})
+    kinesis.put_record(StreamName="s", PartitionKey="a", Data=sp.encode([("k", b"%d" % n) for n in range(6)]))
+    leases = sp.MemoryLeases()
+    with consumer(Pushing(kinesis), leases) as reading:
+        batch = reading.next_batch(10)
+        assert batch is not None
+        batch.checkpoint(batch[2])
+    with consumer(Pushing(kinesis), leases) as reading:
+        assert read(reading, lambda seen: b"5" in seen) == [b"3", b"4", b"5"]
+
+
+def test_children_follow_their_parent() -> None:
+    kinesis = stream_of(3)
+    kinesis.autoscale(SHARD)
+    kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"3")
+    with consumer(Pushing(kinesis)) as reading:
+        assert read(reading, lambda seen: len(seen) >= 4) == [b"0", b"1", b"2", b"3"]
+
+
+def test_a_subscription_in_use_is_waited_for() -> None:
+    client = Pushing(stream_of(3))
+    client.refuse["subscribe_to_shard"] = ["ResourceInUseException"] * 2
+    with consumer(client) as reading:
+        assert read(reading, lambda seen: len(seen) >= 3) == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("describe_stream_consumer", "AccessDeniedException"),
+        ("register_stream_consumer", "LimitExceededException"),
+        ("subscribe_to_shard", "AccessDeniedException"),
+    ],
+)
+def test_where_it_is_not_allowed_it_says_so_once_and_polls(
+    call: str, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Pushing(stream_of(5))
+    client.refuse[call] = [code] * 100
+    with caplog.at_level(logging.WARNING), consumer(client) as reading:
+        assert read(reading, lambda seen: len(seen) >= 5) == [b"%d" % number for number in range(5)]
+    (warning,) = (record.getMessage() for record in caplog.records if "fan-out" in record.getMessage())
+    assert code in warning
+    assert "reading by GetRecords instead" in warning
+
+
+def test_latest_begins_with_what_comes() -> None:
+    kinesis = stream_of(3)
+    client = Pushing(kinesis, events=1000)
+    with consumer(client, start="LATEST") as reading:
+        assert reading.next_batch(1) is None
+        kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"new")
+        assert read(reading, bool) == [b"new"]
+
+
+def test_what_is_not_asked_for_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from shardpack.consumer.reading import fan_out
+
+    monkeypatch.setattr(fan_out, "_MOST_WAITING", 10)
+    client = Pushing(stream_of(100), events=1000)
+    pushed = FanOut(client, {"StreamName": "s"}, "app")
+    where = {"StreamName": "s", "ShardId": SHARD, "ShardIteratorType": "TRIM_HORIZON"}
+    token = pushed.get_shard_iterator(**where)["ShardIterator"]
+    pushed.get_records(ShardIterator=token)
+    time.sleep(0.3)
+    assert threading.active_count() >= 2
+    (subscription,) = pushed._subscriptions.values()
+    assert len(subscription._events) < 20
+    pushed.close()
+    deadline = time.monotonic() + 5
+    while subscription._reading is not None:
+        assert time.monotonic() < deadline, "its thread goes on"
+        time.sleep(0.01)
+
+
+def test_who_does_not_ask_does_not_subscribe_again() -> None:
+    client = Pushing(stream_of(10), events=2)
+    pushed = FanOut(client, {"StreamName": "s"}, "app")
+    where = {"StreamName": "s", "ShardId": SHARD, "ShardIteratorType": "TRIM_HORIZON"}
+    token = pushed.get_shard_iterator(**where)["ShardIterator"]
+    pushed.get_records(ShardIterator=token)
+    time.sleep(0.3)
+    assert len(client.subscribed) == 1
+    other = pushed.get_shard_iterator(**where)["ShardIterator"]
+    with pytest.raises(_ExpiredError) as caught:
+        pushed.get_records(ShardIterator=token)
+    assert caught.value.response["Error"]["Code"] == "ExpiredIteratorException"
+    assert pushed.get_records(ShardIterator=other)["NextShardIterator"] == other
+
+
+def test_on_a_real_server() -> None:
+    pytest.importorskip("boto3")
+    with servers.ministack() as url:
+        client = servers.client("kinesis", url)
+        servers.create_stream(client, "clicks", 2)
+        shards = sp.ShardMap(client.list_shards(StreamName="clicks")["Shards"])
+
+        def put(first: int) -> None:
+            records = [(f"k{n % 7}", b"%d" % n) for n in range(first, first + 100)]
+            for request in sp.put_requests(sp.pack(records, shard_map=shards, limits=sp.Limits(500))):
+                assert request.retry(client.put_records(StreamName="clicks", Records=request.entries)) is None
+
+        put(0)
+        config = sp.ConsumerConfig(failover_time=1)
+        with sp.Consumer("clicks", leases=sp.MemoryLeases(), config=config, client=client, fan_out="app") as reading:
+            seen = read(reading, lambda seen: len(seen) >= 100)
+            put(100)
+            seen += read(reading, lambda more: len(more) >= 100)
+        assert sorted(map(int, seen)) == list(range(200))
+        arn = client.describe_stream_summary(StreamName="clicks")["StreamDescriptionSummary"]["StreamARN"]
+        (registered,) = client.list_stream_consumers(StreamARN=arn)["Consumers"]
+        assert registered["ConsumerName"] == "app"

@@ -1,0 +1,331 @@
+"""The planner's numbers against an independent count over what was packed, and against a calculation by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tracemalloc
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packer_model import MAGIC, is_sound
+
+import shardpack as sp
+from shardpack.density import Measurement, Overhead, Prices, Row, Spread, Strategy, measure, usual_strategies
+from shardpack.density.rows import Histogram
+from shardpack.density.synthetic import synthetic
+from shardpack.limits import KIB, MIB, SHARD_RECORDS_PER_SECOND
+from shardpack.testing import strategies
+from shardpack.wire._generated.kpl_pb2 import AggregatedRecord
+
+LOGINS = list(synthetic("login:50-100", 3000, keys=200))
+SMALL = sp.Limits(2000)
+EVERY = [
+    Strategy("plain", None),
+    Strategy("any", SMALL),
+    Strategy("key", SMALL, "key"),
+    Strategy("key, kpl", SMALL, "key", hash_keys="kpl"),
+    Strategy("shard", SMALL, "shard", 3),
+    Strategy("shard, kpl", SMALL, "shard", 3, "kpl"),
+    Strategy("lanes", SMALL, "shard", 2, lanes=5),
+    Strategy("lookahead", SMALL, lookahead=2),
+    Strategy("counted", sp.Limits(2000, 7)),
+]
+
+
+def packed_by(strategy: Strategy, records: list[sp.UserRecord]) -> list[sp.PackedRecord]:
+    if strategy.limits is None:
+        return [sp.PackedRecord(one.data, one.partition_key, one.explicit_hash_key, 1) for one in records]
+    return list(sp.pack(iter(records), **strategy.arguments))
+
+
+def recount(strategy: Strategy, records: list[sp.UserRecord]) -> dict[str, object]:
+    """By protobuf, field by field."""
+    packed = packed_by(strategy, records)
+    data = keys = explicit = checksum = 0
+    for one in packed:
+        keys += len(one.partition_key.encode())
+        if not (strategy.limits and is_sound(one.data)):
+            data += len(one.data)
+            continue
+        checksum += len(MAGIC) + 16
+        message = AggregatedRecord.FromString(one.data[4:-16])
+        keys += AggregatedRecord(partition_key_table=message.partition_key_table).ByteSize()
+        explicit += AggregatedRecord(explicit_hash_key_table=message.explicit_hash_key_table).ByteSize()
+        for record in message.records:
+            data += len(record.data)
+            if record.HasField("explicit_hash_key_index"):
+                explicit += 1 + max(1, math.ceil(record.explicit_hash_key_index.bit_length() / 7))
+    size = sum(len(one.data) + len(one.partition_key.encode()) for one in packed)
+    return {
+        "kinesis_records": len(packed),
+        "kinesis_bytes": size,
+        "user_bytes": data,
+        "put_units": sum(max(1, math.ceil(one.size / (25 * KIB))) for one in packed),
+        "on_demand_bytes": sum(max(1, math.ceil(one.size / 1024)) * 1024 for one in packed),
+        "requests": len(list(sp.put_requests(packed))),
+        "keys": keys,
+        "explicit": explicit,
+        "framing": size - data - keys - explicit - checksum,
+        "checksum": checksum,
+        "counts": sorted(one.user_record_count for one in packed),
+    }
+
+
+def told(row: Row) -> dict[str, object]:
+    count = row.user_records
+    return {
+        "kinesis_records": row.kinesis_records,
+        "kinesis_bytes": row.kinesis_bytes,
+        "user_bytes": row.user_bytes,
+        "put_units": row.put_units,
+        "on_demand_bytes": row.on_demand_bytes,
+        "requests": row.requests,
+        "keys": round(row.overhead.keys * count),
+        "explicit": round(row.overhead.explicit_hash_keys * count),
+        "framing": round(row.overhead.framing * count),
+        "checksum": round(row.overhead.checksum * count),
+    }
+
+
+class TestCounts:
+    @pytest.mark.parametrize("strategy", EVERY, ids=lambda one: one.name)
+    def test_of_logins(self, strategy: Strategy) -> None:
+        (row,) = measure(LOGINS, [strategy]).rows
+        expected = recount(strategy, LOGINS)
+        counts = expected.pop("counts")
+        assert told(row) == expected
+        assert isinstance(counts, list)
+        assert row.user_records == sum(counts) == len(LOGINS)
+        assert row.per_kinesis_record.mean == pytest.approx(sum(counts) / len(counts))
+        assert row.per_kinesis_record.median == counts[math.ceil(len(counts) / 2) - 1]
+        assert row.per_kinesis_record.p99 == counts[math.ceil(len(counts) * 0.99) - 1]
+        assert row.payload_share == pytest.approx(row.user_bytes / row.kinesis_bytes)
+        assert row.fill == pytest.approx(row.kinesis_bytes / (strategy.limit * row.kinesis_records))
+
+    @given(
+        strategies.user_record_lists(
+            min_size=1,
+            max_size=40,
+            data=st.binary(max_size=300),
+            partition_key=st.text("ab\u00e9", min_size=1, max_size=20),
+        ),
+        st.sampled_from(EVERY),
+    )
+    def test_of_any_records(self, records: list[sp.UserRecord], strategy: Strategy) -> None:
+        (row,) = measure(records, [strategy]).rows
+        expected = recount(strategy, records)
+        del expected["counts"], expected["user_bytes"], expected["framing"]  # tags count as framing
+        assert {name: value for name, value in told(row).items() if name in expected} == expected
+
+    def test_of_the_json_of_a_request(self) -> None:
+        import base64
+
+        (row,) = measure(LOGINS, [Strategy("any", SMALL)]).rows
+        size = 0
+        for request in sp.put_requests(packed_by(Strategy("any", SMALL), LOGINS)):
+            entries = [{**one, "Data": base64.b64encode(bytes(one["Data"])).decode()} for one in request.entries]  # type: ignore[arg-type]
+            size += len(json.dumps({"Records": entries, "StreamName": "x" * 20}, separators=(",", ":")))
+        assert row.request_bytes == pytest.approx(size, abs=row.requests)
+
+    def test_a_clock_without_a_deadline_changes_no_aggregate(self) -> None:
+        for strategy in EVERY:
+            (timed,), (untimed,) = (measure(LOGINS, [strategy], rate=rate).rows for rate in (100, None))
+            assert told(timed) == told(untimed), strategy.name
+
+    def test_the_lower_bound(self) -> None:
+        rows = measure([("a", bytes(1500)), ("b", bytes(1500)), ("a", bytes(600))], EVERY[1:3]).rows
+        assert [row.lower_bound for row in rows] == [2, 3]
+        assert rows[0].above_bound == rows[0].kinesis_records / 2 - 1
+
+
+class TestMoney:
+    """By hand: 3,000 records of 1,024 bytes with a key of one, at 3,000 a second."""
+
+    RECORDS = (("k", bytes(1023)),) * 3000
+    PRICES = Prices(1.0, 2.0, 3.0, 4.0, "made up")
+
+    def row(self, strategy: Strategy, rate: float = 3000) -> Row:
+        (row,) = measure(self.RECORDS, [strategy], rate=rate, prices=self.PRICES).rows
+        return row
+
+    def test_without_aggregation(self) -> None:
+        row = self.row(Strategy("plain", None))
+        # 3,000 records/s of 1,024 B: three shards by records, 2.93 MiB/s by bytes.
+        assert (row.shards, row.bound_by) == (3, "records")
+        assert row.put_units == 3000
+        assert row.provisioned == pytest.approx(3 * 1.0 * 730 + 3000 * 3600 * 730 / 1e6 * 2.0)
+        assert row.on_demand == pytest.approx(3.0 * 730 + 3000 * 1024 * 3600 * 730 / 1e9 * 4.0)
+
+    def test_aggregated(self) -> None:
+        row = self.row(Strategy("any"))
+        # 1,023 B of data, 11 B of framing and 2 for the pin each: 1,013 in 1 MiB, and so 2.96 MiB/s.
+        assert row.per_kinesis_record.median == pytest.approx(1013, abs=5)
+        assert (row.kinesis_records, row.shards, row.bound_by) == (3, 3, "bytes")
+        assert row.put_units == 41 + 41 + math.ceil((row.kinesis_bytes - 2 * MIB) / (25 * KIB))
+
+    def test_a_slow_stream_needs_a_shard_all_the_same(self) -> None:
+        assert self.row(Strategy("any"), rate=0.1).shards == 1
+
+    def test_no_rate_no_money(self) -> None:
+        (row,) = measure(self.RECORDS, [Strategy("any")]).rows
+        assert (row.shards, row.provisioned, row.on_demand, row.wait, row.bound_by) == (None,) * 5
+
+
+class TestWaiting:
+    def at(self, times: list[float], size: int = 10, **settings: object) -> Measurement:
+        records = [(sp.UserRecord("k", bytes(size)), moment) for moment in times]
+        return measure(records, [Strategy("any", sp.Limits(1000))], timestamps=True, **settings)  # type: ignore[arg-type]
+
+    def test_until_it_is_full(self) -> None:
+        measured = self.at([float(n) for n in range(9)], size=280)  # three in an aggregate, which the fourth closes
+        (row,) = measured.rows
+        assert row.kinesis_records == 3
+        assert row.wait is not None
+        assert row.wait.mean == pytest.approx(2.0, rel=0.05)  # 3, 2 and 1 seconds
+        assert row.wait.p99 == pytest.approx(3.0, rel=0.05)
+
+    def test_until_its_time_is_over(self) -> None:
+        (row,) = self.at([0.0, 0.4, 5.0, 5.4, 9.0], record_max_buffered_time=1.0).rows
+        assert row.kinesis_records == 3
+        assert row.wait is not None
+        assert row.wait.p99 == pytest.approx(1.0, rel=0.05)
+        assert row.wait.mean == pytest.approx((1.0 + 0.6 + 1.0 + 0.6) / 4, rel=0.05)
+
+    def test_the_rate_of_timestamps(self) -> None:
+        assert self.at([float(n) for n in range(11)]).rate == pytest.approx(1.1)
+        assert self.at([5.0]).rate is None
+
+    def test_timestamps_out_of_order(self) -> None:
+        assert self.at([3.0, 1.0, 2.0, 5.0], record_max_buffered_time=1.0).rows[0].user_records == 4
+
+    def test_more_patience_more_density(self) -> None:
+        curve = measure(LOGINS, rate=20).curve
+        assert [one[0] for one in curve] == sorted(one[0] for one in curve)
+        assert all(left[1] <= right[1] and left[3] <= right[3] for left, right in pairwise(curve))
+        assert curve[0][1] < 4
+        assert curve[-1][1] > 100
+
+    def test_without_aggregation_nothing_waits(self) -> None:
+        (row,) = measure(LOGINS, [Strategy("plain", None)], rate=10).rows
+        assert row.wait == Spread(0.0, 0.0, 0.0)
+
+
+class TestInput:
+    def test_one_pass_in_constant_memory(self) -> None:
+        def peak(count: int) -> int:
+            tracemalloc.start()
+            measure(
+                synthetic("login:50-100", count, keys=100), [Strategy("plain", None), Strategy("any", SMALL)], rate=50
+            )
+            _, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            return most
+
+        peak(1000)
+        assert peak(20_000) < 1.5 * peak(5000)
+
+    def test_it_tells_how_far_it_is(self) -> None:
+        seen: list[int] = []
+        measure(LOGINS, [Strategy("any")], progress=seen.append)
+        assert seen == [1000, 2000, 3000]
+
+    def test_of_nothing(self) -> None:
+        for row in measure([], rate=5).rows:
+            assert (row.kinesis_records, row.payload_share, row.fill, row.overhead) == (
+                0,
+                0.0,
+                0.0,
+                Overhead(0, 0, 0, 0),
+            )
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"rate": 0}, "rate is 0"),
+            ({"rate": math.nan}, "rate is nan"),
+            ({"record_max_buffered_time": -1, "rate": 5}, "record_max_buffered_time is -1"),
+            ({"record_max_buffered_time": 1}, "needs the rate"),
+            ({"strategies": []}, "strategies is empty"),
+        ],
+    )
+    def test_arguments_out_of_range(self, arguments: dict[str, object], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            measure(LOGINS, **arguments)  # type: ignore[arg-type]
+
+    def test_a_record_that_is_none(self) -> None:
+        with pytest.raises(sp.InvalidRecordError):
+            measure([("", b"")])
+        with pytest.raises(sp.RecordTooLargeError):
+            measure([("k", bytes(2 * MIB))])
+
+    def test_prices_and_strategies_out_of_range(self) -> None:
+        with pytest.raises(ValueError, match="shard_hour is -1"):
+            Prices(shard_hour=-1)
+        with pytest.raises(ValueError, match="shards is 0"):
+            Strategy("none", shards=0)
+
+
+class TestSynthetic:
+    @given(st.integers(0, 200), st.integers(0, 200_000))
+    def test_sizes(self, least: int, more: int) -> None:
+        sizes = [len(one.data) for one in synthetic(f"event:{least}-{least + more}", 5)]
+        assert all(least <= size <= least + more for size in sizes)
+
+    def test_the_same_each_time(self) -> None:
+        assert list(synthetic("a:1-9,b:5", 100)) == list(synthetic("a:1-9,b:5", 100))
+        assert list(synthetic("a:1-9", 100, seed=1)) != list(synthetic("a:1-9", 100))
+        assert {one.data[:1] for one in synthetic("a:5,b:5", 100)} == {b"a", b"b"}
+
+    @pytest.mark.parametrize("spec", ["", "login", "login:9-5", "login:x", "a:1,,b:2", "a:99999999"])
+    def test_a_spec_that_is_none(self, spec: str) -> None:
+        with pytest.raises(ValueError, match="no kind of event"):
+            list(synthetic(spec, 1))
+
+
+class TestAnswers:
+    def test_plain_data(self) -> None:
+        measured = measure(LOGINS, rate=100)
+        told = json.loads(json.dumps(measured.as_dict(), default=str))
+        assert told["recommended"] == measured.recommended.strategy.name
+        assert [row["strategy"]["name"] for row in told["rows"]] == [one.name for one in usual_strategies()]
+        assert told["rows"][0]["payload_share"] == measured.rows[0].payload_share
+        assert dataclasses.is_dataclass(measured.rows[0])
+
+    def test_the_recommended_one_is_the_cheapest_that_keeps_keys_on_their_shards(self) -> None:
+        measured = measure(LOGINS, rate=3 * SHARD_RECORDS_PER_SECOND)
+        best = measured.recommended
+        assert (best.provisioned or 0) <= 1.05 * min(row.provisioned or 0 for row in measured.rows)
+        assert best.strategy.by == "shard"
+        assert "every key stays on its shard" in measured.reason
+        assert "$" in measured.reason
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))
+def test_a_histogram_is_right_to_two_percent(values: list[float]) -> None:
+    histogram = Histogram()
+    for value in values:
+        histogram.add(value)
+    spread = histogram.spread
+    assert spread is not None
+    exact = sorted(values)[math.ceil(len(values) / 2) - 1]
+    assert spread.median == pytest.approx(exact, rel=0.021)
+
+
+def test_aws_kinesis_agg_beside_ours() -> None:
+    from shardpack.density.peers import AwsKinesisAgg
+
+    def peers() -> Iterator[AwsKinesisAgg]:
+        yield AwsKinesisAgg(51_200)
+
+    measured = measure(LOGINS, [Strategy("ours", sp.Limits(51_200))], peers=list(peers()))
+    ours, theirs = measured.rows
+    assert theirs.strategy.name.startswith("aws_kinesis_agg")
+    assert theirs.user_records == sum(LOGINS is not None for _ in LOGINS)
+    assert theirs.user_bytes == ours.user_bytes
+    assert theirs.kinesis_records >= ours.kinesis_records
+    assert theirs.overhead.total > 0

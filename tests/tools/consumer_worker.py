@@ -1,0 +1,61 @@
+"""One worker of a fleet, as its own process: handles user records by writing them down, until SIGTERM or kill -9."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+
+import servers
+
+import shardpack as sp
+from shardpack.consumer import Leases
+
+
+def leases_of(store: str) -> Leases:
+    """A store of leases by its kind and place: ``sqlite:PATH`` or ``dynamodb:URL``."""
+    kind, _, where = store.partition(":")
+    if kind == "sqlite":
+        return sp.SQLiteLeases(where)
+    return sp.DynamoDBLeases("soak", client=servers.client("dynamodb", where))
+
+
+def line_of(record: sp.ReceivedRecord) -> str:
+    """What is written down of a user record; its number is what its data begins with."""
+    number = record.data.partition(b":")[0].decode()
+    return f"{record.shard_id} {record.sequence_number} {record.sub_sequence_number} {number}\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("--stream", "--kinesis", "--store", "--worker-id", "--log"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--failover-time", type=float, required=True)
+    arguments = parser.parse_args()
+    config = sp.ConsumerConfig(
+        failover_time=arguments.failover_time,
+        max_leases_to_steal_at_one_time=4,
+        batch_max_records=100,
+        idle_time_between_reads=0.2,
+    )
+    log = os.open(arguments.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    with sp.Consumer(
+        arguments.stream,
+        leases=leases_of(arguments.store),
+        worker_id=arguments.worker_id,
+        config=config,
+        client=servers.client("kinesis", arguments.kinesis, max_pool_connections=config.max_connections),
+    ) as consumer:
+        signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see soak_consumer
+
+        def handle(batch: sp.Batch) -> None:
+            os.write(log, "".join(map(line_of, batch)).encode())  # at once, so that a kill leaves whole lines
+
+        consumer.run(handler=handle, workers=2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
