@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from ..errors import RecordTooLargeError
 from ..hashing import ShardMap, hash_key, lane_of, lane_partition_key
-from ..limits import MIB, Limits, check_iterable
+from ..limits import MIB, Limits
 from ..records import (
     BytesLike,
     PackedRecord,
@@ -23,14 +23,13 @@ from ..records import (
     check_explicit_hash_key,
     check_partition_key,
     check_tags,
-    no_user_record,
 )
 from ..wire import is_aggregated
 from ..wire.backend import Adding, backend, native
 from ..wire.core import Builder, Routes
 from .lookahead import Lookahead
 from .route import AGGREGATE_PARTITION_KEY, Closed, Route
-from .settings import By, HashKeys, check_settings, check_types
+from .settings import By, HashKeys, check_settings, check_types, check_user_records, fields_of
 
 _CACHED_ROUTES = 65_536
 
@@ -38,7 +37,6 @@ _CACHED_ROUTES = 65_536
 _FIRST_CAPACITY = 4096
 _AGGREGATE_COST = 4096
 
-_USER_RECORDS = "UserRecord objects or tuples of partition key and data"
 _TOGETHER = 16
 
 
@@ -154,8 +152,7 @@ class Packer(Adding):
             InvalidRecordError: a field breaks a rule of the service.
             RecordTooLargeError: the record does not fit, even alone. In both cases nothing has changed.
         """
-        # The way of most records: no explicit hash key, and an open aggregate with room.
-        if explicit_hash_key is None and not tags and type(data) is bytes:
+        if explicit_hash_key is None and not tags and type(data) is bytes:  # most are so
             try:
                 route = self._route_of_all or self._route_of_key[partition_key]
                 if route.add(partition_key, data):
@@ -176,20 +173,17 @@ class Packer(Adding):
         """`add` over an iterable, lazily; what is still open afterwards waits for `flush`.
 
         Of a list or tuple, up to 16 Kinesis records come out together: their checksums are made side by side. Of any
-        other iterable, each comes out as soon as it is complete.
-
-        Raises:
-            TypeError: ``user_records`` is no iterable of user records.
-            InvalidRecordError, RecordTooLargeError: as `add`, when its turn comes.
+        other iterable, each comes out as soon as it is complete. Raises TypeError
+        for what is no iterable, and as `add` when a record's turn comes.
         """
-        check_iterable("user_records", user_records, _USER_RECORDS)
+        check_user_records(user_records)
         return self._all(user_records, flush=False)
 
     def _all(self, user_records: Iterable[UserRecordLike], *, flush: bool) -> Iterator[PackedRecord]:
         fill = backend().fill
         if fill is None or self._simple is None:
             for record in user_records:
-                yield from self.add(*_fields(record))
+                yield from self.add(*fields_of(record))
             if flush:
                 yield from self.flush()
             return
@@ -198,7 +192,7 @@ class Packer(Adding):
         closed: list[Closed] = []
         try:
             while taken := fill(records, self._simple):
-                closed += self._add_any(*_fields(taken[0]))
+                closed += self._add_any(*fields_of(taken[0]))
                 if len(closed) >= most_together:
                     yield from self._finish(closed)
                     closed = []
@@ -366,17 +360,6 @@ class Packer(Adding):
         return record.explicit_hash_key or str(hash_key(record.partition_key))
 
 
-def _fields(record: Any) -> Sequence[Any]:
-    """What `add` takes.
-
-    Raises:
-        InvalidRecordError: it is no user record.
-    """
-    if not isinstance(record, tuple | list) or not 2 <= len(record) <= 4:
-        raise no_user_record(record)
-    return record
-
-
 def pack(
     user_records: Iterable[UserRecordLike],
     *,
@@ -402,10 +385,9 @@ def pack(
 
     Raises:
         InvalidRecordError, RecordTooLargeError: as `Packer.add`; everything before that record has come out or is lost
-            with the generator, so check records first if you cannot stop at a bad one.
-        ValueError, TypeError: as `Packer`, or ``user_records`` is no iterable of user records.
+            with the generator, so check records first if you cannot stop at a bad one. Others as `Packer`.
     """
-    check_iterable("user_records", user_records, _USER_RECORDS)
+    check_user_records(user_records)
     packer = Packer(
         by=by,
         shard_map=shard_map,

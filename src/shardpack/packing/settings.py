@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 from ..hashing import ShardMap
-from ..limits import MIB, Limits, check_integer, shown
+from ..limits import MIB, Limits, check_integer, check_iterable, shown
+from ..records import no_user_record
 
 By: TypeAlias = Literal["shard", "key", "any"]
 HashKeys: TypeAlias = Literal["pinned", "kpl"]
@@ -54,3 +56,19 @@ def check_settings(
             f"lookahead is {shown(lookahead)}; give 0 for none, or how many limits' worth of user records may wait on"
             f" each route, up to {MOST_LOOKAHEAD}"
         )
+
+
+def check_user_records(user_records: object) -> None:
+    """Raise TypeError for what is no iterable of user records."""
+    check_iterable("user_records", user_records, "UserRecord objects or tuples of partition key and data")
+
+
+def fields_of(record: Any) -> Sequence[Any]:
+    """What `add` takes.
+
+    Raises:
+        InvalidRecordError: it is no user record.
+    """
+    if not isinstance(record, tuple | list) or not 2 <= len(record) <= 4:
+        raise no_user_record(record)
+    return record
