@@ -33,6 +33,7 @@ from .commands.density_options import density_command
 from .commands.put_options import put_command
 from .commands.tail_options import tail_command
 from .input_bar import opened_input
+from .long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters, without_long_keys
 from .messages import LONGEST_MESSAGE, LogLines, report, text_of
 from .options import HashKeys, InputFile, KeyField
 from .reading import InputError
@@ -218,6 +219,7 @@ def unpack_command(
     after: Annotated[
         str | None, typer.Option(metavar="SEQ[:SUB]", help="Skip what is not after this position in the shard.")
     ] = None,
+    max_key_characters: MaxKeyCharacters = DEFAULT_MAX_KEY_CHARACTERS,
 ) -> None:
     """Unpack Kinesis records into user records: JSON lines, or only their data.
 
@@ -241,6 +243,8 @@ def unpack_command(
             write_one = data_of
         elif base64_lines:
             write_one = base64_line
+        else:
+            records = without_long_keys(records, max_key_characters, content)
         with reading.errors_at(content):
             _write(
                 map(write_one, records),

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 
 from ..errors import InvalidRecordError
+from ..limits import check_iterable
 from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from .backend import backend
 
@@ -28,7 +29,9 @@ def encode(records: Iterable[UserRecordLike]) -> bytes:
     Raises:
         InvalidRecordError: a field breaks a rule of the service, or there is no record at all (the KCL takes an empty
             aggregate for a plain record).
+        TypeError: there is no iterable of them.
     """
+    check_iterable("records", records, "user records, such as [(partition key, data)]")
     aggregate = backend().builder(sys.maxsize, None)
     for record in records:
         aggregate.add_any(*check_user_record(record))
@@ -51,7 +54,9 @@ def decode(blob: BytesLike) -> list[UserRecord]:
         TruncatedError: something announced is not there.
         MalformedError: no aggregate at all, a required field is missing, an index points outside its table, or there
             is no record inside.
+        TypeError: it is no bytes-like object.
     """
+    _check_bytes(blob)
     return backend().decode(blob)
 
 
@@ -60,4 +65,15 @@ def is_aggregated(blob: BytesLike) -> bool:
 
     A user's own data may start with the magic; the MD5 decides, as in the KCL's ``AggregatorUtil``.
     """
+    _check_bytes(blob)
     return backend().is_aggregated(blob)
+
+
+def _check_bytes(blob: BytesLike) -> None:
+    if isinstance(blob, bytes):
+        return
+    try:
+        memoryview(blob)
+    except TypeError:
+        hint = "; encode or decode text first, for instance from base64" if isinstance(blob, str) else ""
+        raise TypeError(f"blob is of type {type(blob).__name__}; give bytes, bytearray or memoryview{hint}") from None
