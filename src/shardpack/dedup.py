@@ -19,9 +19,12 @@ class HasKeyAndData(Protocol):
     """A user record as it was sent (`UserRecord`) or received (`ReceivedRecord`)."""
 
     @property
-    def partition_key(self) -> str | None: ...
+    def partition_key(self) -> str | None:
+        """The partition key; None where the source of the record did not say it."""
+
     @property
-    def data(self) -> bytes: ...
+    def data(self) -> bytes:
+        """The payload."""
 
 
 class RecordDigest:

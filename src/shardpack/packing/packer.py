@@ -1,6 +1,6 @@
 """User records in, Kinesis records out.
 
-A **route** decides which user records may share an aggregate (design.md, section 4). Every route has at most one open
+A **route** decides which user records may share an aggregate (docs/architecture.md). Every route has at most one open
 aggregate; a record that does not fit closes it and opens the next, so order is kept within a route.
 """
 
@@ -57,7 +57,7 @@ class Packer(Adding):
         hash_keys: ``"pinned"``: sub-records carry the outer explicit hash key, so that the KCL drops none of them
             whatever shard they land on; a user's own explicit hash key is kept, by grouping records by it. ``"kpl"``:
             byte for byte what the KPL writes; lossy when a stream reshards, unless the sender checks where each
-            aggregate landed (design.md, section 4).
+            aggregate landed (docs/architecture.md).
         lanes: subdivide each shard by user key, 1 for no lanes. The outer partition key names the lane, so that
             Lambda's ParallelizationFactor works on aggregates; to keep that true, a lone record is sent as an aggregate
             too. Needs ``by="shard"``.

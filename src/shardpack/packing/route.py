@@ -9,7 +9,8 @@ from ..records import UserRecord
 from ..wire.core import Builder
 
 AGGREGATE_PARTITION_KEY = "a"
-"""The outer partition key of an aggregate that mixes keys: the KPL's constant (A5), which an EHK overrides."""
+"""The outer partition key of an aggregate that mixes keys: the KPL's constant
+(``KinesisRecord::partition_key``), which the explicit hash key overrides."""
 
 
 class Route:
@@ -29,10 +30,12 @@ class Route:
         self.add: Callable[[str, bytes], bool] = _refuse  # the open builder's, looked up once
 
     def open(self, builder: Builder, first: UserRecord) -> None:
+        """Make `builder` the open aggregate; `first` is the record that it holds, or that is to go alone."""
         self.first, self.add = first, builder.add
         self.builder = builder
 
     def close(self) -> None:
+        """Have nothing open any more."""
         self.builder = None
         self.first, self.add = None, _refuse
 

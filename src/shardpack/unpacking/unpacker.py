@@ -41,7 +41,7 @@ def unpack(
             objects; one, or an iterable of any mixture, aggregated or plain.
         on_corrupt: what happens to something that starts like an aggregate and is not a sound one. ``"raw"`` delivers
             it whole, as one plain record. ``"raise"`` raises, with the reason and the offset. ``"kcl"`` does what KCL
-            3.5.1 does, its losses included (kpl-kcl-semantics.md, B1 to B3).
+            3.5.1 does in ``AggregatorUtil.deaggregate``, its losses included.
         hash_range: the hash range of the shard that the records were read from, as (starting, ending), both inclusive,
             or a `Shard`. None: every hash key is in range.
         out_of_range: what happens to sub-records whose hash key is outside: ``"keep"``, ``"drop_record"``,

@@ -17,13 +17,21 @@ class Aggregate(Protocol):
     """One parsed aggregate by columns, as long as its user records are many; a core makes them as cheaply as it can."""
 
     @property
-    def partition_keys(self) -> Sequence[str]: ...
+    def partition_keys(self) -> Sequence[str]:
+        """The partition key of each."""
+
     @property
-    def data(self) -> Sequence[bytes]: ...
+    def data(self) -> Sequence[bytes]:
+        """The payload of each."""
+
     @property
-    def explicit_hash_keys(self) -> Sequence[str | None]: ...
+    def explicit_hash_keys(self) -> Sequence[str | None]:
+        """The explicit hash key of each as it was sent; None where it has none."""
+
     @property
-    def tags(self) -> Sequence[Tags]: ...
+    def tags(self) -> Sequence[Tags]:
+        """The tags of each."""
+
     def received(
         self, sequence_number: str | None, timestamp: datetime | None, shard_id: str | None
     ) -> Iterable[ReceivedRecord]:
@@ -34,11 +42,16 @@ class RawAggregate(Protocol):
     """One parsed aggregate as it is on the wire: tables, and indices that may point anywhere."""
 
     @property
-    def partition_key_table(self) -> Sequence[bytes]: ...
+    def partition_key_table(self) -> Sequence[bytes]:
+        """The partition keys, as bytes that need not be UTF-8."""
+
     @property
-    def explicit_hash_key_table(self) -> Sequence[bytes]: ...
+    def explicit_hash_key_table(self) -> Sequence[bytes]:
+        """The explicit hash keys, as bytes that need not be numbers."""
+
     @property
-    def records(self) -> Iterator[tuple[int, int | None, bytes]]: ...
+    def records(self) -> Iterator[tuple[int, int | None, bytes]]:
+        """Of each sub-record: the index of its partition key, that of its explicit hash key or None, and its data."""
 
 
 class Builder(Protocol):
@@ -48,9 +61,12 @@ class Builder(Protocol):
     """Most bytes that it may grow to; may be raised, and set to 0, so that nothing more is taken."""
 
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """How many user records it holds."""
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """How many bytes the aggregate would have if it were finished now."""
 
     def add(self, partition_key: str, data: bytes) -> bool:
         """Take a record without explicit hash key and tags.
@@ -73,7 +89,8 @@ class HasBuilder(Protocol):
     """What may have an open builder: a route."""
 
     @property
-    def builder(self) -> Builder | None: ...
+    def builder(self) -> Builder | None:
+        """The aggregate that is open; None: there is none."""
 
 
 class Routes(Protocol):
@@ -136,8 +153,12 @@ class Core(Protocol):
     def routes(self) -> NewRoutes | None:
         """None with `fill`."""
 
-    def decode(self, blob: BytesLike) -> list[UserRecord]: ...
-    def is_aggregated(self, blob: BytesLike) -> bool: ...
+    def decode(self, blob: BytesLike) -> list[UserRecord]:
+        """See `shardpack.decode`, whose errors it raises."""
+
+    def is_aggregated(self, blob: BytesLike) -> bool:
+        """See `shardpack.is_aggregated`."""
+
     def read(self, blob: BytesLike) -> Aggregate:
         """`decode` by columns, with its errors."""
 
