@@ -143,7 +143,8 @@ class Core(Protocol):
     """What a core offers."""
 
     @property
-    def flat(self) -> NewFlat: ...
+    def flat(self) -> NewFlat:
+        """Makes one iterator over the members of groups, which threads may share."""
 
     @property
     def fill(self) -> Fill | None:
