@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -41,19 +40,18 @@ def write_parquet(records: Iterator[ReceivedRecord], file: str) -> int:
         }
     )
     path = Path(file)
-    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(number)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     count = 0
     try:
-        with parquet.ParquetWriter(name, schema) as writer:
+        with parquet.ParquetWriter(part, schema) as writer:
             while rows := list(_group(records)):
                 columns = {field: [getattr(row, field) for row in rows] for field in schema.names}
                 writer.write_batch(pa.RecordBatch.from_pydict(columns, schema))
                 count += len(rows)
-        Path(name).replace(path)
+        part.replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
-            Path(name).unlink()
+            part.unlink()
         raise
     return count
 
