@@ -437,3 +437,39 @@ class TestLongKeys:
         record = json.dumps({"Data": "eA==", "PartitionKey": "k" * 300}).encode()
 
         assert b"k" * 300 in run("unpack", "-", stdin=record)[0]
+
+
+class TestParquet:
+    def test_the_user_records_of_a_firehose_object(self, tmp_path: Path) -> None:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        blobs = [sp.encode([(f"k{n}", b"%d-%d" % (n, m)) for m in range(50)]) for n in range(300)]
+        (tmp_path / "object").write_bytes(gzip.compress(b"".join(blobs)))
+
+        out, error = run("unpack", tmp_path / "object", "--parquet", tmp_path / "out.parquet")
+
+        assert (out, error) == (b"", "")
+        rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+        assert [(row["partition_key"], row["data"], row["sub_sequence_number"]) for row in rows] == [
+            (f"k{n}", b"%d-%d" % (n, m), m) for n in range(300) for m in range(50)
+        ]
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["object", "out.parquet"]
+
+    def test_nothing_half_is_left(self, tmp_path: Path) -> None:
+        pytest.importorskip("pyarrow.parquet")
+        (tmp_path / "in").write_bytes(b'{"Data": "eA=="}\nnonsense\n')
+        (tmp_path / "out").write_bytes(b"before")
+
+        _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "out", status=1)
+
+        assert ":2: not JSON" in error
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["in", "out"]
+        assert (tmp_path / "out").read_bytes() == b"before"
+        _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "in", status=1)
+        assert "is the input itself" in error
+        _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "no" / "out", status=1)
+        assert "No such file or directory" in error
+        assert "Usage" in run("unpack", "-", "--text", "--parquet", "x", status=2)[1]
+
+    def test_jsonl_is_the_default(self) -> None:
+        blob = sp.encode([("k", b"one"), ("k", b"two")])
+        assert run("unpack", "-", "--jsonl", stdin=blob) == run("unpack", "-", stdin=blob)
