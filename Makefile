@@ -77,7 +77,13 @@ check: $(BIN)/ruff ## lint and type checks
 ifdef CARGO
 	cd $(RUST) && cargo fmt --check && cargo clippy --quiet --locked --all-targets -- --deny warnings
 	cd $(RUST) && cargo test --quiet --locked --no-default-features
+	cd $(RUST) && RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps --document-private-items
 endif
+
+ROUNDS ?= 100000
+.PHONY: test-leaks
+test-leaks: $(BIN)/shardpack ## count what round trips leave behind, with a checked allocator; make test-leaks ROUNDS=1000000
+	PYTHONMALLOC=debug PYTHONDEVMODE=1 SHARDPACK_NATIVE=1 $(BIN)/python tests/tools/leaks.py $(ROUNDS)
 
 # libFuzzer under AddressSanitizer. RUSTC_BOOTSTRAP: the sanitizer is there in the stable compiler, and not yet stable.
 SECONDS ?= 60
@@ -89,9 +95,11 @@ fuzz: ## feed the native core with what nobody would write, for a minute; make f
 	  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address" \
 	  cargo build --quiet --locked --release --target $(HOST)
 	mkdir -p $(FUZZ)/corpus/decode $(FUZZ)/corpus/pack
+	rm -f $(FUZZ)/*.log
 	for target in decode pack; do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \
-	  -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus/$$target $(FUZZ)/seeds/$$target 2>&1 \
+	  -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus/$$target $(FUZZ)/seeds/$$target 2>&1 | tee $(FUZZ)/$$target.log \
 	  | grep -E '^(stat::number_of_executed_units|==|SUMMARY|.*panicked)|Done' ; test $${PIPESTATUS[0]} = 0 || exit 1; done
+	@awk '/^stat::number_of_executed_units/ { n += $$2 } END { printf "%d executions in all, and none failed\n", n }' $(FUZZ)/*.log
 
 # "protobuf>=3.20.2" becomes "protobuf==3.20.2"; the demo's server is left out, because it wants the newest boto3.
 # With the pure core, so that all tests run with either.

@@ -85,8 +85,9 @@ _SEQUENCE_NUMBER = re.compile(r"[0-9]{1,129}")  # as long as the GetShardIterato
 class Position:
     """Where in a shard a user record stands: a sequence number, and its index in the aggregate there.
 
-    Positions order as the KCL's ``ExtendedSequenceNumber`` does (kpl-kcl-semantics.md, B5): the sentinels
-    ``AT_TIMESTAMP`` < ``TRIM_HORIZON`` < ``LATEST`` before every number, ``SHARD_END`` after it, numbers as numbers.
+    Positions order as the KCL's ``ExtendedSequenceNumber`` does. The sentinels ``AT_TIMESTAMP`` <
+    ``TRIM_HORIZON`` < ``LATEST`` come before every number, and ``SHARD_END`` comes after. Sequence numbers are compared
+    as numbers, and the index decides between equal ones.
 
     Args:
         sequence_number: a decimal string as Kinesis gives it, or a sentinel's name.

@@ -1,4 +1,7 @@
-"""The consumer's settings, under the KCL's names where it has them (kpl-kcl-semantics.md, B8 and B11)."""
+"""The consumer's settings, under the KCL's names where it has them.
+
+Its ``LeaseManagementConfig`` says what the leases' settings mean, and its ``PollingConfig`` those of reading.
+"""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _grouped(packed_records: Iterable[PackedRecord], max_records: int, max_bytes
 
 
 class ShardBudget:
-    """What each shard takes in a second: 1,000 records and 1 MiB, as token buckets (KPL's limiter, A7).
+    """What each shard takes in a second: 1,000 records and 1 MiB, as token buckets (the KPL's ``Limiter``).
 
     The clock is the caller's, so it can be any that runs evenly, such as ``time.monotonic()``. A bucket starts full.
 

@@ -1,4 +1,4 @@
-"""The producer's settings, under the KPL's names and with its defaults (kpl-kcl-semantics.md, A13)."""
+"""The producer's settings, under the KPL's names and with its defaults (``KinesisProducerConfiguration``)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProducerConfig:
         connect_timeout: seconds to wait for a connection, 0.1 to 300.
         request_timeout: seconds to wait for a response, 0.1 to 600.
         max_outstanding_records: user records that `put` takes before it waits, from 1. (Not a setting of the KPL, which
-            has no back-pressure, A12.)
+            has no back-pressure.)
         max_outstanding_bytes: bytes of data and keys that `put` takes before it waits, from 1.
         hash_keys: ``"pinned"`` or ``"kpl"``, see `Packer`.
         metrics_level: which metrics go to OpenTelemetry, where it is installed: ``"none"``, ``"summary"`` or

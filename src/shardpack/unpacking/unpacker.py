@@ -32,13 +32,16 @@ def unpack(
 ) -> Iterator[ReceivedRecord]:
     """The user records in Kinesis records, lazily and in their order.
 
+    Threads may share the iterator: each user record goes to one of them. After an interrupt in the middle, such as
+    Ctrl-C, it has lost its place, and says so when it is asked again.
+
     Args:
         records: Kinesis records, or what holds them: boto3 ``GetRecords`` responses, ``SubscribeToShard`` events and
             ``PutRecords`` entries, Lambda events, Firehose and Kinesis Analytics transformation events, `PackedRecord`
             objects; one, or an iterable of any mixture, aggregated or plain.
         on_corrupt: what happens to something that starts like an aggregate and is not a sound one. ``"raw"`` delivers
             it whole, as one plain record. ``"raise"`` raises, with the reason and the offset. ``"kcl"`` does what KCL
-            3.5.1 does, its losses included (kpl-kcl-semantics.md, B1 to B3).
+            3.5.1 does in ``AggregatorUtil.deaggregate``, its losses included.
         hash_range: the hash range of the shard that the records were read from, as (starting, ending), both inclusive,
             or a `Shard`. None: every hash key is in range.
         out_of_range: what happens to sub-records whose hash key is outside: ``"keep"``, ``"drop_record"``,
@@ -61,7 +64,8 @@ def unpack(
         raise TypeError(f"after is {after!r:.60}; give a Position, such as a received record's .position")
     bounds = _bounds(hash_range)
     core = backend()
-    read: Callable[[bytes], Aggregate] = core.read
+    # What is wrong with a record is looked for only where somebody will see it.
+    read: Callable[[bytes], Aggregate] | None = core.read if on_corrupt == "raise" else None
     read_ahead: Callable[[Sequence[bytes]], Iterable[Aggregate | None]] = core.read_ahead
     if on_corrupt == "kcl":
         read_ahead = lambda _blobs: repeat(None)  # noqa: E731
@@ -72,18 +76,17 @@ def unpack(
     expand = functools.partial(
         _expand, read=read, strict=on_corrupt == "raise", bounds=bounds, out_of_range=out_of_range
     )
-    # Chained in C: a generator of our own would be entered once for each user record.
     batches = kinesis_record_batches(records)
     expanded = (map(expand, batch, read_ahead([record.data for record in batch])) for batch in batches)
-    unpacked = chain.from_iterable(chain.from_iterable(expanded))
-    return unpacked if after is None else _after(unpacked, after)
+    groups = chain.from_iterable(expanded)
+    return core.flat(groups if after is None else (_after(group, after) for group in groups))
 
 
 def _expand(
     record: KinesisRecord,
     aggregate: Aggregate | None,
     *,
-    read: Callable[[bytes], Aggregate],
+    read: Callable[[bytes], Aggregate] | None,
     strict: bool,
     bounds: tuple[int, int] | None,
     out_of_range: OutOfRange,
@@ -91,7 +94,10 @@ def _expand(
     if not record.data.startswith(MAGIC):
         return (plain(record),)
     try:
-        aggregate = aggregate or read(record.data)
+        if aggregate is None:
+            if read is None:
+                return (plain(record),)
+            aggregate = read(record.data)
         outside = frozenset() if bounds is None else _outside(aggregate, bounds)
     except DecodeError:
         if strict:
@@ -120,11 +126,9 @@ def plain(record: KinesisRecord) -> ReceivedRecord:
     )
 
 
-def received(record: KinesisRecord, aggregate: Aggregate) -> Iterator[ReceivedRecord]:
+def received(record: KinesisRecord, aggregate: Aggregate) -> Iterable[ReceivedRecord]:
     """The sub-records of an aggregate, with what they share with the Kinesis record that held them."""
-    return chain.from_iterable(
-        aggregate.received(record.sequence_number, record.approximate_arrival_timestamp, record.shard_id)
-    )
+    return aggregate.received(record.sequence_number, record.approximate_arrival_timestamp, record.shard_id)
 
 
 def _outside(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:

@@ -1,7 +1,7 @@
 """The aggregated format, and nothing else.
 
 An aggregate is ``F3 89 9A C2``, a protobuf ``AggregatedRecord`` (proto/kpl.proto), and the MD5 of that message
-(kpl-kcl-semantics.md, A1). Nothing here imports protobuf before the first blob is read or written.
+(KPL: ``KinesisRecord::serialize``). Nothing here imports protobuf before the first blob is read or written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def encode(records: Iterable[UserRecordLike]) -> bytes:
 
     Raises:
         InvalidRecordError: a field breaks a rule of the service, or there is no record at all (the KCL takes an empty
-            aggregate for a plain record, B1).
+            aggregate for a plain record).
     """
     aggregate = backend().builder(sys.maxsize, None)
     for record in records:
@@ -58,6 +58,6 @@ def decode(blob: BytesLike) -> list[UserRecord]:
 def is_aggregated(blob: BytesLike) -> bool:
     """Whether a blob is an aggregate by its magic, length and MD5. Never raises on bytes.
 
-    A user's own data may start with the magic; the MD5 decides (B1).
+    A user's own data may start with the magic; the MD5 decides, as in the KCL's ``AggregatorUtil``.
     """
     return backend().is_aggregated(blob)

@@ -353,7 +353,10 @@ class Engine:
         return None
 
     def _end(self, hold: Hold, now: float) -> None:
-        """Everything of a shard is done: make sure that its children have leases, then record its end (B10)."""
+        """Everything of a shard is done: make sure that its children have leases, then record its end.
+
+        The KCL's ``ShutdownTask`` does the same.
+        """
         children = self._children(hold, now)
         if children is None:
             return

@@ -282,7 +282,7 @@ class Engine:
 
     @property
     def _collect_time(self) -> float:
-        """How long a Kinesis record waits for others to share its call (A8)."""
+        """How long a Kinesis record waits for others to share its call, as in the KPL's ``Pipeline``."""
         return 0.0 if self._hurry else min(0.05, 0.2 * self._config.record_max_buffered_time)
 
     def _next_request(self) -> PutRequest:
@@ -317,7 +317,7 @@ class Engine:
             self._judge(landed, now)
 
     def _judge(self, landed: Landed, now: float) -> None:
-        """Whether the KCL keeps an aggregate that landed elsewhere than predicted, judged as a whole (A9a)."""
+        """Whether the KCL keeps an aggregate that landed elsewhere than predicted: all of it, or nothing."""
         shard = self._watch.shard(landed.shard_id)
         if shard is not None and all(
             hash_key_of(record) in shard for pending in landed.parcel.pending for record in pending.records
