@@ -88,6 +88,7 @@ class Script:
             raise ValueError(f"latency is {min(self.latency, self.latency_after)}; give seconds from 0")
 
     def meets(self, operation: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether a call is one of those that this entry is about."""
         return self.operation in (operation, "*") and (self.when is None or self.when(parameters))
 
 

@@ -33,25 +33,27 @@ def unpack(
     """The user records in Kinesis records, lazily and in their order.
 
     Args:
-        records: Kinesis records, or what holds them: boto3 ``GetRecords`` responses, ``SubscribeToShard`` events and
-            ``PutRecords`` entries, Lambda events, Firehose and Kinesis Analytics transformation events, `PackedRecord`
-            objects; one, or an iterable of any mixture, aggregated or plain.
-        on_corrupt: what happens to something that starts like an aggregate and is not a sound one. ``"raw"`` delivers
-            it whole, as one plain record. ``"raise"`` raises, with the reason and the offset. ``"kcl"`` does what KCL
-            3.5.1 does in ``AggregatorUtil.deaggregate``, its losses included.
-        hash_range: the hash range of the shard that the records were read from, as (starting, ending), both inclusive,
-            or a `Shard`. None: every hash key is in range.
-        out_of_range: what happens to sub-records whose hash key is outside: ``"keep"``, ``"drop_record"``,
-            ``"drop_aggregate"`` (all of an aggregate for one, as the KCL does; it removes the duplicates that the KPL
-            makes when a stream reshards), ``"raise"``. Plain records are never dropped.
-        after: skip what is not after this position: how to resume inside an aggregate. Positions compare within a
-            shard. Records without a sequence number are never skipped.
+        records: One Kinesis record, something that holds Kinesis records, or an iterable of any mixture of these. The
+            records may be aggregated or plain. They may be boto3 ``GetRecords`` responses, ``SubscribeToShard`` events,
+            ``PutRecords`` entries, Lambda events, transformation events of Firehose and Kinesis Analytics, the records
+            of any of these, or `PackedRecord` objects.
+        on_corrupt: What to do with data that starts like an aggregate and is not a sound one. ``"raw"`` delivers it
+            whole, as one plain record. ``"raise"`` raises an error with the reason and the offset. ``"kcl"`` does what
+            KCL 3.5.1 does in ``AggregatorUtil.deaggregate``, its losses included.
+        hash_range: The hash range of the shard that the records were read from: a `Shard`, or a pair of its starting
+            and its ending hash key, both inclusive. None means that every hash key is in range.
+        out_of_range: What to do with a sub-record whose hash key is outside the range. ``"keep"`` delivers it.
+            ``"drop_record"`` drops it. ``"drop_aggregate"`` drops the whole aggregate, as the KCL does; this removes
+            the duplicates that the KPL makes when a stream reshards. ``"raise"`` raises an error. Plain records are
+            never dropped.
+        after: Skip all records up to and including this position. This is how to resume inside an aggregate. Positions
+            can be compared within one shard only. Records without a sequence number are never skipped.
 
     Raises:
-        ValueError: an option is not one of those above.
-        DecodeError: a record is corrupt and ``on_corrupt="raise"``, or a mapping is no Kinesis record.
-        OutOfRangeError: see ``out_of_range``.
-        TypeError: something is neither a record nor an iterable of records, or an option has the wrong type.
+        ValueError: An option is not one of those above.
+        DecodeError: A record is corrupt and ``on_corrupt="raise"``, or a mapping is no Kinesis record.
+        OutOfRangeError: A sub-record is out of range and ``out_of_range="raise"``.
+        TypeError: Something is neither a record nor an iterable of records, or an option has the wrong type.
     """
     if on_corrupt not in ("raw", "raise", "kcl"):
         raise ValueError(f'on_corrupt is {on_corrupt!r}; choose "raw", "raise" or "kcl"')
