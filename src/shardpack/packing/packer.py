@@ -142,16 +142,16 @@ class Packer(Adding):
 
         Args:
             partition_key: 1 to 256 Unicode characters.
-            data: The payload. A bytearray or memoryview is copied.
-            explicit_hash_key: A number from 0 to 2^128-1, as a str or an int, that takes the place of the key's hash.
-            tags: Pairs of a key and a value or None, to be carried inside the aggregate.
+            data: the payload; a bytearray or memoryview is copied.
+            explicit_hash_key: a number from 0 to 2^128-1 that overrides the partition key's hash, as a str or an int.
+            tags: (key, value or None) pairs to carry inside the aggregate.
 
         Returns:
-            The Kinesis records that are now complete. Usually there are none.
+            The Kinesis records that are now complete: usually none.
 
         Raises:
-            InvalidRecordError: A field breaks a rule of the service. Nothing has changed.
-            RecordTooLargeError: The record does not fit, even alone. Nothing has changed.
+            InvalidRecordError: a field breaks a rule of the service.
+            RecordTooLargeError: the record does not fit, even alone. In both cases nothing has changed.
         """
         # The way of most records: no explicit hash key, and an open aggregate with room.
         if explicit_hash_key is None and not tags and type(data) is bytes:

@@ -66,7 +66,7 @@ def unpack(
     read: Callable[[bytes], Aggregate] = core.read
     read_ahead: Callable[[Sequence[bytes]], Iterable[Aggregate | None]] = core.read_ahead
     if on_corrupt == "kcl":
-        read_ahead = lambda _blobs: repeat(None)  # noqa: E731
+        read_ahead = _one_by_one
         kcl_bounds = (bounds or (0, MAX_HASH_KEY)) if out_of_range == "drop_aggregate" else None
         read = functools.partial(kcl.read, bounds=kcl_bounds)
     if out_of_range == "keep":
@@ -79,6 +79,10 @@ def unpack(
     expanded = (map(expand, batch, read_ahead([record.data for record in batch])) for batch in batches)
     unpacked = chain.from_iterable(chain.from_iterable(expanded))
     return unpacked if after is None else _after(unpacked, after)
+
+
+def _one_by_one(_blobs: Sequence[bytes]) -> Iterable[None]:
+    return repeat(None)
 
 
 def _expand(
