@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import RLock  # `threading` is slow to import, and has the same
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Literal, Protocol, TypeAlias
@@ -36,22 +37,28 @@ class RecordDigest:
     The digest is the sum, modulo 2^128, of each record's xxh3-128 (seed 0) over its partition key's length in eight
     bytes, its partition key in UTF-8, and its data. It finds accidents, not forgeries.
 
-    Attributes:
-        count: records that went in.
-        data_bytes: bytes of their data.
+    Threads may share one.
     """
 
     def __init__(self) -> None:
-        self.count = 0
-        self.data_bytes = 0
-        self._sum = 0
+        self._totals = 0, 0, 0  # in one object, so that an interrupt finds all three or none
+        self._lock = RLock()
+
+    @property
+    def count(self) -> int:
+        """Records that went in."""
+        return self._totals[0]
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of their data."""
+        return self._totals[1]
 
     def add(self, record: HasKeyAndData) -> None:
         """Take one record in."""
         key = (record.partition_key or "").encode()
-        self._sum = (self._sum + xxh3_128_intdigest(len(key).to_bytes(8, "little") + key + record.data)) % _MODULUS
-        self.count += 1
-        self.data_bytes += len(record.data)
+        digest = xxh3_128_intdigest(len(key).to_bytes(8, "little") + key + record.data)
+        self._add(1, len(record.data), digest)
 
     def update(self, records: Iterable[HasKeyAndData]) -> None:
         """Take many records in."""
@@ -60,18 +67,28 @@ class RecordDigest:
 
     def merge(self, other: RecordDigest) -> None:
         """Take in all that went into another digest, for instance another worker's."""
-        self._sum = (self._sum + other._sum) % _MODULUS
-        self.count += other.count
-        self.data_bytes += other.data_bytes
+        self._add(*other._totals)
+
+    def _add(self, count: int, data_bytes: int, digest: int) -> None:
+        with self._lock:
+            before = self._totals
+            self._totals = before[0] + count, before[1] + data_bytes, (before[2] + digest) % _MODULUS
+
+    def __getstate__(self) -> tuple[int, int, int]:
+        return self._totals
+
+    def __setstate__(self, state: tuple[int, int, int]) -> None:
+        self._totals = state
+        self._lock = RLock()
 
     def hexdigest(self) -> str:
         """The sum as 32 hexadecimal digits."""
-        return f"{self._sum:032x}"
+        return f"{self._totals[2]:032x}"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RecordDigest):
             return NotImplemented
-        return (self.count, self.data_bytes, self._sum) == (other.count, other.data_bytes, other._sum)
+        return self._totals == other._totals
 
     __hash__ = None  # type: ignore[assignment]  # it changes as records go in
 
@@ -95,7 +112,8 @@ class Deduplicator:
 
     It remembers in this process alone. What it cannot do: see duplicates that went to another process, another Lambda
     execution environment or a restarted one, or that come later than the window reaches; make handling and remembering
-    one step (a crash between the two lets the record run again). Not safe for use by several threads at a time.
+    one step (a crash between the two lets the record run again). Threads may share one, but two that look for the same
+    record at once may both find that it was not seen.
 
     Args:
         max_count: most user records to remember, 1 or more; the one seen longest ago is forgotten first.
@@ -125,6 +143,7 @@ class Deduplicator:
         self._key = key
         self._explicit_hash_key = explicit_hash_key
         self._now = float("-inf")
+        self._lock = RLock()
         # Fingerprints, and fingerprints with positions, each with the time it was last added at; oldest first.
         self._records: OrderedDict[int, float] = OrderedDict()
         self._deliveries: OrderedDict[int, float] = OrderedDict()
@@ -146,11 +165,12 @@ class Deduplicator:
             ValueError: there is a ``max_age``, and neither ``now`` nor an arrival timestamp.
             TypeError: ``key`` picked something other than ``str`` or ``bytes``.
         """
-        self._advance(record, now)
         fingerprint = self._fingerprint(record)
-        if fingerprint not in self._records:
-            return None
-        return "redelivery" if _delivery(record, fingerprint) in self._deliveries else "reproduction"
+        with self._lock:
+            self._advance(record, now)
+            if fingerprint not in self._records:
+                return None
+            return "redelivery" if _delivery(record, fingerprint) in self._deliveries else "reproduction"
 
     def add(self, record: ReceivedRecord | UserRecord, now: float | None = None) -> None:
         """Remember a user record, once it is handled.
@@ -163,21 +183,30 @@ class Deduplicator:
             ValueError: as `seen`.
             TypeError: as `seen`.
         """
-        self._advance(record, now)
         fingerprint = self._fingerprint(record)
-        self._remember(self._records, fingerprint)
         delivery = _delivery(record, fingerprint)
-        if delivery is not None:
-            self._remember(self._deliveries, delivery)
+        with self._lock:
+            self._advance(record, now)
+            self._remember(self._records, fingerprint)
+            if delivery is not None:
+                self._remember(self._deliveries, delivery)
 
     def __len__(self) -> int:
         """Different user records that are remembered."""
-        return len(self._records)
+        with self._lock:
+            return len(self._records)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._lock = RLock()
 
     def _remember(self, window: OrderedDict[int, float], digest: int) -> None:
         window[digest] = self._now
         window.move_to_end(digest)
-        if len(window) > self._max_count:
+        while len(window) > self._max_count:
             window.popitem(last=False)
 
     def _advance(self, record: ReceivedRecord | UserRecord, now: float | None) -> None:

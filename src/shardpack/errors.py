@@ -11,6 +11,7 @@
         TruncatedError              .offset
         MalformedError              .offset
         OutOfRangeError             .hash_key, .hash_range
+        FileError                   a file: the message begins with its name and the line or byte
       DeliveryError                 .records, .attempts, .retriable
         BatchDeliveryError          .outcomes
         BufferFullError
@@ -118,6 +119,10 @@ class OutOfRangeError(DecodeError):
         super().__init__(message)
         self.hash_key = hash_key
         self.hash_range = hash_range
+
+
+class FileError(DecodeError):
+    """A file is not what it is read as. The message begins with its name, and the line or the byte."""
 
 
 class DeliveryError(ShardpackError):

@@ -160,8 +160,8 @@ def _parse_shard(shard: Mapping[str, Any]) -> Shard | None:
         if shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber") is not None:
             return None
         hash_range = shard["HashKeyRange"]
-        parsed = Shard(shard["ShardId"], int(hash_range["StartingHashKey"]), int(hash_range["EndingHashKey"]))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        parsed = Shard("" + shard["ShardId"], int(hash_range["StartingHashKey"]), int(hash_range["EndingHashKey"]))
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{shard!r:.200} is not a shard as ListShards gives it: ShardId and HashKeyRange with StartingHashKey"
             f" and EndingHashKey ({type(error).__name__}: {error})"

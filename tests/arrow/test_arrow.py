@@ -120,7 +120,23 @@ LIMITS = st.fixed_dictionaries({"max_rows": st.integers(1, 50), "max_bytes": st.
 
 
 class TestEqualToUnpack:
-    @settings(max_examples=300)
+    @pytest.mark.parametrize("policy", ["keep", "drop_record", "drop_aggregate"])
+    @pytest.mark.parametrize("own", [None, "5", str(2**127)])
+    def test_in_one_aggregate_some_have_an_explicit_hash_key_and_others_none(
+        self, policy: Any, own: str | None
+    ) -> None:
+        blob = sp.encode([("@", b"without"), ("@", b"with", own)])  # the hash key of "@" is in the lower half
+        options = {"hash_range": (0, 2**127 - 1), "out_of_range": policy}
+        response = {"Records": [kinesis_record(blob, 0)]}
+
+        expected = to_the_millisecond(sp.unpack(response, **options))
+
+        assert as_received(arrow.to_table(response, **options)) == expected
+        assert len(expected) == (
+            2 if own != str(2**127) or policy == "keep" else ["drop_aggregate", "drop_record"].index(policy)
+        )
+
+    @settings(max_examples=3 * settings().max_examples)
     @given(blobs=st.lists(DATA, max_size=6), policy=POLICIES, limits=st.just({}) | LIMITS)
     def test_for_generated_corrupt_and_truncated_input(
         self, blobs: list[bytes], policy: dict[str, Any], limits: dict[str, int]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import random
 import subprocess
@@ -311,3 +312,86 @@ def test_without_its_libraries_it_says_what_to_install(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr.strip() == "shardpack: the command line needs typer: pip install 'shardpack[cli]'"
+
+
+EVERY_KEY = {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)}
+SHARD_MAPS = {
+    "a list as ShardId": {"Shards": [{"ShardId": ["a"], "HashKeyRange": EVERY_KEY}]},
+    "an object as ShardId": {"Shards": [{"ShardId": {"a": 1}, "HashKeyRange": EVERY_KEY}]},
+    "infinity as a hash key": {
+        "Shards": [{"ShardId": "a", "HashKeyRange": {**EVERY_KEY, "EndingHashKey": float("inf")}}]
+    },
+    "a number": {"Shards": 5},
+    "a text": {"Shards": "abc"},
+    "an object": {"Shards": {"a": 1}},
+    "a list": [],
+    "nothing": {},
+    "a list as range": {"Shards": [{"ShardId": "a", "HashKeyRange": []}]},
+    "a list as numbers": {"Shards": [{"ShardId": "a", "SequenceNumberRange": [], "HashKeyRange": EVERY_KEY}]},
+}
+
+
+@pytest.mark.parametrize("name", SHARD_MAPS)
+@pytest.mark.parametrize("command", ["pack", "inspect"])
+def test_a_shard_map_that_is_none(name: str, command: str, tmp_path: Path) -> None:
+    (tmp_path / "shards.json").write_text(json.dumps(SHARD_MAPS[name]))
+
+    _, error = run(command, "-", "--shard-map", tmp_path / "shards.json", stdin=b'{"Data": "eA=="}', status=1)
+
+    assert error.startswith(f"shardpack: {tmp_path / 'shards.json'}: not the output of `aws kinesis list-shards`")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+def test_pages_of_list_shards_in_a_row_are_one_map(tmp_path: Path) -> None:
+    halves = [
+        {"Shards": [{"ShardId": "a", "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": str(2**127 - 1)}}]},
+        {"Shards": [{"ShardId": "b", "HashKeyRange": {**EVERY_KEY, "StartingHashKey": str(2**127)}}]},
+    ]
+    (tmp_path / "shards.json").write_text("\n".join(json.dumps(half, indent=4) for half in halves))
+
+    out, _ = run("inspect", "-", "--shard-map", tmp_path / "shards.json", stdin=sp.encode([("k", b"d")]))
+
+    assert b"The KCL" in out
+
+
+def test_a_message_has_an_end() -> None:
+    line = json.dumps({f"key{n}": n for n in range(200_000)}).encode()
+
+    _, error = run("unpack", "-", stdin=line, status=1)
+
+    assert error.startswith("shardpack: -:1: a mapping with the keys")
+    assert len(error) < 2200
+
+
+def test_lines_that_end_with_cr_lf_are_lines() -> None:
+    packed, _ = run("pack", "-", stdin=b"one\r\n\r\nthree")
+    assert run("unpack", "-", "--text", stdin=packed)[0] == b"one\n\nthree"
+    packed, _ = run("pack", "-", stdin=b"one\ntwo\r\n")  # here it is a line's own
+    assert run("unpack", "-", "--text", stdin=packed)[0] == b"one\ntwo\r\n"
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "inspect", "density"])
+def test_what_is_compressed_is_read_as_what_it_holds(command: str, tmp_path: Path) -> None:
+    content = sp.encode([("k", b"one"), ("k", b"two")]) if command in ("unpack", "inspect") else b"one\ntwo\n"
+    (tmp_path / "x").write_bytes(content)
+    (tmp_path / "y").write_bytes(gzip.compress(content))
+    options = ["--json"] if command == "density" else []
+    plain, _ = run(command, tmp_path / "x", *options)
+
+    assert run(command, tmp_path / "y", *options)[0] == plain
+    assert run(command, "-", *options, stdin=gzip.compress(content))[0] == plain
+    _, error = run(command, "-", stdin=gzip.compress(content)[:-5], status=1)
+    assert error.startswith("shardpack: -: the gzip data is damaged or cut off after ")
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "inspect", "density", "put s", "demo"])
+def test_a_directory_is_told_in_a_line(command: str, tmp_path: Path) -> None:
+    name, *before = command.split()
+    more = ["--endpoint-url", "http://127.0.0.1:9"] if name in ("put", "demo") else []
+    _, error = run(name, *before, tmp_path, *more, status=1, environment={"AWS_DEFAULT_REGION": "us-east-1"})
+
+    assert error.splitlines()[-1].startswith("shardpack: ")
+    assert "Traceback" not in error
+    if name != "demo":
+        assert error == f"shardpack: {tmp_path}: Is a directory\n"

@@ -163,3 +163,59 @@ def test_the_library_says_the_same() -> None:
         len(one.data) + len(one.partition_key) for one in synthetic("login:50-100", 3000, keys=100)
     )
     assert sp.__name__ == "shardpack"
+
+
+ODD_TIMES = [
+    "9" * 400,
+    "-" + "9" * 400,
+    "1e400",
+    "NaN",
+    "-1e300",
+    "1e300",
+    "true",
+    "null",
+    '"soon"',
+    "[]",
+]
+
+
+@pytest.mark.parametrize("time", ODD_TIMES, ids=lambda time: time[:9])
+def test_a_time_that_is_none(time: str) -> None:
+    lines = f'{{"t": 1}}\n{{"t": {time}}}\n'.encode()
+
+    _, error = run("density", "-", "--timestamp", "t", stdin=lines, status=1)
+
+    assert error.startswith("shardpack: -:2: the field 't' is ")
+    assert error.count("\n") == 1
+    assert len(error) < 300
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [('"0001-01-01T00:00:00+14:00"', "1"), ("0", "5e-324"), ("0", "253402300799")]
+)
+def test_times_at_the_edges_are_times(first: str, second: str) -> None:
+    lines = f'{{"t": {first}}}\n{{"t": {second}}}\n'.encode()
+
+    assert json.loads(run("density", "-", "--timestamp", "t", "--json", stdin=lines)[0])["rows"]
+
+
+@pytest.mark.parametrize("option", ["--rate", "--record-max-buffered-time", "--shard-hour", "--on-demand-gigabyte"])
+@pytest.mark.parametrize("value", ["1e308", "nan", "inf", "-1", "1e13"])
+def test_numbers_beyond_reason_are_refused(option: str, value: str) -> None:
+    _, error = run("density", "-", "--rate", "5", option, value, stdin=b"a\nb\n", status=1)
+
+    assert f"is {float(value)!r}; give a " in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--rate", "--record-max-buffered-time", "--shard-hour", "--on-demand-gigabyte"])
+def test_the_largest_numbers_are_finite(option: str) -> None:
+    value = "1e12" if option in ("--rate", "--record-max-buffered-time") else "1e9"
+    out, _ = run("density", "-", "--rate", "5", option, value, "--json", stdin=b"a\nb\n")
+
+    assert b"Infinity" not in out
+    assert b"NaN" not in out
+
+
+def test_an_input_without_a_line_is_told() -> None:
+    assert run("density", "-", status=1)[1] == "shardpack: -: there is no line in it, so there is nothing to measure\n"

@@ -212,12 +212,16 @@ def _bounds(rows: Rows, place: int, policy: Policy) -> tuple[int, int]:
 def _all_in_range(whole: Cut, run: tuple[int, int], bounds: tuple[int, int]) -> bool:
     """Whether all user records of a Kinesis record are; not if an explicit hash key is no number."""
     explicit = whole.explicit_hash_keys.slice(*run)
-    keys = whole.partition_keys.slice(*run) if explicit.null_count else explicit
-    used = keys.dictionary.take(keys.indices.unique()).to_pylist()
+    # In one aggregate some records may have an explicit hash key, and others none.
+    keys = whole.partition_keys.slice(*run).filter(explicit.is_null())
     try:
-        hash_keys = (
-            [md5_hash_key(key.encode()) for key in used] if explicit.null_count else list(map(big_integer, used))
-        )
+        hash_keys = [*map(big_integer, _used(explicit)), *(md5_hash_key(key.encode()) for key in _used(keys))]
     except ValueError:
         return False
     return bounds[0] <= min(hash_keys) and max(hash_keys) <= bounds[1]
+
+
+def _used(texts: pa.DictionaryArray) -> list[str]:
+    """Each text that is there, once."""
+    used: list[str] = texts.dictionary.take(texts.indices.drop_null().unique()).to_pylist()
+    return used

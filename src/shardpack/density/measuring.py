@@ -27,6 +27,7 @@ from .rows import Measurement, Overhead, Row, Spread
 from .strategy import Strategy, usual_strategies
 
 _BATCH = 1000
+_LEAST, _MOST = 1e-6, 1e12
 _MOST_ROUTES = 100_000  # whose bytes are counted one by one for the lower bound
 _CURVE_RECORDS = 200_000  # the curve is made of the first ones: seven packers more take their time
 _CURVE_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -126,8 +127,9 @@ def measure(
 
 def _check(rate: float | None, record_max_buffered_time: float | None) -> None:
     for name, value in (("rate", rate), ("record_max_buffered_time", record_max_buffered_time)):
-        if value is not None and not (isinstance(value, int | float) and 0 < value < inf):
-            raise ValueError(f"{name} is {value!r}; give a number above 0")
+        # Beyond these limits, sums would be too large for a number.
+        if value is not None and not (isinstance(value, int | float) and _LEAST <= value <= _MOST):
+            raise ValueError(f"{name} is {value!r:.60}; give a number above 0, from {_LEAST:g} to {_MOST:g}")
 
 
 def _clocked(records: Clocked) -> Iterator[Timestamped]:
@@ -202,7 +204,7 @@ class _Clock:
     def rate(self) -> float | None:
         """Of the timestamps."""
         seconds = self._last - self._first
-        return self._count / seconds if seconds > 0 else None
+        return self._count / seconds if seconds >= _LEAST else None
 
 
 class _Counter:

@@ -31,20 +31,13 @@ class Route:
 
     def open(self, builder: Builder, first: UserRecord) -> None:
         """Make `builder` the open aggregate; `first` is the record that it holds, or that is to go alone."""
-        self.builder, self.first, self.add = builder, first, builder.add
+        self.first, self.add = first, builder.add
+        self.builder = builder
 
-    def close(self) -> tuple[Builder, UserRecord]:
-        """Have nothing open any more; what was open comes out.
-
-        Raises:
-            AssertionError: nothing was open.
-        """
-        builder, first = self.builder, self.first
-        if builder is None or first is None:
-            raise AssertionError(f"route {self.key!r} is not open")
-        self.builder = self.first = None
-        self.add = _refuse
-        return builder, first
+    def close(self) -> None:
+        """Have nothing open any more."""
+        self.builder = None
+        self.first, self.add = None, _refuse
 
 
 def _refuse(_partition_key: str, _data: bytes) -> bool:

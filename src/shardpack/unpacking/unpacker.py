@@ -32,6 +32,9 @@ def unpack(
 ) -> Iterator[ReceivedRecord]:
     """The user records in Kinesis records, lazily and in their order.
 
+    Threads may share the iterator: each user record goes to one of them. After an interrupt in the middle, such as
+    Ctrl-C, it has lost its place, and says so when it is asked again.
+
     Args:
         records: One Kinesis record, something that holds Kinesis records, or an iterable of any mixture of these. The
             records may be aggregated or plain. They may be boto3 ``GetRecords`` responses, ``SubscribeToShard`` events,
@@ -63,7 +66,8 @@ def unpack(
         raise TypeError(f"after is {after!r:.60}; give a Position, such as a received record's .position")
     bounds = _bounds(hash_range)
     core = backend()
-    read: Callable[[bytes], Aggregate] = core.read
+    # What is wrong with a record is looked for only where somebody will see it.
+    read: Callable[[bytes], Aggregate] | None = core.read if on_corrupt == "raise" else None
     read_ahead: Callable[[Sequence[bytes]], Iterable[Aggregate | None]] = core.read_ahead
     if on_corrupt == "kcl":
         read_ahead = _one_by_one
@@ -74,11 +78,10 @@ def unpack(
     expand = functools.partial(
         _expand, read=read, strict=on_corrupt == "raise", bounds=bounds, out_of_range=out_of_range
     )
-    # Chained in C: a generator of our own would be entered once for each user record.
     batches = kinesis_record_batches(records)
     expanded = (map(expand, batch, read_ahead([record.data for record in batch])) for batch in batches)
-    unpacked = chain.from_iterable(chain.from_iterable(expanded))
-    return unpacked if after is None else _after(unpacked, after)
+    groups = chain.from_iterable(expanded)
+    return core.flat(groups if after is None else (_after(group, after) for group in groups))
 
 
 def _one_by_one(_blobs: Sequence[bytes]) -> Iterable[None]:
@@ -89,7 +92,7 @@ def _expand(
     record: KinesisRecord,
     aggregate: Aggregate | None,
     *,
-    read: Callable[[bytes], Aggregate],
+    read: Callable[[bytes], Aggregate] | None,
     strict: bool,
     bounds: tuple[int, int] | None,
     out_of_range: OutOfRange,
@@ -97,7 +100,10 @@ def _expand(
     if not record.data.startswith(MAGIC):
         return (plain(record),)
     try:
-        aggregate = aggregate or read(record.data)
+        if aggregate is None:
+            if read is None:
+                return (plain(record),)
+            aggregate = read(record.data)
         outside = frozenset() if bounds is None else _outside(aggregate, bounds)
     except DecodeError:
         if strict:
@@ -126,11 +132,9 @@ def plain(record: KinesisRecord) -> ReceivedRecord:
     )
 
 
-def received(record: KinesisRecord, aggregate: Aggregate) -> Iterator[ReceivedRecord]:
+def received(record: KinesisRecord, aggregate: Aggregate) -> Iterable[ReceivedRecord]:
     """The sub-records of an aggregate, with what they share with the Kinesis record that held them."""
-    return chain.from_iterable(
-        aggregate.received(record.sequence_number, record.approximate_arrival_timestamp, record.shard_id)
-    )
+    return aggregate.received(record.sequence_number, record.approximate_arrival_timestamp, record.shard_id)
 
 
 def _outside(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:

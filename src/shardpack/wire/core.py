@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,8 +34,8 @@ class Aggregate(Protocol):
 
     def received(
         self, sequence_number: str | None, timestamp: datetime | None, shard_id: str | None
-    ) -> Iterable[Iterable[ReceivedRecord]]:
-        """The sub-records, in groups, with what they share with the Kinesis record that held them."""
+    ) -> Iterable[ReceivedRecord]:
+        """The sub-records, with what they share with the Kinesis record that held them."""
 
 
 class RawAggregate(Protocol):
@@ -56,7 +58,7 @@ class Builder(Protocol):
     """One aggregate being filled. Sizes are those of the finished aggregate, magic and MD5 included."""
 
     capacity: int
-    """Most bytes that it may grow to; may be raised."""
+    """Most bytes that it may grow to; may be raised, and set to 0, so that nothing more is taken."""
 
     @property
     def count(self) -> int:
@@ -126,8 +128,23 @@ class Fill(Protocol):
         """
 
 
+class NewFlat(Protocol):
+    """Makes one iterator over the members of groups, one group after the other."""
+
+    def __call__(self, groups: Iterable[Iterable[T]]) -> Iterator[T]:
+        """Threads may share it: each member goes to one of them.
+
+        Raises (when it is asked for the next):
+            RuntimeError: an interrupt has cut it short, so that what comes next is not known.
+        """
+
+
 class Core(Protocol):
     """What a core offers."""
+
+    @property
+    def flat(self) -> NewFlat:
+        """Makes the iterator of user records that `unpack` gives out."""
 
     @property
     def fill(self) -> Fill | None:
@@ -147,7 +164,7 @@ class Core(Protocol):
         """`decode` by columns, with its errors."""
 
     def read_ahead(self, blobs: Sequence[bytes]) -> Iterable[Aggregate | None]:
-        """Of several, those that the core can read side by side; None for what `read` has to be asked about."""
+        """Several, in their order; None for what is no sound aggregate: `read` says why, which may take longer."""
 
     def read_raw(self, blob: BytesLike) -> RawAggregate:
         """What protobuf's rules alone give; raises only for what they refuse."""
