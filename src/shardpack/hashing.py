@@ -17,10 +17,12 @@ _CACHED_PARTITION_KEYS = 65_536
 
 
 def hash_key(partition_key: str) -> int:
-    """The number that routes a partition key: its MD5 in UTF-8 as a big-endian unsigned integer.
+    """The number by which Kinesis chooses the shard of a partition key.
+
+    It is the MD5 of the key in UTF-8, read as a big-endian unsigned integer (`PutRecord` API reference).
 
     Raises:
-        InvalidRecordError: the partition key is not 1 to 256 Unicode characters.
+        InvalidRecordError: The partition key does not have 1 to 256 Unicode characters.
     """
     return md5_hash_key(check_partition_key(partition_key))
 
@@ -50,7 +52,13 @@ _LANE_NAMES = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard and the hash range that it owns, both ends inclusive."""
+    """A shard and the range of hash keys that it owns. ``hash_key in shard`` asks whether a key lies in the range.
+
+    Attributes:
+        shard_id: The shard's id, such as ``"shardId-000000000000"``.
+        starting_hash_key: The lowest hash key of the range.
+        ending_hash_key: The highest hash key of the range, which belongs to it.
+    """
 
     shard_id: str
     starting_hash_key: int = 0
@@ -61,14 +69,14 @@ class Shard:
 
 
 class ShardMap:
-    """The open shards of a stream, for finding the one that a hash key goes to.
+    """The open shards of a stream. It finds the one that a hash key goes to.
 
     Args:
-        shards: the ``Shards`` of ``ListShards`` or ``DescribeStream`` (all pages), or `Shard` objects. Closed shards
+        shards: The ``Shards`` of all pages of ``ListShards`` or ``DescribeStream``, or `Shard` objects. Closed shards
             (those with an ``EndingSequenceNumber``) are left out, because nothing is written to them any more.
 
     Raises:
-        ValueError: no shard is open, or the hash ranges of the open ones leave a gap or overlap; the message names
+        ValueError: No shard is open, or the hash ranges of the open shards overlap or leave a gap. The message names
             the shards.
         TypeError: ``shards`` is no iterable of shards.
     """
@@ -89,7 +97,7 @@ class ShardMap:
 
     @classmethod
     def single(cls, shard_id: str = "shardId-000000000000") -> ShardMap:
-        """One shard that owns every hash key, for tests."""
+        """A map of one shard that owns every hash key. It is meant for tests."""
         return cls([Shard(shard_id)])
 
     @property
@@ -104,8 +112,8 @@ class ShardMap:
         """The open shard that owns a hash key.
 
         Raises:
-            ValueError: the hash key is not a number from 0 to 2^128-1.
-            TypeError: it is no int.
+            ValueError: The hash key is not a number from 0 to 2^128-1.
+            TypeError: It is not an int.
         """
         check_integer("hash_key", hash_key)
         if not 0 <= hash_key <= MAX_HASH_KEY:
@@ -113,10 +121,10 @@ class ShardMap:
         return self._shards[bisect_left(self._ends, hash_key)]
 
     def shard_for_partition_key(self, partition_key: str) -> Shard:
-        """The open shard that a partition key's hash goes to; remembered for the last keys asked for.
+        """The open shard that a partition key goes to. The answers for the latest keys are remembered.
 
         Raises:
-            InvalidRecordError: the partition key is not 1 to 256 Unicode characters.
+            InvalidRecordError: The partition key does not have 1 to 256 Unicode characters.
         """
         shard = self._by_partition_key.get(partition_key) if isinstance(partition_key, str) else None
         if shard is None:

@@ -102,14 +102,14 @@ class Limits:
     """How large a Kinesis record may become.
 
     Attributes:
-        max_record_bytes: most bytes of one Kinesis record as Kinesis counts them: its data (an aggregate's magic,
-            protobuf message and MD5) plus its partition key in UTF-8. 64 to 10,485,760; a stream takes more than
-            1,048,576 only after ``UpdateMaxRecordSize``.
-        max_user_records: most user records in one Kinesis record, or None for no such limit.
+        max_record_bytes: The largest size of one Kinesis record, in bytes, as Kinesis counts them: its data plus its
+            partition key in UTF-8. The data of an aggregate is its magic, its protobuf message and its MD5. From 64 to
+            10,485,760. A stream takes more than 1,048,576 only after ``UpdateMaxRecordSize``.
+        max_user_records: The largest number of user records in one Kinesis record. None means no such limit.
 
     Raises:
-        ValueError: a setting is out of its range.
-        TypeError: a setting is no int.
+        ValueError: A setting is out of its range.
+        TypeError: A setting is not an int.
     """
 
     max_record_bytes: int = MIB
@@ -132,21 +132,21 @@ class Limits:
 
     @classmethod
     def kpl(cls) -> Limits:
-        """The KPL's default: aggregates of 51,200 bytes, two PUT payload units."""
+        """The KPL's default: at most 51,200 bytes, which is two PUT payload units."""
         return cls(KPL_AGGREGATION_MAX_SIZE)
 
     @classmethod
     def large(cls) -> Limits:
-        """10 MiB, for streams whose ``MaxRecordSizeInKiB`` was raised to 10,240."""
+        """At most 10 MiB, for streams whose ``MaxRecordSizeInKiB`` was raised to 10,240."""
         return cls(MAX_RECORD_BYTES)
 
     @classmethod
     def put_units(cls, n: int) -> Limits:
-        """``n`` PUT payload units of 25 KiB, the unit of billing in provisioned mode.
+        """At most ``n`` PUT payload units. Each has 25 KiB and is the unit of billing in provisioned mode.
 
         Raises:
-            ValueError: n units are less than one or more than 10 MiB.
-            TypeError: n is no int.
+            ValueError: ``n`` is less than 1, or ``n`` units are more than 10 MiB.
+            TypeError: ``n`` is not an int.
         """
         check_integer("n", n)
         return cls(n * PUT_PAYLOAD_UNIT_BYTES)

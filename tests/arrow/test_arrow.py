@@ -20,8 +20,8 @@ from shardpack.wire import pure_core as _pure
 
 pa = pytest.importorskip("pyarrow")
 
-from shardpack import arrow  # noqa: E402  # needs pyarrow
-from shardpack.arrow import _cut, _expand, _unpack  # noqa: E402
+from shardpack import arrow  # needs pyarrow
+from shardpack.arrow import _cut, _expand, _unpack
 
 MAGIC = bytes.fromhex("f3899ac2")
 EVERYTHING = (0, 2**128 - 1)

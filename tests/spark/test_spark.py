@@ -14,9 +14,9 @@ import pytest
 import shardpack as sp
 
 pa = pytest.importorskip("pyarrow")
-import pyarrow.parquet as pq  # noqa: E402
+import pyarrow.parquet as pq
 
-import shardpack.spark  # noqa: E402
+import shardpack.spark
 
 # What pyspark, py4j and pandas warn of is not ours to judge.
 pytestmark = pytest.mark.filterwarnings("default")

@@ -204,7 +204,7 @@ class _Clock:
 
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
-        self._random = random.Random(0)  # noqa: S311  # no secret
+        self._random = random.Random(0)  # no secret
         self._first = inf
         self._last = -inf
         self._count = 0

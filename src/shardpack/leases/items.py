@@ -5,21 +5,31 @@ Attributes and types are those of the KCL's ``DynamoDBLeaseSerializer``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypedDict
 
 from ..records import Position
 from .lease import Lease
 from .local import in_order
 
 _ENTITY_TYPE = "LEASE"
-_ZERO = {"N": "0"}
 
-Values: TypeAlias = dict[str, dict[str, Any]]
+
+class AttributeValue(TypedDict, total=False):
+    """One value as DynamoDB's API has it: a string, a number, or a set of strings, and one of them only."""
+
+    S: str
+    N: str
+    SS: Sequence[str]
+
+
+Values: TypeAlias = dict[str, AttributeValue]
 """Values by name, as DynamoDB's API has them: ``{"leaseCounter": {"N": "1"}}``."""
 
-Item: TypeAlias = Mapping[str, Mapping[str, Any]]
+Item: TypeAlias = Mapping[str, AttributeValue]
 """An item as DynamoDB's API gives it."""
+
+_ABSENT: AttributeValue = {}
 
 
 def is_lease_item(item: Item) -> bool:
@@ -52,7 +62,8 @@ def item_of(lease: Lease) -> Values:
     if lease.children:
         item["childShardIds"] = {"SS": in_order(lease.children)}
     if lease.hash_range is not None:
-        item["startingHashKey"], item["endingHashKey"] = ({"S": str(key)} for key in lease.hash_range)
+        starting, ending = lease.hash_range
+        item["startingHashKey"], item["endingHashKey"] = {"S": str(starting)}, {"S": str(ending)}
     return item
 
 
@@ -62,17 +73,17 @@ def lease_of(item: Item) -> Lease:
     Raises:
         KeyError, ValueError: it is none.
     """
-    starting, ending = (item.get(name, {}).get("S") for name in ("startingHashKey", "endingHashKey"))
+    starting, ending = (item.get(name, _ABSENT).get("S") for name in ("startingHashKey", "endingHashKey"))
     return Lease(
         item["leaseKey"]["S"],
-        owner=item.get("leaseOwner", {}).get("S"),
+        owner=item.get("leaseOwner", _ABSENT).get("S"),
         counter=int(item["leaseCounter"]["N"]),
-        checkpoint=Position(item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", _ZERO).get("N", 0))),
-        owner_switches=int(item.get("ownerSwitchesSinceCheckpoint", _ZERO).get("N", 0)),
-        parents=in_order(item.get("parentShardId", {}).get("SS", ())),
-        children=in_order(item.get("childShardIds", {}).get("SS", ())),
+        checkpoint=Position(item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", _ABSENT).get("N", 0))),
+        owner_switches=int(item.get("ownerSwitchesSinceCheckpoint", _ABSENT).get("N", 0)),
+        parents=in_order(item.get("parentShardId", _ABSENT).get("SS", ())),
+        children=in_order(item.get("childShardIds", _ABSENT).get("SS", ())),
         hash_range=(int(starting), int(ending)) if starting and ending else None,
-        checkpoint_owner=item.get("checkpointOwner", {}).get("S"),
+        checkpoint_owner=item.get("checkpointOwner", _ABSENT).get("S"),
     )
 
 
@@ -94,7 +105,8 @@ def as_read(lease: Lease) -> tuple[str, Values]:
 
 def handed_over(lease: Lease) -> tuple[str, Values]:
     """A hand-over to another worker has begun since the lease was read; it left the counter alone."""
-    values: Values = {":counter": {"N": str(lease.counter)}, ":leaseOwner": {"S": lease.owner}}
+    # Nobody hands over a lease that nobody holds, and no worker has the empty name.
+    values: Values = {":counter": {"N": str(lease.counter)}, ":leaseOwner": {"S": lease.owner or ""}}
     return "leaseCounter = :counter AND checkpointOwner = :leaseOwner", values
 
 

@@ -48,29 +48,30 @@ class Packer(Adding):
     the user record of that call may have been taken, or not.
 
     Args:
-        by: which user records may share an aggregate. ``"shard"``: those that go to one shard by the shard map, so that
-            a partition key stays on its shard. ``"key"``: those of one partition key, which stays the outer key.
-            ``"any"``: all, which fills best and gives up key affinity, and with it the order of a key's records across
-            aggregates. Default: ``"shard"`` with a shard map, else ``"any"``.
-        shard_map: the open shards; needed by ``"shard"``, and only then used.
-        limits: how large a Kinesis record may become.
-        hash_keys: ``"pinned"``: sub-records carry the outer explicit hash key, so that the KCL drops none of them
-            whatever shard they land on; a user's own explicit hash key is kept, by grouping records by it. ``"kpl"``:
-            byte for byte what the KPL writes; lossy when a stream reshards, unless the sender checks where each
-            aggregate landed (docs/architecture.md).
-        lanes: subdivide each shard by user key, 1 for no lanes. The outer partition key names the lane, so that
-            Lambda's ParallelizationFactor works on aggregates; to keep that true, a lone record is sent as an aggregate
-            too. Needs ``by="shard"``.
-        max_buffered_bytes: about how much memory open aggregates may take; beyond it the one opened first is closed
-            before it is full. Matters for many shards, keys or explicit hash keys at once.
-        lookahead: let up to so many limits' worth of user records wait on each route, and send those together that fill
-            Kinesis records best; a record never overtakes an earlier one of its partition key. 0, the default, keeps
-            all of a route's records in the order in which they came. Worth it for records that are large against the
-            limit: 100 to 400 KiB in 1 MiB leave 15 % empty without it, 1 % with 4.
+        by: Which user records may share an aggregate. With ``"shard"``, those that the shard map sends to one shard;
+            a partition key then stays on its shard. With ``"key"``, those of one partition key, which stays the outer
+            key. With ``"any"``, all; this fills best, but a key's records go to several shards and lose their order
+            across aggregates. The default is ``"shard"`` if there is a shard map, and ``"any"`` if there is none.
+        shard_map: The open shards. ``"shard"`` needs it; the other routes do not use it.
+        limits: How large a Kinesis record may become. The default is ``Limits()``: 1 MiB.
+        hash_keys: With ``"pinned"``, each sub-record carries the explicit hash key of the aggregate, so the KCL drops
+            none of them, whatever shard the aggregate lands on. Records with an explicit hash key of their own keep
+            it, and share aggregates only with their equals. With ``"kpl"``, the bytes are those that the KPL writes;
+            when the stream reshards, records are lost unless the sender checks where each aggregate landed
+            (docs/architecture.md).
+        lanes: Into how many lanes each shard is divided, by partition key. 1 means no lanes. The outer partition key
+            names the lane, so that Lambda's ParallelizationFactor works on aggregates. A lone record is then sent as
+            an aggregate too. Needs ``by="shard"``.
+        max_buffered_bytes: About how many bytes of memory the open aggregates may take. Beyond that, the aggregate that
+            was opened first is closed before it is full. This matters for many shards, keys or explicit hash keys.
+        lookahead: How many limits' worth of user records may wait on each route, so that those that fill a Kinesis
+            record best can go together. A record never overtakes an earlier one of its partition key. 0, the default,
+            keeps all records of a route in order. It is worth it for records that are large against the limit: 100 to
+            400 KiB in 1 MiB leave 15 % empty with 0, and 1 % with 4.
 
     Raises:
-        ValueError: a setting is out of its range, or two of them exclude each other.
-        TypeError: a setting is of the wrong type.
+        ValueError: A setting is out of its range, or two settings exclude each other.
+        TypeError: A setting has the wrong type.
     """
 
     def __init__(
@@ -155,12 +156,12 @@ class Packer(Adding):
         del add  # `Adding` has one, which leaves to this one what is not simple
 
     def add_all(self, user_records: Iterable[UserRecordLike]) -> Iterator[PackedRecord]:
-        """`add` over an iterable, lazily; what is still open afterwards waits for `flush`.
+        """Take each user record of an iterable, lazily. What is still open afterwards waits for `flush`.
 
-        Of a list or tuple, up to 16 Kinesis records come out together: their checksums are made side by side. Of any
-        other iterable, each comes out as soon as it is complete. What has not come out when the iterator is left before
-        its end comes with the next call. Raises TypeError for what is no iterable, and as `add`
-        when a record's turn comes.
+        From a list or tuple, up to 16 Kinesis records come out together, because their checksums are made side by side.
+        From any other iterable, each comes out as soon as it is complete. When the iterator is left before its end,
+        what has not come out comes with the next call. Raises TypeError for
+        what is not iterable, and otherwise what `add` raises.
         """
         check_user_records(user_records)
         return self._all(user_records, flush=False)
@@ -269,7 +270,7 @@ class Packer(Adding):
         self._add_checked(record)
 
     def flush(self) -> list[PackedRecord]:
-        """Close everything that is open, in the order in which it was opened."""
+        """Close all open aggregates, and return them in the order in which they were opened."""
         return self._alone(self._close_all)
 
     def _close_all(self) -> None:
@@ -364,21 +365,22 @@ def pack(
     max_buffered_bytes: int = 256 * MIB,
     lookahead: int = 0,
 ) -> Iterator[PackedRecord]:
-    """`Packer` over an iterable, lazily: Kinesis records come out as they fill, the rest at the end.
+    """Pack the user records of an iterable, lazily. A Kinesis record comes out when it is full, the rest at the end.
 
     Args:
         user_records: `UserRecord` objects, or tuples of partition key, data, and perhaps explicit hash key and tags.
-        by: this and the other settings are those of `Packer`.
-        shard_map: see `Packer`.
-        limits: see `Packer`.
-        hash_keys: see `Packer`.
-        lanes: see `Packer`.
-        max_buffered_bytes: see `Packer`.
-        lookahead: see `Packer`.
+        by: This and the other settings are those of `Packer`.
+        shard_map: See `Packer`.
+        limits: See `Packer`.
+        hash_keys: See `Packer`.
+        lanes: See `Packer`.
+        max_buffered_bytes: See `Packer`.
+        lookahead: See `Packer`.
 
     Raises:
-        InvalidRecordError, RecordTooLargeError: as `Packer.add`; everything before that record has come out or is lost
-            with the generator, so check records first if you cannot stop at a bad one. Others as `Packer`.
+        InvalidRecordError, RecordTooLargeError: As `Packer.add` does. What was packed before the bad record has come
+            out, or is lost with the generator. So check records first if you cannot stop at a bad one.
+        TypeError: ``user_records`` is not iterable, or a setting has the wrong type.
     """
     check_user_records(user_records)
     packer = Packer(

@@ -37,30 +37,32 @@ def unpack(
     Ctrl-C, it has lost its place, and says so when it is asked again.
 
     Args:
-        records: Kinesis records, or what holds them: boto3 ``GetRecords`` responses, ``SubscribeToShard`` events and
-            ``PutRecords`` entries, Lambda events, Firehose and Kinesis Analytics transformation events, `PackedRecord`
-            objects; one, or an iterable of any mixture, aggregated or plain.
-        on_corrupt: what happens to something that starts like an aggregate and is not a sound one. ``"raw"`` delivers
-            it whole, as one plain record. ``"raise"`` raises, with the reason and the offset. ``"kcl"`` does what KCL
-            3.5.1 does in ``AggregatorUtil.deaggregate``, its losses included.
-        hash_range: the hash range of the shard that the records were read from, as (starting, ending), both inclusive,
-            or a `Shard`. None: every hash key is in range.
-        out_of_range: what happens to sub-records whose hash key is outside: ``"keep"``, ``"drop_record"``,
-            ``"drop_aggregate"`` (all of an aggregate for one, as the KCL does; it removes the duplicates that the KPL
-            makes when a stream reshards), ``"raise"``. Plain records are never dropped.
-        after: skip what is not after this position: how to resume inside an aggregate. Positions compare within a
-            shard. Records without a sequence number are never skipped.
-        max_key_characters: take an aggregate for corrupt if one of its user records has a partition key or an explicit
-            hash key of more characters. The service takes partition keys of at most 256 characters, but it does not
-            look into aggregates. None: keys of any length are given as they are. In memory they cost little, because
-            user records share them; but who writes each user record out writes its key as often, and 1 MiB can become
-            45 GB.
+        records: One Kinesis record, something that holds Kinesis records, or an iterable of any mixture of these. The
+            records may be aggregated or plain. They may be boto3 ``GetRecords`` responses, ``SubscribeToShard`` events,
+            ``PutRecords`` entries, Lambda events, transformation events of Firehose and Kinesis Analytics, the records
+            of any of these, or `PackedRecord` objects.
+        on_corrupt: What to do with data that starts like an aggregate and is not a sound one. ``"raw"`` delivers it
+            whole, as one plain record. ``"raise"`` raises an error with the reason and the offset. ``"kcl"`` does what
+            KCL 3.5.1 does in ``AggregatorUtil.deaggregate``, its losses included.
+        hash_range: The hash range of the shard that the records were read from: a `Shard`, or a pair of its starting
+            and its ending hash key, both inclusive. None means that every hash key is in range.
+        out_of_range: What to do with a sub-record whose hash key is outside the range. ``"keep"`` delivers it.
+            ``"drop_record"`` drops it. ``"drop_aggregate"`` drops the whole aggregate, as the KCL does; this removes
+            the duplicates that the KPL makes when a stream reshards. ``"raise"`` raises an error. Plain records are
+            never dropped.
+        after: Skip all records up to and including this position. This is how to resume inside an aggregate. Positions
+            can be compared within one shard only. Records without a sequence number are never skipped.
+        max_key_characters: Take an aggregate for corrupt if one of its user records has a partition key or an explicit
+            hash key of more characters than this. The service takes partition keys of at most 256 characters, but does
+            not look into aggregates. None gives keys of any length as they are. In memory they cost little, because
+            user records share them. But whoever writes out each user record writes its key as often, and 1 MiB can
+            become 45 GB.
 
     Raises:
-        ValueError: an option is not one of those above, or out of its range.
-        DecodeError: a record is corrupt and ``on_corrupt="raise"``, or a mapping is no Kinesis record.
-        OutOfRangeError: see ``out_of_range``.
-        TypeError: something is neither a record nor an iterable of records, or an option has the wrong type.
+        ValueError: An option is not one of those above, or is out of its range.
+        DecodeError: A record is corrupt and ``on_corrupt="raise"``, or a mapping is no Kinesis record.
+        OutOfRangeError: A sub-record is out of range and ``out_of_range="raise"``.
+        TypeError: Something is neither a record nor an iterable of records, or an option has the wrong type.
     """
     if on_corrupt not in ("raw", "raise", "kcl"):
         raise ValueError(f'on_corrupt is {shown(on_corrupt)}; choose "raw", "raise" or "kcl"')
@@ -77,7 +79,7 @@ def unpack(
     core = backend()
     read_ahead: Callable[[Sequence[bytes]], Iterable[Aggregate | None]] = core.read_ahead
     if on_corrupt == "kcl":
-        read_ahead = lambda _blobs: repeat(None)  # noqa: E731
+        read_ahead = _one_by_one
     if out_of_range == "keep":
         bounds = None
     expand = functools.partial(
@@ -92,6 +94,10 @@ def unpack(
     expanded = (map(expand, batch, read_ahead([record.data for record in batch])) for batch in batches)
     groups = chain.from_iterable(expanded)
     return core.flat(groups if after is None else (_after(group, after) for group in groups))
+
+
+def _one_by_one(_blobs: Sequence[bytes]) -> Iterable[None]:
+    return repeat(None)
 
 
 def _expand(

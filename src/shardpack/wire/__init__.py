@@ -18,18 +18,21 @@ __all__ = ["decode", "encode", "is_aggregated"]
 
 
 def encode(records: Iterable[UserRecordLike]) -> bytes:
-    """One aggregate that holds the user records, in their order.
+    """Make one aggregate of the user records, in their order.
 
-    The bytes are protobuf's canonical serialisation: tables before records, each key once, in first-use order. Nothing
-    limits the size here; `Packer` does.
+    The bytes are protobuf's canonical serialisation. The tables of keys come before the records, and each key stands in
+    its table once, in the order of first use. This function does not limit the size; `Packer` does.
 
     Args:
-        records: user records, or tuples of partition key, data, and perhaps explicit hash key and tags.
+        records: User records, or tuples of partition key, data, and perhaps explicit hash key and tags.
+
+    Returns:
+        The data of one Kinesis record.
 
     Raises:
-        InvalidRecordError: a field breaks a rule of the service, or there is no record at all (the KCL takes an empty
-            aggregate for a plain record).
-        TypeError: there is no iterable of them.
+        InvalidRecordError: A field breaks a rule of the service, or there is no record at all. (The KCL would take an
+            empty aggregate for a plain record.)
+        TypeError: ``records`` is not iterable.
     """
     check_iterable("records", records, "user records, such as [(partition key, data)]")
     aggregate = backend().builder(sys.maxsize, None)
@@ -41,29 +44,29 @@ def encode(records: Iterable[UserRecordLike]) -> bytes:
 
 
 def decode(blob: BytesLike) -> list[UserRecord]:
-    """The user records of one aggregate; a record's place in the list is its sub-sequence number.
+    """Read the user records of one aggregate. A record's place in the list is its sub-sequence number.
 
-    Keys that are not UTF-8 are read with U+FFFD in place of what is not, as the KCL does; explicit hash keys are given
-    as they were sent.
+    Bytes of a key that are not UTF-8 are read as U+FFFD, as the KCL reads them. Explicit hash keys are given as they
+    were sent.
 
     Args:
-        blob: the data of one Kinesis record, whole.
+        blob: The whole data of one Kinesis record.
 
     Raises:
-        ChecksumMismatchError: the MD5 trailer does not match.
-        TruncatedError: something announced is not there.
-        MalformedError: no aggregate at all, a required field is missing, an index points outside its table, or there
-            is no record inside.
-        TypeError: it is no bytes-like object.
+        ChecksumMismatchError: The MD5 at the end does not match.
+        TruncatedError: The bytes end before something that they announce.
+        MalformedError: The blob is no aggregate, holds no record, lacks a required field, or has an index that points
+            outside its table.
+        TypeError: ``blob`` is not bytes-like.
     """
     _check_bytes(blob)
     return backend().decode(blob)
 
 
 def is_aggregated(blob: BytesLike) -> bool:
-    """Whether a blob is an aggregate by its magic, length and MD5. Never raises on bytes.
+    """Whether a blob is an aggregate, by its magic, its length and its MD5. It never raises on bytes.
 
-    A user's own data may start with the magic; the MD5 decides, as in the KCL's ``AggregatorUtil``.
+    A user's own data may start with the magic by accident. So the MD5 decides, as in the KCL's ``AggregatorUtil``.
     """
     _check_bytes(blob)
     return backend().is_aggregated(blob)

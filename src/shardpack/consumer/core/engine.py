@@ -98,7 +98,7 @@ class Engine:
         self._config = config
         self._start = start
         self._wall_clock_offset = wall_clock_offset
-        self._random = random or Random()  # noqa: S311  # jitter, not secrets
+        self._random = random or Random()  # jitter, not secrets
         self._coordinator = Coordinator(worker_id, config, start, self._random)
         self._numbers = itertools.count(1)
         self._holds: dict[int, Hold] = {}  # in the order in which they give batches

@@ -53,7 +53,7 @@ class Engine:
     ) -> None:
         self._stream_name = stream_name
         self._config = config
-        self._random = random or Random().random  # noqa: S311  # jitter, not secrets
+        self._random = random or Random().random  # jitter, not secrets
         self._watch = StreamWatch(stream_name)
         self._aggregator = Aggregator(config)
         self._budget = ShardBudget(rate_limit=config.rate_limit / 100, burst_bytes=MAX_RECORD_BYTES)
