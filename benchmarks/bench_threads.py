@@ -3,7 +3,7 @@
     python benchmarks/bench_threads.py [--quick]
 
 `make bench-threads` runs it under 3.14 and 3.14t, to compare. Each thread has a packer of its own. The numbers are
-ratios in one run, of the best of several turns taken alternately: 2.0 is all that two cores can give.
+ratios in one run, of the best of several turns taken alternately: 2.0 is all that two idle cores can give.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from xxhash import xxh3_128_intdigest
 
+from .limits import check_callable, check_integer, check_iterable, check_number, check_type, shown
 from .records import ReceivedRecord, UserRecord
 
 Duplicate: TypeAlias = Literal["redelivery", "reproduction"]
@@ -55,18 +56,33 @@ class RecordDigest:
         return self._totals[1]
 
     def add(self, record: HasKeyAndData) -> None:
-        """Take one record in."""
+        """Take one record in.
+
+        Raises:
+            TypeError: it has no partition key and data.
+        """
+        _check_record(record)
         key = (record.partition_key or "").encode()
         digest = xxh3_128_intdigest(len(key).to_bytes(8, "little") + key + record.data)
         self._add(1, len(record.data), digest)
 
     def update(self, records: Iterable[HasKeyAndData]) -> None:
-        """Take many records in."""
+        """Take many records in.
+
+        Raises:
+            TypeError: ``records`` is no iterable, or holds something without partition key and data.
+        """
+        check_iterable("records", records, "user records")
         for record in records:
             self.add(record)
 
     def merge(self, other: RecordDigest) -> None:
-        """Take in all that went into another digest, for instance another worker's."""
+        """Take in all that went into another digest, for instance another worker's.
+
+        Raises:
+            TypeError: it is none.
+        """
+        check_type("other", other, RecordDigest, "a RecordDigest")
         self._add(*other._totals)
 
     def _add(self, count: int, data_bytes: int, digest: int) -> None:
@@ -124,6 +140,7 @@ class Deduplicator:
 
     Raises:
         ValueError: ``max_count`` or ``max_age`` is out of its range.
+        TypeError: a setting has the wrong type.
     """
 
     def __init__(
@@ -134,10 +151,15 @@ class Deduplicator:
         key: Callable[[ReceivedRecord | UserRecord], str | bytes] | None = None,
         explicit_hash_key: bool = False,
     ) -> None:
+        check_integer("max_count", max_count)
+        if max_age is not None:
+            check_number("max_age", max_age)
+        if key is not None:
+            check_callable("key", key, "a function that picks a record's id, or None")
         if max_count < 1:
-            raise ValueError(f"max_count is {max_count!r}; give at least 1 user record to remember")
+            raise ValueError(f"max_count is {shown(max_count)}; give at least 1 user record to remember")
         if max_age is not None and not max_age > 0:
-            raise ValueError(f"max_age is {max_age!r}; give seconds, more than 0, or None for no limit")
+            raise ValueError(f"max_age is {shown(max_age)}; give seconds, more than 0, or None for no limit")
         self._max_count = max_count
         self._max_age = max_age
         self._key = key
@@ -163,8 +185,10 @@ class Deduplicator:
 
         Raises:
             ValueError: there is a ``max_age``, and neither ``now`` nor an arrival timestamp.
-            TypeError: ``key`` picked something other than ``str`` or ``bytes``.
+            TypeError: it is no user record, ``now`` is no number, or ``key`` picked something other than ``str`` or
+                ``bytes``.
         """
+        _check_record(record, now)
         fingerprint = self._fingerprint(record)
         with self._lock:
             self._advance(record, now)
@@ -183,6 +207,7 @@ class Deduplicator:
             ValueError: as `seen`.
             TypeError: as `seen`.
         """
+        _check_record(record, now)
         fingerprint = self._fingerprint(record)
         delivery = _delivery(record, fingerprint)
         with self._lock:
@@ -226,11 +251,21 @@ class Deduplicator:
         if self._key is not None:
             picked = self._key(record)
             if not isinstance(picked, str | bytes):
-                raise TypeError(f"key picked {picked!r:.80}; give what identifies the record as str or bytes")
+                raise TypeError(f"key picked {shown(picked)}; give what identifies the record as str or bytes")
             return xxh3_128_intdigest(picked.encode() if isinstance(picked, str) else picked)
         explicit_hash_key = record.explicit_hash_key if self._explicit_hash_key else None
         fields = ((record.partition_key or "").encode(), (explicit_hash_key or "").encode(), record.data)
         return xxh3_128_intdigest(b"".join(len(field).to_bytes(8, "little") + field for field in fields))
+
+
+def _check_record(record: object, now: float | None = None) -> None:
+    key, data = getattr(record, "partition_key", 0), getattr(record, "data", None)
+    if not isinstance(key, str | None) or not isinstance(data, bytes):
+        raise TypeError(
+            f"record is {shown(record)}; give a user record, with a partition key in text and data in bytes"
+        )
+    if now is not None:
+        check_number("now", now)
 
 
 def _delivery(record: ReceivedRecord | UserRecord, fingerprint: int) -> int | None:

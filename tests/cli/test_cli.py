@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import random
 import subprocess
@@ -395,3 +396,80 @@ def test_a_directory_is_told_in_a_line(command: str, tmp_path: Path) -> None:
     assert "Traceback" not in error
     if name != "demo":
         assert error == f"shardpack: {tmp_path}: Is a directory\n"
+
+
+def _aggregate_with_keys(partition_key: str, explicit_hash_key: str) -> bytes:
+    """Two user records that no packer would write: keys of any length, up to 16,383 bytes."""
+    body = b"".join(
+        bytes([tag, len(key) & 127 | 128, len(key) >> 7]) + key.encode()
+        for tag, key in ((0x0A, partition_key), (0x12, explicit_hash_key))
+    )
+    body += b"\x1a\x06\x08\x00\x10\x00\x1a\x00" * 2
+    return bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
+
+
+class TestLongKeys:
+    @pytest.mark.parametrize(
+        ("keys", "name"),
+        [(("k" * 257, "7"), "partition key of 257"), (("k", "7" * 257), "explicit hash key of 257")],
+    )
+    def test_one_is_refused_before_it_is_written_out_for_each_user_record(
+        self, keys: tuple[str, str], name: str
+    ) -> None:
+        out, error = run("unpack", "-", stdin=_aggregate_with_keys(*keys), status=1)
+
+        assert out == b""
+        assert f": a user record of the aggregate at sequence number None has a {name} characters" in error
+        assert "--max-key-characters 0 writes it" in error
+
+    def test_what_the_service_allows_is_written(self) -> None:
+        out, _ = run("unpack", "-", stdin=_aggregate_with_keys("k" * 256, "7"))
+
+        assert [json.loads(line)["partition_key"] for line in out.splitlines()] == ["k" * 256] * 2
+
+    @pytest.mark.parametrize("option", [("--max-key-characters", "0"), ("--max-key-characters", "300"), ("--raw",)])
+    def test_unless_that_is_asked_for_or_no_key_is_written(self, option: tuple[str, ...]) -> None:
+        out, _ = run("unpack", *option, "-", stdin=_aggregate_with_keys("k" * 300, "7"))
+
+        assert out.count(b"k" * 300) == (0 if option == ("--raw",) else 2)
+
+    def test_a_plain_record_may_have_any_key(self) -> None:
+        record = json.dumps({"Data": "eA==", "PartitionKey": "k" * 300}).encode()
+
+        assert b"k" * 300 in run("unpack", "-", stdin=record)[0]
+
+
+class TestParquet:
+    def test_the_user_records_of_a_firehose_object(self, tmp_path: Path) -> None:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        blobs = [sp.encode([(f"k{n}", b"%d-%d" % (n, m)) for m in range(50)]) for n in range(300)]
+        (tmp_path / "object").write_bytes(gzip.compress(b"".join(blobs)))
+
+        out, error = run("unpack", tmp_path / "object", "--parquet", tmp_path / "out.parquet")
+
+        assert (out, error) == (b"", "")
+        rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+        assert [(row["partition_key"], row["data"], row["sub_sequence_number"]) for row in rows] == [
+            (f"k{n}", b"%d-%d" % (n, m), m) for n in range(300) for m in range(50)
+        ]
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["object", "out.parquet"]
+
+    def test_nothing_half_is_left(self, tmp_path: Path) -> None:
+        pytest.importorskip("pyarrow.parquet")
+        (tmp_path / "in").write_bytes(b'{"Data": "eA=="}\nnonsense\n')
+        (tmp_path / "out").write_bytes(b"before")
+
+        _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "out", status=1)
+
+        assert ":2: not JSON" in error
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["in", "out"]
+        assert (tmp_path / "out").read_bytes() == b"before"
+        _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "in", status=1)
+        assert "is the input itself" in error
+        _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "no" / "out", status=1)
+        assert "No such file or directory" in error
+        assert "Usage" in run("unpack", "-", "--text", "--parquet", "x", status=2)[1]
+
+    def test_jsonl_is_the_default(self) -> None:
+        blob = sp.encode([("k", b"one"), ("k", b"two")])
+        assert run("unpack", "-", "--jsonl", stdin=blob) == run("unpack", "-", stdin=blob)

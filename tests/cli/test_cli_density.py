@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,51 @@ def test_the_largest_numbers_are_finite(option: str) -> None:
 
 def test_an_input_without_a_line_is_told() -> None:
     assert run("density", "-", status=1)[1] == "shardpack: -: there is no line in it, so there is nothing to measure\n"
+
+
+class TestOutputs:
+    @pytest.mark.parametrize("option", ["--report", "--png"])
+    @pytest.mark.parametrize("how", ["by its name", "through a link", "as a hard link", "as standard input"])
+    def test_the_input_is_never_overwritten(self, tmp_path: Path, option: str, how: str) -> None:
+        file, out = tmp_path / "log.jsonl", tmp_path / "out"
+        file.write_text("one\ntwo\n")
+        if how == "by its name":
+            out = tmp_path / "x" / ".." / "log.jsonl"
+            (tmp_path / "x").mkdir()
+        elif how == "through a link":
+            out.symlink_to(file)
+        elif how == "as a hard link":
+            out.hardlink_to(file)
+        if how == "as standard input":
+            with file.open("rb") as stdin:
+                done = subprocess.run(
+                    [sys.executable, "-m", "shardpack", "density", "-", option, file],
+                    stdin=stdin,
+                    capture_output=True,
+                    check=False,
+                )
+            status, error = done.returncode, done.stderr.decode()
+        else:
+            _, error = run("density", file, option, out, status=1)
+            status = 1
+
+        assert (status, file.read_text()) == (1, "one\ntwo\n")
+        assert f"{option} would overwrite the input; name another file" in error
+
+    def test_nor_one_output_by_the_other(self, tmp_path: Path) -> None:
+        _, error = run("density", *LOGINS, "--report", tmp_path / "out", "--png", tmp_path / "out", status=1)
+
+        assert "--png would overwrite the file of --report" in error
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("options", [(), ("--rate", "5"), ("--timestamp", "at")])
+    @pytest.mark.parametrize("lines", [1, 2])
+    def test_charts_of_next_to_nothing(self, tmp_path: Path, lines: int, options: tuple[str, ...]) -> None:
+        report, png = tmp_path / "out.html", tmp_path / "out.png"
+        given = b'{"at": 1800000000}\n' * lines
+
+        _, error = run("density", "-", *options, "--report", report, "--png", png, stdin=given)
+
+        assert error == ""
+        assert report.read_text(encoding="utf-8").endswith("</html>")
+        assert png.read_bytes().startswith(b"\x89PNG")

@@ -64,7 +64,7 @@ def test_one_line_says_what_is_wrong(folder: Path, line: str, says: str) -> None
     assert (folder / "log").read_bytes() == b"one\ntwo\n"
 
 
-@pytest.mark.parametrize("command", ["pack log --max-user-records 1", "unpack packed --text"])
+@pytest.mark.parametrize("command", ["pack log --max-user-records 1", "unpack packed --text", "unpack packed --raw"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_disk_that_takes_a_part_of_the_last_piece_is_told(folder: Path, command: str, unbuffered: str) -> None:
     (folder / "log").write_bytes(b"".join(b"%0999d\n" % n for n in range(60)))

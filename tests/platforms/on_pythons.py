@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
@@ -76,19 +77,22 @@ def install(python: Path, version: str, amount: str) -> tuple[Path, str]:
         return inside, ""
     # Many a package has no wheel yet for a free-threaded build, and would be compiled for a quarter of an hour.
     wheels = ("--only-binary=:all:", f"--no-binary={','.join(ONLY_SOURCE)}")
-    pip(inside, "--editable", ".", "--group=test", *wheels)
+    pip(inside, "--editable", ".", *wheels)
     left_out = []
-    for extra in EXTRAS[amount]:
+    for wish in requirements(amount):
         try:
-            pip(inside, *requirements(extra), *wheels)
+            pip(inside, wish, *wheels)
         except NotInstalledError:
-            left_out.append(extra)
+            left_out.append(re.split("[<>=~!]", wish)[0])
     return inside, f"without {', '.join(left_out)}" if left_out else ""
 
 
-def requirements(extra: str) -> list[str]:
-    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
-    return [wish for wish in project["optional-dependencies"][extra] if not wish.startswith("shardpack[")]
+def requirements(amount: str) -> list[str]:
+    """Each by itself: one that has no wheel takes no other with it."""
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())
+    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
+    wishes = [wish for extra in EXTRAS[amount] for wish in extras[extra] if not wish.startswith("shardpack[")]
+    return [*(wish for group in GROUPS[amount] for wish in groups[group]), *wishes]
 
 
 def pip(python: Path, *arguments: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
+from array import array
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -33,19 +34,13 @@ def round_trip() -> None:
     packer.flush()
     sequence_number, arrived, shard_id = SHARED[:3]
     for data in (*(one.data for one in packed), TAGGED, UNSOUND):
-        records = sp.unpack(
-            {
-                "Data": data,
-                "SequenceNumber": sequence_number,
-                "ApproximateArrivalTimestamp": arrived,
-                "ShardId": shard_id,
-            }
-        )
+        kinesis = {"SequenceNumber": sequence_number, "ApproximateArrivalTimestamp": arrived, "ShardId": shard_id}
+        records = sp.unpack({"Data": data, **kinesis})
         assert next(records).data  # given up in the middle
         hash(tuple(records))
     sp.decode(TAGGED)
     native_core.read(BLOB).data  # noqa: B018
-    native_core.cut(memoryview(BLOB), memoryview(len(BLOB).to_bytes(8, "little") * 1).cast("q"))
+    native_core.cut(memoryview(BLOB), memoryview(array("q", [0, len(BLOB)])))
     for wrong in (UNSOUND, b"", BLOB[:9]):
         try:
             sp.decode(wrong)

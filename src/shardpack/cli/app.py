@@ -33,6 +33,7 @@ from .commands.density_options import density_command
 from .commands.put_options import put_command
 from .commands.tail_options import tail_command
 from .input_bar import opened_input
+from .long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters, without_long_keys
 from .messages import LONGEST_MESSAGE, LogLines, report, text_of
 from .options import HashKeys, InputFile, KeyField
 from .reading import InputError
@@ -206,6 +207,9 @@ def unpack_command(
     base64_lines: Annotated[bool, typer.Option("--base64", help="Write only the data, in base64, one a line.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write only the data, with nothing between records.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Write JSON lines with everything: the default.")] = False,
+    parquet: Annotated[
+        str | None, typer.Option("--parquet", metavar="FILE", help="Write a Parquet file; needs pyarrow.")
+    ] = None,
     on_corrupt: Annotated[
         OnCorrupt, typer.Option(help="What happens to an aggregate that is not sound.")
     ] = OnCorrupt.RAW,
@@ -218,6 +222,7 @@ def unpack_command(
     after: Annotated[
         str | None, typer.Option(metavar="SEQ[:SUB]", help="Skip what is not after this position in the shard.")
     ] = None,
+    max_key_characters: MaxKeyCharacters = DEFAULT_MAX_KEY_CHARACTERS,
 ) -> None:
     """Unpack Kinesis records into user records: JSON lines, or only their data.
 
@@ -225,8 +230,10 @@ def unpack_command(
     events, raw blobs, and the objects that Firehose writes to S3: aggregates one after the other, with nothing or a
     newline between them. Compressed input is told by its first bytes. Data that is not UTF-8 is given as "data_base64".
     """
-    if text + base64_lines + raw + jsonl > 1:
-        raise typer.BadParameter("choose one of --jsonl, --text, --base64 and --raw")
+    if text + base64_lines + raw + jsonl + (parquet is not None) > 1:
+        raise typer.BadParameter("choose one of --jsonl, --parquet, --text, --base64 and --raw")
+    if parquet is not None and file != "-" and Path(parquet).exists() and Path(parquet).samefile(file):
+        raise InputError(f"--parquet {parquet} is the input itself; name another file")
     with opened_input(file, bar=not sys.stdout.isatty()) as source:
         content = Content(source)
         records = unpack(
@@ -241,7 +248,14 @@ def unpack_command(
             write_one = data_of
         elif base64_lines:
             write_one = base64_line
+        else:
+            records = without_long_keys(records, max_key_characters, content)
         with reading.errors_at(content):
+            if parquet is not None:
+                from .parquet import write_parquet
+
+                write_parquet(records, parquet)
+                return
             _write(
                 map(write_one, records),
                 separator=b"" if raw else b"\n",

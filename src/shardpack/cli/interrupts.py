@@ -90,7 +90,8 @@ def leave(status: int) -> NoReturn:
 
 def end(status: int) -> NoReturn:
     """End the process as Python does, unless a thread is left that it would wait for."""
-    if all(thread is threading.main_thread() or thread.daemon for thread in threading.enumerate()):
+    # Daemons count: a pool's threads are such where a daemon has started them, and are waited for all the same.
+    if threading.active_count() == 1:
         sys.exit(status)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

@@ -33,7 +33,7 @@ from .handing_out import Packing
 from .lookahead import Lookahead
 from .route import Closed, Route
 from .router import Router
-from .settings import By, HashKeys, check_settings, check_types
+from .settings import By, HashKeys, check_settings, check_types, check_user_records, fields_of
 
 # Memory is counted by what open aggregates may grow to, which doubles as they grow, and by what each takes besides.
 _FIRST_CAPACITY = _AGGREGATE_COST = 4096
@@ -160,8 +160,10 @@ class Packer(Adding):
 
         From a list or tuple, up to 16 Kinesis records come out together, because their checksums are made side by side.
         From any other iterable, each comes out as soon as it is complete. When the iterator is left before its end,
-        what has not come out comes with the next call. Raises what `add` raises.
+        what has not come out comes with the next call. Raises TypeError for what is no
+        iterable, and what `add` raises when a record's turn comes.
         """
+        check_user_records(user_records)
         return self._all(user_records, flush=False)
 
     def _all(self, user_records: Iterable[UserRecordLike], *, flush: bool) -> Iterator[PackedRecord]:
@@ -175,13 +177,13 @@ class Packer(Adding):
     def _groups(self, user_records: Iterable[UserRecordLike], *, flush: bool) -> Iterator[list[PackedRecord]]:
         fill = backend().fill
         if fill is None or self._simple is None:
-            yield from itertools.starmap(self.add, user_records)
+            yield from itertools.starmap(self.add, map(fields_of, user_records))
         else:
             most_together = _TOGETHER if isinstance(user_records, list | tuple) else 1
             records = iter(user_records)
             try:
                 while taken := fill(records, self._simple):
-                    yield self._alone(partial(next, itertools.starmap(self._add_any, taken)), most_together)
+                    yield self._alone(partial(self._add_any, *fields_of(taken[0])), most_together)
             except Exception:
                 yield self._alone(_nothing)  # what was complete before the record that is refused
                 raise
@@ -378,7 +380,9 @@ def pack(
     Raises:
         InvalidRecordError, RecordTooLargeError: As `Packer.add` does. What was packed before the bad record has come
             out, or is lost with the generator. So check records first if you cannot stop at a bad one.
+            Others as `Packer` does.
     """
+    check_user_records(user_records)
     packer = Packer(
         by=by,
         shard_map=shard_map,

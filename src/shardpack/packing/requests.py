@@ -18,6 +18,10 @@ from ..limits import (
     SHARD_BYTES_PER_SECOND,
     SHARD_RECORDS_PER_SECOND,
     check_integer,
+    check_iterable,
+    check_number,
+    check_type,
+    shown,
 )
 from ..records import PackedRecord
 
@@ -55,7 +59,9 @@ class PutRequest:
             DeliveryError: The response does not have one result for each record, so nobody knows which records were
                 stored. The error's ``records`` are all records of this request.
         """
-        results = response.get("Records") or ()
+        results = (response.get("Records") if isinstance(response, Mapping) else None) or ()
+        if not isinstance(results, list | tuple) or not all(isinstance(result, Mapping) for result in results):
+            results = ()
         if len(results) != len(self.records):
             raise DeliveryError(
                 f"PutRecords answered {len(results)} results for {len(self.records)} records; which of them were"
@@ -87,14 +93,15 @@ def put_requests(
 
     Raises:
         ValueError: A setting is out of its range, or a record is larger than any call takes (10 MiB).
-        TypeError: A setting is not an int.
+        TypeError: A setting is not an int, or something is not a `PackedRecord`.
     """
     check_integer("max_records", max_records)
     check_integer("max_bytes", max_bytes)
     if not 1 <= max_records <= MAX_REQUEST_RECORDS:
-        raise ValueError(f"max_records is {max_records}; PutRecords takes 1 to {MAX_REQUEST_RECORDS}")
+        raise ValueError(f"max_records is {shown(max_records)}; PutRecords takes 1 to {MAX_REQUEST_RECORDS}")
     if not 1 <= max_bytes <= MAX_REQUEST_BYTES:
-        raise ValueError(f"max_bytes is {max_bytes:,}; PutRecords takes up to {MAX_REQUEST_BYTES:,}")
+        raise ValueError(f"max_bytes is {shown(max_bytes, ',')}; PutRecords takes up to {MAX_REQUEST_BYTES:,}")
+    check_iterable("packed_records", packed_records, "PackedRecord objects, such as pack() gives")
     return _grouped(packed_records, max_records, max_bytes)
 
 
@@ -102,6 +109,7 @@ def _grouped(packed_records: Iterable[PackedRecord], max_records: int, max_bytes
     group: list[PackedRecord] = []
     group_bytes = 0
     for record in packed_records:
+        check_type("a packed record", record, PackedRecord, "PackedRecord objects, such as pack() gives")
         size = record.size
         if size > MAX_RECORD_BYTES:
             raise ValueError(
@@ -131,13 +139,18 @@ class ShardBudget:
 
     Raises:
         ValueError: A setting is not positive.
+        TypeError: A setting is not a number.
     """
 
     def __init__(self, *, rate_limit: float = 1.0, burst_bytes: int = SHARD_BYTES_PER_SECOND) -> None:
+        check_number("rate_limit", rate_limit)
+        check_integer("burst_bytes", burst_bytes)
         if not 0 < rate_limit < float("inf"):
-            raise ValueError(f"rate_limit is {rate_limit}; give a positive factor, 1.0 for the shard's whole budget")
+            raise ValueError(
+                f"rate_limit is {shown(rate_limit)}; give a positive factor, 1.0 for the shard's whole budget"
+            )
         if burst_bytes < 1:
-            raise ValueError(f"burst_bytes is {burst_bytes}; give at least 1")
+            raise ValueError(f"burst_bytes is {shown(burst_bytes)}; give at least 1")
         self._rate_limit = rate_limit
         self._burst_bytes = burst_bytes
         self._buckets: dict[str | None, tuple[_TokenBucket, _TokenBucket]] = {}
@@ -154,7 +167,13 @@ class ShardBudget:
 
         Returns:
             How many seconds after `now` the record may go. 0.0 means at once.
+
+        Raises:
+            TypeError: ``packed`` is not a `PackedRecord`, or ``now`` is not a number.
+            ValueError: ``now`` is not finite.
         """
+        check_type("packed", packed, PackedRecord, "a PackedRecord, such as pack() gives")
+        check_number("now", now)
         buckets = self._buckets.get(packed.shard_id)
         if buckets is None:
             buckets = self._buckets[packed.shard_id] = (

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 
 from ..errors import InvalidRecordError
+from ..limits import check_iterable
 from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from .backend import backend
 
@@ -31,7 +32,9 @@ def encode(records: Iterable[UserRecordLike]) -> bytes:
     Raises:
         InvalidRecordError: A field breaks a rule of the service, or there is no record at all. (The KCL would take an
             empty aggregate for a plain record.)
+        TypeError: ``records`` is not an iterable of user records.
     """
+    check_iterable("records", records, "user records, such as [(partition key, data)]")
     aggregate = backend().builder(sys.maxsize, None)
     for record in records:
         aggregate.add_any(*check_user_record(record))
@@ -54,7 +57,9 @@ def decode(blob: BytesLike) -> list[UserRecord]:
         TruncatedError: The bytes end before something that they announce.
         MalformedError: The blob is no aggregate, holds no record, lacks a required field, or has an index that points
             outside its table.
+        TypeError: The blob is not a bytes-like object.
     """
+    _check_bytes(blob)
     return backend().decode(blob)
 
 
@@ -63,4 +68,15 @@ def is_aggregated(blob: BytesLike) -> bool:
 
     A user's own data may start with the magic by accident. So the MD5 decides, as in the KCL's ``AggregatorUtil``.
     """
+    _check_bytes(blob)
     return backend().is_aggregated(blob)
+
+
+def _check_bytes(blob: BytesLike) -> None:
+    if isinstance(blob, bytes):
+        return
+    try:
+        memoryview(blob)
+    except TypeError:
+        hint = "; encode or decode text first, for instance from base64" if isinstance(blob, str) else ""
+        raise TypeError(f"blob is of type {type(blob).__name__}; give bytes, bytearray or memoryview{hint}") from None

@@ -144,7 +144,7 @@ class Core(Protocol):
 
     @property
     def flat(self) -> NewFlat:
-        """Makes the iterator of user records that `unpack` gives out."""
+        """Makes one iterator over the members of groups, which threads may share."""
 
     @property
     def fill(self) -> Fill | None:
