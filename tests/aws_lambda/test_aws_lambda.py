@@ -264,7 +264,8 @@ class TestCorrupt:
     NAMELESS: tuple[Any, ...] = (
         {"kinesis": None},
         {"kinesis": "aGVsbG8="},
-        {"Data": b"boto3's shape"},
+        {"data": "aGVsbG8="},
+        {"recordId": "1", "data": "aGVsbG8=", "sequenceNumber": "101"},
         {"Records": [{"kinesis": {"data": "aGVsbG8="}}]},
         {},
         None,
@@ -316,7 +317,7 @@ class TestCorrupt:
             ({"Records": None}, "no list"),
             ({"Records": {}}, "no list"),
             ({"Records": "abc"}, "no list"),
-            ([], "type list"),
+            ("records", "type str"),
             (None, "type NoneType"),
         ],
     )

@@ -81,7 +81,7 @@ def test_corrupt_aggregates_and_strange_records() -> None:
     with pytest.raises(ChecksumMismatchError):
         list(powertools_records(corrupt, on_corrupt="raise"))
     with pytest.raises(DecodeError, match="'kinesis'"):
-        list(powertools_records({"Records": [{"Data": b"x"}]}))
+        list(powertools_records({"Records": [{"dynamodb": {}}]}))
     with pytest.raises(DecodeError, match="no list of 'Records'"):
         list(powertools_records({}))
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..unpacking.unpacker import OnCorrupt, unpack
-from ._batch import check_record, records_of
+from ._event import records_of
+from ._record import lambda_shape
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord
@@ -32,8 +33,8 @@ def powertools_records(event: Mapping[str, Any], *, on_corrupt: OnCorrupt = "raw
         from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"powertools_records needs {error.name}: pip install aws-lambda-powertools") from None
-    for record in records_of(event):
-        for user_record in unpack(check_record(record), on_corrupt=on_corrupt):
+    for record in map(lambda_shape, records_of(event)):
+        for user_record in unpack(record, on_corrupt=on_corrupt):
             kinesis = {
                 **record["kinesis"],
                 "partitionKey": user_record.partition_key,
