@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ def aws() -> Iterator[None]:
 
 
 def test_there_is_a_test_for_each_example() -> None:
-    assert [len(examples(page)) for page in PAGES] == [5, 2, 2]
+    assert [len(examples(page)) for page in PAGES] == [7, 2, 2]
 
 
 @pytest.mark.usefixtures("aws")
@@ -97,6 +98,20 @@ def test_lambda_powertools(clicks: dict[str, Any], capsys: pytest.CaptureFixture
 
     assert run("lambda.md", 4)["handler"](clicks, None) == {"batchItemFailures": []}
     assert capsys.readouterr().out == "user-0 7 0\nuser-1 8 0\nuser-2 8 1\n"
+
+
+def test_lambda_decoders(capsys: pytest.CaptureFixture[str]) -> None:
+    written = Path(__file__).parents[1] / "vectors" / "aws-events" / "data"
+    change = (written / "dynamodb-change.json").read_bytes()
+    lines = gzip.compress((written / "cloudwatch-logs.json").read_bytes())
+
+    assert run("lambda.md", 5)["handler"](event(aggregate(7, [("k", change)])), None) == {"batchItemFailures": []}
+    assert capsys.readouterr().out.startswith("MODIFY orders {'id': 'ann'} {'id': 'ann', 'sum': Decimal('12.50')")
+    assert run("lambda.md", 6)["handler"](event(record(7, lines)), None) == {"batchItemFailures": []}
+    assert capsys.readouterr().out.splitlines() == [
+        "/orders/web 2024-10-27T03:33:20.250000+00:00 GET / 200",
+        "/orders/web 2024-10-27T03:33:20.251000+00:00 GET /x 404",
+    ]
 
 
 def firehose_event(*data: bytes) -> dict[str, Any]:
