@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         OutOfRangeError,
         RecordTooLargeError,
         ShardpackError,
+        StateTooLargeError,
         TruncatedError,
     )
     from .hashing import Shard, ShardMap, hash_key
@@ -70,6 +71,7 @@ _HOME = {
             "OutOfRangeError",
             "RecordTooLargeError",
             "ShardpackError",
+            "StateTooLargeError",
             "TruncatedError",
         ),
         ".hashing": ("Shard", "ShardMap", "hash_key"),
@@ -123,6 +125,7 @@ __all__ = [
     "ShardBudget",
     "ShardMap",
     "ShardpackError",
+    "StateTooLargeError",
     "TruncatedError",
     "UserRecord",
     "decode",

@@ -267,7 +267,7 @@ class TestCorrupt:
         {"kinesis": None},
         {"kinesis": "aGVsbG8="},
         {"data": "aGVsbG8="},
-        {"recordId": "1", "data": "aGVsbG8=", "sequenceNumber": "101"},
+        {"recordId": "1", "data": "aGVsbG8=", "kinesisRecordMetadata": {"sequenceNumber": "101"}},
         {"Records": [{"kinesis": {"data": "aGVsbG8="}}]},
         {},
         None,

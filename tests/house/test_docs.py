@@ -83,14 +83,20 @@ def test_lambda_poison_goes_to_the_queue(clicks: dict[str, Any], monkeypatch: py
 
 def test_lambda_tumbling_window(clicks: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     handler = run("lambda.md", 3)["handler"]
-    batch = clicks | {"window": {}, "state": {"user-1": 4}, "isFinalInvokeForWindow": False}
+    window = {
+        "window": {"start": "2024-10-27T03:32:00Z", "end": "2024-10-27T03:34:00Z"},
+        "shardId": "shardId-000000000007",
+        "isFinalInvokeForWindow": False,
+    }
 
-    state = handler(batch, None)["state"]
-    assert state == {"user-0": 1, "user-1": 5, "user-2": 1}
+    first = handler(clicks | window | {"state": {}}, None)
+    assert first == {"batchItemFailures": [], "state": {"clicks": 3}}
+    second = handler(clicks | window | {"state": first["state"]}, None)
+    assert second["state"] == {"clicks": 6}
     assert capsys.readouterr().out == ""
-    final = handler({"Records": [], "window": {}, "state": state, "isFinalInvokeForWindow": True}, None)
-    assert final == {"batchItemFailures": [], "state": state}
-    assert "'user-1': 5" in capsys.readouterr().out
+    handler(window | {"Records": [], "state": second["state"], "isFinalInvokeForWindow": True}, None)
+    times = "2024-10-27 03:32:00+00:00 2024-10-27 03:34:00+00:00"
+    assert capsys.readouterr().out == f"shardId-000000000007 {times} 6 False\n"
 
 
 def test_lambda_powertools(clicks: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

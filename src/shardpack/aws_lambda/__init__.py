@@ -2,8 +2,8 @@
 
 Lambda knows Kinesis records and nothing smaller: a function that fails inside an aggregate gets the whole of it again.
 `process` runs a function over the user records in their order, tells Lambda where to go on (partial batch response),
-and with a store of what is done hands each user record to the function once. `table_change` and `log_batch` take apart
-what DynamoDB and CloudWatch Logs put into a stream.
+and with a store of what is done hands each user record to the function once. `process_window` does so with the state
+of a tumbling window. `table_change` and `log_batch` take apart what DynamoDB and CloudWatch Logs put into a stream.
 
 Importing this loads no client, no event loop and no protobuf.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 from ._decoders import LogBatch, LogEvent, TableChange, log_batch, table_change
 from ._powertools import powertools_records
 from ._process import process
+from ._window import Window, process_window
 from .progress import DynamoDBProgress, Progress, SQLiteProgress
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "Progress",
     "SQLiteProgress",
     "TableChange",
+    "Window",
     "log_batch",
     "powertools_records",
     "process",
+    "process_window",
     "table_change",
 ]

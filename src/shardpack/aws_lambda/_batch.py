@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from ..errors import DecodeError
+from ..errors import DecodeError, StateTooLargeError
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt
 from ._record import BatchRecord, bit_of
@@ -22,13 +21,20 @@ class AsyncHandlerError(TypeError):
     """A handler returned an awaitable, which nobody would await: the user record would pass for handled."""
 
 
+class State(Protocol):
+    """The state of a tumbling window, of which copies can be taken and put back."""
+
+    def copy(self) -> str: ...
+    def checked_copy(self) -> str: ...
+    def restore(self, copy: str) -> None: ...
+
+
 class Batch:
     """The Kinesis records of a batch while they are being handled.
 
     Attributes:
         records: they, in the event's order.
         error: the error that the batch stopped with, at the earliest record of all that failed; None: all is done.
-        state_before: the tumbling window's state before the Kinesis record at which the batch stopped.
     """
 
     def __init__(
@@ -44,7 +50,6 @@ class Batch:
     ) -> None:
         self.records = [BatchRecord(raw) for raw in raw_records]
         self.error: Exception | None = None
-        self.state_before: Any = None
         self._handle = handle
         self._divert = divert
         self._progress = progress
@@ -52,22 +57,26 @@ class Batch:
         self._save_every = save_every
         self._on_corrupt = on_corrupt
         self._stopped_at = len(self.records)
+        self._state: State | None = None
         self._unsaved: set[BatchRecord] = set()
         self._unsaved_count = 0
         self._lock: AbstractContextManager[object] = nullcontext()
         self._save_lock: AbstractContextManager[object] = nullcontext()
 
-    def run(self, workers: int, state: Callable[[], Any] | None = None) -> Self:
+    def run(self, workers: int, state: State | None = None) -> Self:
         """Handle what is not done yet, up to the first failure; gives itself.
+
+        The state of a tumbling window is afterwards what it was before the Kinesis record that failed.
 
         What passes out of here, such as KeyboardInterrupt, has Lambda send the whole batch again.
         """
         self._load()
+        self._state = state
         try:
             if workers > 1:
                 self._run_by_key(workers)
             else:
-                self._run_in_order(state)
+                self._run_in_order()
         finally:
             try:
                 self._save()
@@ -101,15 +110,29 @@ class Batch:
             identifiers = [min(identifiers, key=int)]
         return [{"itemIdentifier": identifier} for identifier in dict.fromkeys(identifiers)]
 
-    def _run_in_order(self, state: Callable[[], Any] | None) -> None:
+    def _run_in_order(self) -> None:
+        before = None if self._state is None else self._state.copy()
         for index, batch_record in enumerate(self.records):
-            if state is not None:
-                # Copied, because the failure that this is for may come after the handler has changed it.
-                self.state_before = copy.deepcopy(state())
-            for record, error in batch_record.open(self._on_corrupt):
+            opened = batch_record.open(self._on_corrupt)
+            for record, error in opened:
                 self._do(index, record, error)
                 if self.error is not None:
+                    break
+            if self._state is None or before is None:
+                if self.error is not None:
                     return
+                continue
+            if self.error is None and not opened:
+                continue
+            if self.error is None:
+                try:
+                    before = self._state.checked_copy()
+                    continue
+                except (StateTooLargeError, TypeError) as raised:
+                    batch_record.left = len(opened)  # all of it comes again
+                    self._stop(index, opened[-1][0], raised)
+            self._state.restore(before)
+            return
 
     def _run_by_key(self, workers: int) -> None:
         import threading
@@ -158,6 +181,9 @@ class Batch:
 
     def _attempt(self, record: ReceivedRecord, error: Exception | None) -> None:
         attempts = 0 if error else self._max_attempts
+        # What a failed attempt has left in a window's state would be counted twice.
+        state = self._state if self._max_attempts > 1 or self._divert is not None else None
+        before = None if state is None else state.copy()
         for _ in range(attempts):
             try:
                 _refuse_awaitable("handle", self._handle(record))
@@ -165,6 +191,8 @@ class Batch:
                 raise
             except Exception as raised:  # noqa: BLE001  # see _do
                 error = raised
+                if state is not None and before is not None:
+                    state.restore(before)
             else:
                 return
         assert error is not None  # noqa: S101  # there is at least one attempt

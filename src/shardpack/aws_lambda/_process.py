@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch
 from ._event import records_of
 from ._messages import are_messages, message_failures
+from ._settings import OnFailure, check_settings
+from ._window import EventState, answer_of_window, is_of_window
 from .progress import Progress
-
-OnFailure: TypeAlias = Literal["stop", "divert"]
 
 
 def process(
@@ -72,11 +72,10 @@ def process(
             (in a pipe no ``eventID``), the records are from more than one shard, or the caller is SNS, which reads no
             answer. All of the event then comes again.
     """
-    _check_settings(on_failure, divert, max_attempts=max_attempts, save_every=save_every, workers=workers)
+    check_settings(on_failure, divert, max_attempts=max_attempts, save_every=save_every, workers=workers)
     unpack((), on_corrupt=on_corrupt)  # raises now what it would raise at the first record
     records = records_of(event)
-    in_window = isinstance(event, Mapping) and ("window" in event or "state" in event)
-    if in_window and (progress is not None or workers > 1):
+    if is_of_window(event) and (progress is not None or workers > 1):
         raise ValueError(
             "a tumbling window takes neither progress nor workers: the window's state would miss records that a failed"
             " invocation had marked as done, or count twice those handled ahead of the failed one"
@@ -95,11 +94,9 @@ def process(
 
     if are_messages(records):
         return {"batchItemFailures": message_failures(records, lambda r: batch_of(r).run(workers), _clients(client))}
-    if not isinstance(event, Mapping) or not in_window:
-        return {"batchItemFailures": batch_of(records).run(workers).failures()}
-    batch = batch_of(records).run(workers, state=lambda: event.get("state") or {})
-    state = (event.get("state") or {}) if batch.error is None else batch.state_before
-    return {"batchItemFailures": batch.failures(), "state": state}
+    if isinstance(event, Mapping) and is_of_window(event):
+        return answer_of_window(batch_of(records), EventState(event))
+    return {"batchItemFailures": batch_of(records).run(workers).failures()}
 
 
 def _clients(client: Any) -> Callable[[str], Any]:
@@ -118,19 +115,3 @@ def _clients(client: Any) -> Callable[[str], Any]:
         return boto3.client("kinesis", region_name=region or None)
 
     return for_stream
-
-
-def _check_settings(
-    on_failure: OnFailure, divert: Callable[[ReceivedRecord, Exception], object] | None, **counts: int
-) -> None:
-    if on_failure not in ("stop", "divert"):
-        raise ValueError(f'on_failure is {on_failure!r}; choose "stop" or "divert"')
-    if (on_failure == "divert") != (divert is not None):
-        raise ValueError(
-            'on_failure="divert" needs divert, a function that takes the user record and the error'
-            if divert is None
-            else 'divert is given and on_failure is "stop", so it would never be called; choose on_failure="divert"'
-        )
-    for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} is {count!r}; give a whole number of at least 1")
