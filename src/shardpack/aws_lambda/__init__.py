@@ -11,7 +11,7 @@ Importing this loads no client, no event loop and no protobuf.
 from __future__ import annotations
 
 from ._decoders import LogBatch, LogEvent, TableChange, log_batch, table_change
-from ._powertools import powertools_records
+from ._powertools import idempotency_key, powertools_event, powertools_records
 from ._process import process
 from ._window import Window, process_window
 from .progress import DynamoDBProgress, Progress, SQLiteProgress
@@ -24,7 +24,9 @@ __all__ = [
     "SQLiteProgress",
     "TableChange",
     "Window",
+    "idempotency_key",
     "log_batch",
+    "powertools_event",
     "powertools_records",
     "process",
     "process_window",
