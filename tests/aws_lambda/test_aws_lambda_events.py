@@ -35,6 +35,7 @@ class Stream:
     def __init__(self) -> None:
         (first, *_), self.event = vector("pipes-kinesis")["event"], vector("pipes-kinesis")["event"]
         self.arn = first["eventSourceARN"]
+        self.pages = 0
 
     def get_shard_iterator(self, **parameters: Any) -> dict[str, Any]:
         assert parameters["StreamARN"] == self.arn
@@ -46,6 +47,7 @@ class Stream:
 
     def get_records(self, **parameters: Any) -> dict[str, Any]:
         """One record a page, and an empty page after it."""
+        self.pages += 1
         at, _, empty = parameters["ShardIterator"].partition("/")
         if empty:
             return {"Records": [], "MillisBehindLatest": 5, "NextShardIterator": at}
@@ -269,6 +271,17 @@ class TestOnFailure:
             batch = self.discarded(numbers[1], numbers[2], stream_arn)
             assert process(batch, handler, client=kinesis) == {"batchItemFailures": []}
         assert [one[1] for one in handler.seen] == ["1", "2", "3"] * 2
+
+    def test_nothing_is_read_beyond_the_last_record(self) -> None:
+        stream = Stream()
+        process(vector("sqs-on-failure")["event"], Handler(), client=stream)
+        assert stream.pages == 5  # three with a record, and an empty one between each two
+
+        kinesis, _, numbers, arn = self.stream()
+        handler = Handler()
+        between = str(int(numbers[2]) + 1)  # not there, as when Kinesis has let it expire
+        process(self.discarded(numbers[1], between, arn), handler, client=kinesis)
+        assert [one[1] for one in handler.seen] == ["1", "2", "3"]
 
     def test_progress_skips_what_the_mapping_had_done(self) -> None:
         kinesis, _, numbers, arn = self.stream()
