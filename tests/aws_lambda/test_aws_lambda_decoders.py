@@ -71,7 +71,7 @@ class TestTableChange:
             (b"", "is no JSON"),
             (b"\xff", "is no JSON"),
             (b"[]", "type list"),
-            (b"{}", "keys none"),
+            (b"{}", r"keys \[\]"),
             (change(eventName=None), "'eventName'"),
             (change(dynamodb=[]), "no change of a DynamoDB table"),
             (change(dynamodb={"Keys": []}), "an item is"),

@@ -18,8 +18,8 @@ from shardpack.errors import ChecksumMismatchError, DecodeError
 batch_utilities: Any = pytest.importorskip("aws_lambda_powertools.utilities.batch")
 idempotency: Any = pytest.importorskip("aws_lambda_powertools.utilities.idempotency")
 idempotency_errors: Any = pytest.importorskip("aws_lambda_powertools.utilities.idempotency.exceptions")
-from aws_lambda_powertools.utilities.data_classes import KinesisStreamEvent  # noqa: E402
-from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord  # noqa: E402
+from aws_lambda_powertools.utilities.data_classes import KinesisStreamEvent
+from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord
 
 
 def mixed() -> dict[str, Any]:

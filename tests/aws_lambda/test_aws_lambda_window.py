@@ -232,6 +232,8 @@ class TestTooLarge:
         (of_window(three()), {"max_attempts": 0}, ValueError, "max_attempts is 0"),
         (of_window(three()), {"on_failure": "divert"}, ValueError, "needs divert"),
         (of_window(three()), {"on_corrupt": "x"}, ValueError, "on_corrupt is 'x'"),
+        (of_window(three()), {"finish": 7}, TypeError, "finish is 7"),
+        (of_window(three()), {"on_failure": "divert", "divert": 7}, TypeError, "divert is 7"),
         (of_window(three()), {"state": {"x": b""}}, TypeError, "cannot be written as JSON"),
         (of_window(three(), window={"start": "now"}), {}, DecodeError, "'start' of the window is 'now'"),
         (of_window(three(), Records=None), {}, DecodeError, "no list of 'Records'"),

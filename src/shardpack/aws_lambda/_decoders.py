@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ..errors import DecodeError
-from ..limits import MIB
+from ..limits import MIB, shown
 from ..records import ReceivedRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,7 +89,7 @@ def table_change(record: ReceivedRecord | bytes) -> TableChange:
     change = document.get("dynamodb")
     if not isinstance(change, Mapping) or not isinstance(document.get("eventName"), str):
         raise DecodeError(
-            f"a record with the keys {', '.join(map(repr, document)) or 'none'} is no change of a DynamoDB table: those"
+            f"a record with the keys {shown(list(document))} is no change of a DynamoDB table: those"
             " have 'eventName' and 'dynamodb'"
         )
     created = change.get("ApproximateCreationDateTime")
@@ -130,7 +130,7 @@ def log_batch(record: ReceivedRecord | bytes, *, max_bytes: int = MAX_LOG_BYTES)
         )
     except (KeyError, TypeError) as error:
         raise DecodeError(
-            f"a record with the keys {', '.join(map(repr, document)) or 'none'} is no batch of CloudWatch Logs:"
+            f"a record with the keys {shown(list(document))} is no batch of CloudWatch Logs:"
             f" {type(error).__name__} {error}"
         ) from None
 
@@ -173,14 +173,14 @@ def _time(value: object, microseconds_in_unit: int, name: str) -> datetime:
     if isinstance(value, int | float) and not isinstance(value, bool):
         with suppress(ValueError, OverflowError):
             return _EPOCH + timedelta(microseconds=value * microseconds_in_unit)
-    raise DecodeError(f"{name!r} is {value!r:.60}; expected a point in time as a number")
+    raise DecodeError(f"{name!r} is {shown(value)}; expected a point in time as a number")
 
 
 def _item(image: object) -> dict[str, Any] | None:
     if image is None:
         return None
     if not isinstance(image, Mapping):
-        raise DecodeError(f"an item is {image!r:.60}; expected attributes by name")
+        raise DecodeError(f"an item is {shown(image)}; expected attributes by name")
     return {name: _value(attribute) for name, attribute in image.items()}
 
 
@@ -190,7 +190,7 @@ def _value(attribute: object) -> Any:
     from decimal import Decimal, InvalidOperation
 
     if not isinstance(attribute, Mapping) or len(attribute) != 1:
-        raise DecodeError(f'an attribute is {attribute!r:.60}; expected one type with its value, such as {{"S": "x"}}')
+        raise DecodeError(f'an attribute is {shown(attribute)}; expected one type with its value, such as {{"S": "x"}}')
     ((kind, value),) = attribute.items()
     try:
         match kind:
@@ -209,5 +209,5 @@ def _value(attribute: object) -> Any:
             case "SS" | "NS" | "BS":
                 return {_value({kind[0]: one}) for one in value}
     except (TypeError, ValueError, InvalidOperation) as error:
-        raise DecodeError(f"an attribute of type {kind!r} is {value!r:.60} ({type(error).__name__})") from None
-    raise DecodeError(f"an attribute has the type {kind!r:.20}; DynamoDB has S, N, B, BOOL, NULL, L, M, SS, NS and BS")
+        raise DecodeError(f"an attribute of type {shown(kind)} is {shown(value)} ({type(error).__name__})") from None
+    raise DecodeError(f"an attribute has the type {shown(kind)}; DynamoDB has S, N, B, BOOL, NULL, L, M, SS, NS and BS")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from ..errors import DecodeError
+from ..limits import shown
 
 
 def records_of(event: Any) -> list[Any]:
@@ -23,7 +25,7 @@ def records_of(event: Any) -> list[Any]:
             return list(records)
         if "data" in event and ("eventID" in event or "sequenceNumber" in event):
             return [event]  # one record of a pipe, as the steps of a state machine hand it on
-    keys = ", ".join(map(repr, event)) if isinstance(event, Mapping) else ""
+    keys = ", ".join(map(shown, islice(event, 10))) if isinstance(event, Mapping) else ""
     raise DecodeError(
         f"an event of type {type(event).__name__} with the keys {keys or 'none'} has no list of 'Records', as Lambda's"
         f" events from Kinesis have, and is no list of records, as those of EventBridge Pipes are{_hint(event)}"

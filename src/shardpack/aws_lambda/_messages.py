@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import DecodeError
+from ..limits import shown
 from ._batch import Batch, log
 from ._event import records_of
 from ._on_failure import discarded_records
@@ -61,7 +62,7 @@ def records_in(message: Any, client: Callable[[str], Any]) -> list[Any]:
     """The Kinesis records that a message carries or names; where it has none, the message as something unreadable."""
     text = _text_of(message) if isinstance(message, Mapping) else None
     if text is None:
-        return [Unreadable(repr(message), DecodeError(f"a message of the event has no text: {message!r:.80}"))]
+        return [Unreadable(shown(message), DecodeError(f"a message of the event has no text: {shown(message)}"))]
     try:
         return _records_in_document(_json(text), text, client)
     except DecodeError as error:
@@ -95,7 +96,7 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise DecodeError(
-            f"the text of a message is no JSON ({error}): {text[:60]!r}; expected Kinesis records, or what Lambda"
+            f"the text of a message is no JSON ({error}): {shown(text)}; expected Kinesis records, or what Lambda"
             " writes of a batch that it gave up"
         ) from None
 

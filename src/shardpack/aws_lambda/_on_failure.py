@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ..errors import DecodeError
+from ..limits import shown
 from ._event import records_of
 from ._record import Unreadable
 
@@ -71,7 +72,7 @@ def discarded_batch(document: Mapping[str, Any]) -> DiscardedBatch:
     info = document.get("KinesisBatchInfo")
     if not isinstance(info, Mapping):
         raise DecodeError(
-            f"an on-failure record has no 'KinesisBatchInfo', only {', '.join(map(repr, document))}, so it is of no"
+            f"an on-failure record has no 'KinesisBatchInfo', only {shown(list(document))}, so it is of no"
             " Kinesis stream"
         )
     names = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")
@@ -80,7 +81,7 @@ def discarded_batch(document: Mapping[str, Any]) -> DiscardedBatch:
         numeric = name.endswith("Number")
         if not isinstance(value, str) or not value or (numeric and not (value.isascii() and value.isdigit())):
             expected = "a sequence number, digits only" if numeric else "text"
-            raise DecodeError(f"{name!r} of an on-failure record is {value!r:.60}; expected {expected}")
+            raise DecodeError(f"{name!r} of an on-failure record is {shown(value)}; expected {expected}")
     stream_arn, shard_id, first, last = map(str, values)
     stream_arn, _, _ = stream_arn.partition("/consumer/")  # a mapping with enhanced fan-out names its consumer
     return DiscardedBatch(stream_arn, shard_id, first, last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..limits import check_callable
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch
@@ -65,7 +66,7 @@ def process(
 
     Raises:
         ValueError: a setting is out of its range or does not go together with another, or with a tumbling window.
-        TypeError: ``handle`` or ``divert`` is asynchronous.
+        TypeError: ``handle`` or ``divert`` is asynchronous, or no function.
         DecodeError: the event has no list of records, or is one of Firehose or Kinesis Data Analytics, which want their
             records back (`shardpack.firehose.transform`).
         Exception: what ``handle`` raised, when nothing says where to go on: the failed record has no sequence number
@@ -73,6 +74,7 @@ def process(
             answer. All of the event then comes again.
     """
     check_settings(on_failure, divert, max_attempts=max_attempts, save_every=save_every, workers=workers)
+    check_callable("handle", handle, "a function that takes a user record")
     unpack((), on_corrupt=on_corrupt)  # raises now what it would raise at the first record
     records = records_of(event)
     if is_of_window(event) and (progress is not None or workers > 1):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..errors import DecodeError
+from ..limits import shown
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt, unpack
 from .progress import is_done
@@ -52,12 +53,12 @@ class BatchRecord:
         number = self._fields.get("sequenceNumber")
         valid = isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= 129
         self.sequence_number: str | None = number if valid else None
-        event_id = record.get("eventID", "")
-        shard_id, separator, _ = str(event_id).partition(":")
+        given = record.get("eventID")
+        event_id = given if isinstance(given, str) else ""
+        shard_id, separator, _ = event_id.partition(":")
         self.shard = f"{record.get('eventSourceARN', '')}/{shard_id}" if separator else None
         self.of_pipe = _is_flat(record)
-        named = event_id if isinstance(event_id, str) and event_id else None
-        self.identifier = named if self.of_pipe else self.sequence_number
+        self.identifier = (event_id or None) if self.of_pipe else self.sequence_number
         self.key: str | None = None
 
     def name(self) -> None:
@@ -65,7 +66,7 @@ class BatchRecord:
         if self.shard and self.sequence_number is not None:
             # The checksum is for events that someone de-aggregated before: theirs repeat a sequence number, and a batch
             # may end between two of them.
-            checksum = zlib.crc32(repr(self._fields.get("data")).encode())
+            checksum = zlib.crc32(_written(self._fields.get("data")))
             self.key = f"{self.sequence_number}.{self._fields.get('subSequenceNumber', 0)}.{checksum:08x}"
 
     def open(self, on_corrupt: OnCorrupt) -> list[tuple[ReceivedRecord, DecodeError | None]]:
@@ -86,9 +87,10 @@ class BatchRecord:
             (record,) = unpack(check_record(self.raw), on_corrupt="raw")  # a corrupt aggregate, whole
             return record
         data, partition_key = self._fields.get("data"), self._fields.get("partitionKey")
+        text = data if isinstance(data, str) else shown(data)
         return ReceivedRecord(
             partition_key if isinstance(partition_key, str) else None,
-            data if isinstance(data, bytes) else (data if isinstance(data, str) else repr(data)).encode(),
+            data if isinstance(data, bytes) else text.encode(errors="replace"),
             None,
             self.sequence_number,
             0,
@@ -107,7 +109,7 @@ def check_record(record: Any) -> Mapping[str, Any]:
     if isinstance(record, Mapping) and ("kinesis" in record or "Data" in record or _is_flat(record)):
         return record
     raise DecodeError(
-        f"a record of the event is {record!r:.80}; those of Lambda have a field 'kinesis', those of EventBridge Pipes"
+        f"a record of the event is {shown(record)}; those of Lambda have a field 'kinesis', those of EventBridge Pipes"
         " 'data' and 'sequenceNumber', and those of GetRecords 'Data'"
     )
 
@@ -135,6 +137,10 @@ _KINESIS_FIELDS = (
     *("kinesisSchemaVersion", "partitionKey", "explicitHashKey", "sequenceNumber", "subSequenceNumber", "data"),
     "approximateArrivalTimestamp",
 )
+
+
+def _written(data: object) -> bytes:
+    return (repr(data) if isinstance(data, str | bytes) else shown(data)).encode(errors="replace")
 
 
 def _is_flat(record: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from ..limits import check_callable, shown
 from ..records import ReceivedRecord
 
 OnFailure: TypeAlias = Literal["stop", "divert"]
@@ -17,9 +18,10 @@ def check_settings(
 
     Raises:
         ValueError: one is out of its range or does not go together with another.
+        TypeError: ``divert`` is no function.
     """
     if on_failure not in ("stop", "divert"):
-        raise ValueError(f'on_failure is {on_failure!r}; choose "stop" or "divert"')
+        raise ValueError(f'on_failure is {shown(on_failure)}; choose "stop" or "divert"')
     if (on_failure == "divert") != (divert is not None):
         raise ValueError(
             'on_failure="divert" needs divert, a function that takes the user record and the error'
@@ -28,4 +30,6 @@ def check_settings(
         )
     for name, count in counts.items():
         if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} is {count!r}; give a whole number of at least 1")
+            raise ValueError(f"{name} is {shown(count)}; give a whole number of at least 1")
+    if divert is not None:
+        check_callable("divert", divert, "a function that takes a user record and an error")

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ..errors import DecodeError, StateTooLargeError
-from ..limits import MIB
+from ..limits import MIB, check_callable, shown
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch
@@ -105,12 +105,15 @@ def process_window(
 
     Raises:
         ValueError: the event is of no window, or a setting is out of its range or does not go together with another.
-        TypeError: ``handle`` or ``divert`` is asynchronous, or ``state`` is no JSON.
+        TypeError: ``handle`` or ``divert`` is asynchronous, one of the functions is none, or ``state`` is no JSON.
         DecodeError: the event has no list of records.
         Exception: what ``handle`` or ``finish`` raised, when no sequence number says where to go on. Lambda then sends
             the whole batch again.
     """
     check_settings(on_failure, divert, max_attempts=max_attempts)
+    check_callable("handle", handle, "a function that takes a user record and the window")
+    if finish is not None:
+        check_callable("finish", finish, "a function that takes the window")
     unpack((), on_corrupt=on_corrupt)  # raises now what it would raise at the first record
     records = records_of(event)
     if not is_of_window(event):
@@ -208,5 +211,5 @@ def _time(window: Mapping[str, Any], name: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except (ValueError, TypeError):
         raise DecodeError(
-            f"{name!r} of the window is {text!r:.60}; expected a time such as 2024-10-27T03:32:00Z"
+            f"{name!r} of the window is {shown(text)}; expected a time such as 2024-10-27T03:32:00Z"
         ) from None
