@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         OutOfRangeError,
         RecordTooLargeError,
         ShardpackError,
+        StateTooLargeError,
         TruncatedError,
     )
     from .hashing import Shard, ShardMap, hash_key
@@ -72,6 +73,7 @@ _HOME = {
             "OutOfRangeError",
             "RecordTooLargeError",
             "ShardpackError",
+            "StateTooLargeError",
             "TruncatedError",
         ),
         ".hashing": ("Shard", "ShardMap", "hash_key"),
@@ -126,6 +128,7 @@ __all__ = [
     "ShardBudget",
     "ShardMap",
     "ShardpackError",
+    "StateTooLargeError",
     "TruncatedError",
     "UserRecord",
     "decode",

@@ -18,6 +18,7 @@
       CheckpointError               .shard_id
         LeaseLostError
       LeaseStoreError               .retriable
+      StateTooLargeError(ValueError)  .size, .limit
 
 "Not aggregated" is an answer, not an error. Arguments of the wrong type raise `TypeError`, settings out of their range
 `ValueError`, as everywhere in Python.
@@ -202,3 +203,17 @@ def _rebuild(cls: type[ShardpackError], args: tuple[object, ...], attributes: di
     error = cls.__new__(cls, *args)
     vars(error).update(attributes)
     return error
+
+
+class StateTooLargeError(ShardpackError, ValueError):
+    """The state of a tumbling window is larger than Lambda takes.
+
+    Attributes:
+        size: bytes of its JSON.
+        limit: bytes that are allowed.
+    """
+
+    def __init__(self, message: str, *, size: int, limit: int) -> None:
+        super().__init__(message)
+        self.size = size
+        self.limit = limit
