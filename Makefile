@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-lowest interop soak soak-consumer fuzz check bench bench-arrow density wheel proto clean
+.PHONY: help demo test test-pure test-lowest interop soak interrupts soak-consumer fuzz check bench bench-arrow density wheel proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ interop: $(BIN)/shardpack $(NODE) ## prove it against the real KPL and KCL; make
 RECORDS ?= 200000
 soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
 	$(BIN)/python tests/tools/soak_producer.py --records $(RECORDS) $(ARGS)
+
+TRIALS ?= 10000
+interrupts: $(BIN)/shardpack ## interrupt the producers at any bytecode, 10,000 times each; make interrupts TRIALS=500
+	$(BIN)/python tests/tools/soak_interrupts.py --trials $(TRIALS) $(ARGS)
 
 soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of consumers; make soak-consumer ARGS="--store dynalite"
 	$(BIN)/python tests/tools/soak_consumer.py $(ARGS)
