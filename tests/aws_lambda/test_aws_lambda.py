@@ -437,7 +437,7 @@ class TestProgress:
     def test_a_hostile_index_costs_no_memory(self) -> None:
         progress = DictProgress()
 
-        process(event(record(7, b"a", subSequenceNumber=10**15)), Handler(), progress=progress)
+        process(event(record(7, b"a", subSequenceNumber=2**32 - 1)), Handler(), progress=progress)
         assert [len(bitmap) for bitmap in progress.items.values()] == [1]
 
 

@@ -14,8 +14,8 @@ from shardpack.aws_lambda import powertools_records, process
 from shardpack.errors import ChecksumMismatchError, DecodeError
 
 batch_utilities: Any = pytest.importorskip("aws_lambda_powertools.utilities.batch")
-from aws_lambda_powertools.utilities.data_classes import KinesisStreamEvent  # noqa: E402
-from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord  # noqa: E402
+from aws_lambda_powertools.utilities.data_classes import KinesisStreamEvent
+from aws_lambda_powertools.utilities.data_classes.kinesis_stream_event import KinesisStreamRecord
 
 
 def mixed() -> dict[str, Any]:

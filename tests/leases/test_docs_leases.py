@@ -17,7 +17,7 @@ from command_line import run
 
 import shardpack as sp
 from shardpack.leases import table as _dynamodb
-from shardpack.leases.dynamodb import _item
+from shardpack.leases.items import item_of
 from shardpack.leases.lease import Lease
 
 PAGE = (Path(__file__).parents[2] / "docs/leases.md").read_text(encoding="utf-8")
@@ -88,7 +88,7 @@ def test_the_attributes_of_the_table() -> None:
     told = {name: kind for names, kind in rows for name in re.findall(r"`(\w+)`", names)}
     full = Lease("s", owner="o", parents=("p",), children=("c",), hash_range=(1, 2), checkpoint_owner="c")
 
-    assert {name: next(iter(value)) for name, value in _item(full).items()} == {
+    assert {name: next(iter(value)) for name, value in item_of(full).items()} == {
         name: kind for name, kind in told.items() if kind in {"S", "N", "SS"}
     }
 

@@ -100,7 +100,7 @@ def test_ctrl_c_is_the_daemon_s(tmp_path: Path) -> None:
 
 def test_a_processor_that_is_asked_to_stop(tmp_path: Path) -> None:
     handler = """
-        class Processor(kcl.RecordProcessor):
+        class Processor(multilang.RecordProcessor):
             def initialize(self, shard_id, position):
                 print("initialize", shard_id, position)
             def process_records(self, batch, checkpointer):

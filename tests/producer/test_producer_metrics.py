@@ -18,7 +18,7 @@ from shardpack.producer import METRIC_NAMES, ProducerStats, Statistics
 from shardpack.producer.shells.otel import _INSTRUMENTS, instruments
 from shardpack.testing import FakeKinesis, ManualClock
 
-# The metrics of each level, as the KPL's metrics.md and metrics_constants.h have them (A11).
+# The metrics of each level, as the KPL's metrics.md and metrics_constants.h have them.
 SUMMARY = {"UserRecordsPut", "KinesisRecordsPut", "ErrorsByCode", "AllErrors", "UserRecordExpired", "BufferingTime"}
 DETAILED = {
     *("UserRecordsReceived", "UserRecordsPending", "UserRecordsDataPut", "KinesisRecordsDataPut", "RetriesPerRecord"),

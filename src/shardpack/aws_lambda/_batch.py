@@ -7,9 +7,11 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import islice
 from typing import Any
 
 from ..errors import DecodeError
+from ..limits import shown
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt, unpack
 from .progress import Progress, is_done, set_done
@@ -45,7 +47,8 @@ class BatchRecord:
         number = fields.get("sequenceNumber")
         valid = isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= 129
         self.sequence_number: str | None = number if valid else None
-        shard_id, separator, _ = str(record.get("eventID", "")).partition(":")
+        event_id = record.get("eventID")
+        shard_id, separator, _ = (event_id if isinstance(event_id, str) else "").partition(":")
         self.shard = f"{record.get('eventSourceARN', '')}/{shard_id}" if separator else None
         self.key: str | None = None
 
@@ -55,7 +58,7 @@ class BatchRecord:
             # The checksum is for events that someone de-aggregated before: theirs repeat a sequence number, and a batch
             # may end between two of them.
             fields = self.raw["kinesis"]
-            checksum = zlib.crc32(repr(fields.get("data")).encode())
+            checksum = zlib.crc32(_written(fields.get("data")))
             self.key = f"{self.sequence_number}.{fields.get('subSequenceNumber', 0)}.{checksum:08x}"
 
     def open(self, on_corrupt: OnCorrupt) -> list[tuple[ReceivedRecord, DecodeError | None]]:
@@ -76,9 +79,10 @@ class BatchRecord:
         kinesis = self.raw.get("kinesis") if isinstance(self.raw, Mapping) else self.raw
         fields = kinesis if isinstance(kinesis, Mapping) else {"data": kinesis}
         data, partition_key = fields.get("data"), fields.get("partitionKey")
+        text = data if isinstance(data, str) else shown(data)
         return ReceivedRecord(
             partition_key if isinstance(partition_key, str) else None,
-            data if isinstance(data, bytes) else (data if isinstance(data, str) else repr(data)).encode(),
+            data if isinstance(data, bytes) else text.encode(errors="replace"),
             None,
             self.sequence_number,
             0,
@@ -296,8 +300,9 @@ def records_of(event: Mapping[str, Any]) -> list[Any]:
     records = event.get("Records") if isinstance(event, Mapping) else None
     if isinstance(records, list | tuple):
         return list(records)
-    keys = ", ".join(map(repr, event)) if isinstance(event, Mapping) else ""
-    hint = "; Firehose events go to shardpack.firehose.transform" if "'records'" in keys else ""
+    given = event if isinstance(event, Mapping) else {}
+    keys = ", ".join(map(shown, islice(given, 10)))
+    hint = "; Firehose events go to shardpack.firehose.transform" if "records" in given else ""
     raise DecodeError(
         f"an event of type {type(event).__name__} with the keys {keys or 'none'} has no list of 'Records', as Lambda's"
         f" events from Kinesis have{hint}"
@@ -311,8 +316,12 @@ def check_record(record: Any) -> Mapping[str, Any]:
         DecodeError: it is none; `unpack` would look for records in it.
     """
     if not isinstance(record, Mapping) or "kinesis" not in record:
-        raise DecodeError(f"a record of the event is {record!r:.80}; Lambda's have a field 'kinesis'")
+        raise DecodeError(f"a record of the event is {shown(record)}; Lambda's have a field 'kinesis'")
     return record
+
+
+def _written(data: object) -> bytes:
+    return (repr(data) if isinstance(data, str | bytes) else shown(data)).encode(errors="replace")
 
 
 def _bit(record: ReceivedRecord) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
+from ..limits import check_callable, shown
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch, records_of
@@ -54,12 +55,15 @@ def process(
 
     Raises:
         ValueError: a setting is out of its range or does not go together with another, or with a tumbling window.
-        TypeError: ``handle`` or ``divert`` is asynchronous.
+        TypeError: ``handle`` or ``divert`` is asynchronous, or no function.
         DecodeError: the event has no list of records.
         Exception: what ``handle`` raised, when no sequence number says where to go on: the failed record has none, or
             the records are from more than one shard. Lambda then sends the whole batch again.
     """
     _check_settings(on_failure, divert, max_attempts=max_attempts, save_every=save_every, workers=workers)
+    check_callable("handle", handle, "a function that takes a user record")
+    if divert is not None:
+        check_callable("divert", divert, "a function that takes a user record and an error")
     unpack((), on_corrupt=on_corrupt)  # raises now what it would raise at the first record
     records = records_of(event)
     in_window = "window" in event or "state" in event
@@ -89,7 +93,7 @@ def _check_settings(
     on_failure: OnFailure, divert: Callable[[ReceivedRecord, Exception], object] | None, **counts: int
 ) -> None:
     if on_failure not in ("stop", "divert"):
-        raise ValueError(f'on_failure is {on_failure!r}; choose "stop" or "divert"')
+        raise ValueError(f'on_failure is {shown(on_failure)}; choose "stop" or "divert"')
     if (on_failure == "divert") != (divert is not None):
         raise ValueError(
             'on_failure="divert" needs divert, a function that takes the user record and the error'
@@ -98,4 +102,4 @@ def _check_settings(
         )
     for name, count in counts.items():
         if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} is {count!r}; give a whole number of at least 1")
+            raise ValueError(f"{name} is {shown(count)}; give a whole number of at least 1")

@@ -53,7 +53,7 @@ class Engine:
     ) -> None:
         self._stream_name = stream_name
         self._config = config
-        self._random = random or Random().random  # noqa: S311  # jitter, not secrets
+        self._random = random or Random().random  # jitter, not secrets
         self._watch = StreamWatch(stream_name)
         self._aggregator = Aggregator(config)
         self._budget = ShardBudget(rate_limit=config.rate_limit / 100, burst_bytes=MAX_RECORD_BYTES)
@@ -284,7 +284,7 @@ class Engine:
 
     @property
     def _collect_time(self) -> float:
-        """How long a Kinesis record waits for others to share its call (A8)."""
+        """How long a Kinesis record waits for others to share its call, as in the KPL's ``Pipeline``."""
         return 0.0 if self._hurry else min(0.05, 0.2 * self._config.record_max_buffered_time)
 
     def _next_request(self) -> PutRequest:
@@ -319,7 +319,7 @@ class Engine:
             self._judge(landed, now)
 
     def _judge(self, landed: Landed, now: float) -> None:
-        """Whether the KCL keeps an aggregate that landed elsewhere than predicted, judged as a whole (A9a)."""
+        """Whether the KCL keeps an aggregate that landed elsewhere than predicted: all of it, or nothing."""
         shard = self._watch.shard(landed.shard_id)
         if shard is not None and all(
             hash_key_of(record) in shard for pending in landed.parcel.pending for record in pending.records
