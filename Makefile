@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak soak-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows proto clean
+.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -66,6 +66,10 @@ interop: $(BIN)/shardpack $(NODE) ## prove it against the real KPL and KCL; make
 RECORDS ?= 200000
 soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
 	$(BIN)/python tests/tools/soak_producer.py --records $(RECORDS) $(ARGS)
+
+TRIALS ?= 10000
+interrupts: $(BIN)/shardpack ## interrupt the producers at any bytecode, 10,000 times each; make interrupts TRIALS=500
+	$(BIN)/python tests/tools/soak_interrupts.py --trials $(TRIALS) $(ARGS)
 
 soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of consumers; make soak-consumer ARGS="--store dynalite"
 	$(BIN)/python tests/tools/soak_consumer.py $(ARGS)
@@ -130,6 +134,7 @@ bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_producer.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_put.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
 
