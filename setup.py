@@ -15,6 +15,7 @@ WISHES = ("yes", "no", "")
 
 
 def rust_extensions() -> list[object]:
+    """The native core, if it is wished for or can be built; SHARDPACK_BUILD_NATIVE says which."""
     wish = os.environ.get("SHARDPACK_BUILD_NATIVE", "")
     if wish not in WISHES:
         sys.exit(f'SHARDPACK_BUILD_NATIVE is {wish!r}; choose "yes" or "no", or leave it out')

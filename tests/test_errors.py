@@ -20,7 +20,7 @@ ERRORS = [
 ]
 each_error = pytest.mark.parametrize("error", ERRORS)
 
-# design.md, section 6: the parent of each, and its attributes. The tree may grow, these stay.
+# The parent of each, and its attributes. The tree may grow, these stay.
 PROMISED: dict[type[Exception], tuple[type[Exception], set[str]]] = {
     sp.ShardpackError: (Exception, set()),
     sp.EncodeError: (sp.ShardpackError, set()),

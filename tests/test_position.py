@@ -1,4 +1,4 @@
-"""Positions order as the KCL's ExtendedSequenceNumber does (kpl-kcl-semantics.md, B5)."""
+"""Positions order as the KCL's ExtendedSequenceNumber does."""
 
 from __future__ import annotations
 

@@ -11,12 +11,14 @@
         TruncatedError              .offset
         MalformedError              .offset
         OutOfRangeError             .hash_key, .hash_range
+        FileError                   a file: the message begins with its name and the line or byte
       DeliveryError                 .records, .attempts, .retriable
         BatchDeliveryError          .outcomes
         BufferFullError
       CheckpointError               .shard_id
         LeaseLostError
       LeaseStoreError               .retriable
+      StateTooLargeError(ValueError)  .size, .limit
 
 "Not aggregated" is an answer, not an error. Arguments of the wrong type raise `TypeError`, settings out of their range
 `ValueError`, as everywhere in Python.
@@ -29,7 +31,7 @@ from typing import Any
 
 
 class ShardpackError(Exception):
-    """The root: catch this to catch everything that shardpack raises on purpose."""
+    """The root of all errors that shardpack raises on purpose. Catch it to catch all of them."""
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel between processes, and pickle would call the class with the message alone.
@@ -37,14 +39,14 @@ class ShardpackError(Exception):
 
 
 class EncodeError(ShardpackError, ValueError):
-    """Something handed in cannot become a Kinesis record."""
+    """Something that was handed in cannot become a Kinesis record."""
 
 
 class InvalidRecordError(EncodeError):
     """A field of a user record breaks a rule of the service.
 
     Attributes:
-        field: the name of the field, such as ``"partition_key"``.
+        field: The name of the field, such as ``"partition_key"``.
     """
 
     def __init__(self, message: str, *, field: str) -> None:
@@ -56,8 +58,8 @@ class RecordTooLargeError(EncodeError):
     """A user record does not fit into a Kinesis record, even alone.
 
     Attributes:
-        size: bytes that it takes as Kinesis counts them (data and UTF-8 partition key).
-        limit: bytes that are allowed.
+        size: The size of the record in bytes, as Kinesis counts them: its data and its partition key in UTF-8.
+        limit: The size that is allowed, in bytes.
     """
 
     def __init__(self, message: str, *, size: int, limit: int) -> None:
@@ -67,15 +69,15 @@ class RecordTooLargeError(EncodeError):
 
 
 class DecodeError(ShardpackError, ValueError):
-    """Something received is not what it claims to be."""
+    """Something that was received is not what it claims to be."""
 
 
 class ChecksumMismatchError(DecodeError):
-    """The MD5 trailer does not match the protobuf message before it.
+    """The MD5 at the end of an aggregate does not match the protobuf message before it.
 
     Attributes:
-        expected: the 16 bytes of the trailer.
-        actual: the MD5 of the message as it arrived.
+        expected: The MD5 at the end of the aggregate, 16 bytes.
+        actual: The MD5 of the message as it arrived, 16 bytes.
     """
 
     def __init__(self, message: str, *, expected: bytes, actual: bytes) -> None:
@@ -94,7 +96,7 @@ class TruncatedError(_OffsetError):
     """The bytes end before something that they announced.
 
     Attributes:
-        offset: where in the blob, from its first byte, the thing that is cut short begins.
+        offset: Where the thing that is cut short begins, in bytes from the first byte of the blob.
     """
 
 
@@ -102,16 +104,16 @@ class MalformedError(_OffsetError):
     """The bytes break a rule of the format.
 
     Attributes:
-        offset: where in the blob, from its first byte.
+        offset: Where the rule is broken, in bytes from the first byte of the blob.
     """
 
 
 class OutOfRangeError(DecodeError):
-    """A sub-record's hash key lies outside the hash range asked for, and ``out_of_range="raise"``.
+    """A sub-record's hash key lies outside the given hash range, and ``out_of_range="raise"`` was asked for.
 
     Attributes:
-        hash_key: the sub-record's effective hash key.
-        hash_range: (starting, ending) hash key, both inclusive.
+        hash_key: The hash key of the sub-record: its explicit hash key, or else the hash of its partition key.
+        hash_range: The starting and the ending hash key of the range, both inclusive.
     """
 
     def __init__(self, message: str, *, hash_key: int, hash_range: tuple[int, int]) -> None:
@@ -120,13 +122,17 @@ class OutOfRangeError(DecodeError):
         self.hash_range = hash_range
 
 
+class FileError(DecodeError):
+    """A file is not what it is read as. The message begins with its name, and the line or the byte."""
+
+
 class DeliveryError(ShardpackError):
     """Records were not delivered, or nobody can say whether they were.
 
     Attributes:
-        records: the records that it is about, so that they can be put again or kept.
-        attempts: what was tried, oldest first; empty where shardpack made no call itself.
-        retriable: whether putting them again may help.
+        records: The records that were not delivered, so that they can be put again or kept.
+        attempts: What was tried, as `Attempt` objects, the oldest first. Empty if shardpack made no call itself.
+        retriable: Whether it may help to put the records again.
     """
 
     def __init__(self, message: str, *, records: Sequence[Any], attempts: Sequence[Any] = (), retriable: bool) -> None:
@@ -137,12 +143,13 @@ class DeliveryError(ShardpackError):
 
 
 class BatchDeliveryError(DeliveryError):
-    """Some user records of a `put_many` were not delivered: those in `records`.
+    """Some user records of a `put_many` were not delivered.
 
     Attributes:
-        attempts: of the first that failed.
-        retriable: whether putting some of them again may help.
-        outcomes: a `Delivery` or a `DeliveryError` for each user record that was given, in that order.
+        records: The user records that were not delivered.
+        attempts: What was tried for the first of them, the oldest attempt first.
+        retriable: Whether it may help to put some of them again.
+        outcomes: A `Delivery` or a `DeliveryError` for each user record that was given to `put_many`, in that order.
     """
 
     def __init__(
@@ -159,14 +166,14 @@ class BatchDeliveryError(DeliveryError):
 
 
 class BufferFullError(DeliveryError):
-    """A producer has as many user records on their way as it may, and was not to wait; nothing was taken."""
+    """A producer has as many user records on their way as it may have, and may not wait. Nothing was taken."""
 
 
 class CheckpointError(ShardpackError):
     """A checkpoint was not recorded.
 
     Attributes:
-        shard_id: the shard.
+        shard_id: The id of the shard.
     """
 
     def __init__(self, message: str, *, shard_id: str) -> None:
@@ -175,14 +182,16 @@ class CheckpointError(ShardpackError):
 
 
 class LeaseLostError(CheckpointError):
-    """The lease is another worker's by now, which reads the shard on from the last checkpoint."""
+    """Another worker has taken the lease, and reads the shard on from the last checkpoint."""
 
 
 class LeaseStoreError(ShardpackError):
-    """Leases could not be read or written: a permission, a table or a file is not as it must be, or there is an outage.
+    """Leases could not be read or written.
+
+    A permission, a table or a file is not as it must be, or there is an outage. The message says which.
 
     Attributes:
-        retriable: whether the same call may succeed later without anybody's doing.
+        retriable: Whether the same call may succeed later without anybody's doing.
     """
 
     def __init__(self, message: str, *, retriable: bool) -> None:
@@ -194,3 +203,17 @@ def _rebuild(cls: type[ShardpackError], args: tuple[object, ...], attributes: di
     error = cls.__new__(cls, *args)
     vars(error).update(attributes)
     return error
+
+
+class StateTooLargeError(ShardpackError, ValueError):
+    """The state of a tumbling window is larger than Lambda takes.
+
+    Attributes:
+        size: bytes of its JSON.
+        limit: bytes that are allowed.
+    """
+
+    def __init__(self, message: str, *, size: int, limit: int) -> None:
+        super().__init__(message)
+        self.size = size
+        self.limit = limit

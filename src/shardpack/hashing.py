@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from .limits import MAX_HASH_KEY
+from .limits import MAX_HASH_KEY, check_integer, check_iterable, shown
 from .records import check_partition_key
 
 _CACHED_PARTITION_KEYS = 65_536
 
 
 def hash_key(partition_key: str) -> int:
-    """The number that routes a partition key: its MD5 in UTF-8 as a big-endian unsigned integer.
+    """The number by which Kinesis chooses the shard of a partition key.
+
+    It is the MD5 of the key in UTF-8, read as a big-endian unsigned integer (`PutRecord` API reference).
 
     Raises:
-        InvalidRecordError: the partition key is not 1 to 256 Unicode characters.
+        InvalidRecordError: The partition key does not have 1 to 256 Unicode characters.
     """
     return md5_hash_key(check_partition_key(partition_key))
 
@@ -49,7 +52,13 @@ _LANE_NAMES = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard and the hash range that it owns, both ends inclusive."""
+    """A shard and the range of hash keys that it owns. ``hash_key in shard`` asks whether a key lies in the range.
+
+    Attributes:
+        shard_id: The shard's id, such as ``"shardId-000000000000"``.
+        starting_hash_key: The lowest hash key of the range.
+        ending_hash_key: The highest hash key of the range, which belongs to it.
+    """
 
     shard_id: str
     starting_hash_key: int = 0
@@ -60,18 +69,23 @@ class Shard:
 
 
 class ShardMap:
-    """The open shards of a stream, for finding the one that a hash key goes to.
+    """The open shards of a stream. It finds the one that a hash key goes to.
 
     Args:
-        shards: the ``Shards`` of ``ListShards`` or ``DescribeStream`` (all pages), or `Shard` objects. Closed shards
+        shards: The ``Shards`` of all pages of ``ListShards`` or ``DescribeStream``, or `Shard` objects. Closed shards
             (those with an ``EndingSequenceNumber``) are left out, because nothing is written to them any more.
 
     Raises:
-        ValueError: no shard is open, or the hash ranges of the open ones leave a gap or overlap; the message names
+        ValueError: No shard is open, or the hash ranges of the open shards overlap or leave a gap. The message names
             the shards.
+        TypeError: ``shards`` is no iterable of shards.
     """
 
     def __init__(self, shards: Iterable[Mapping[str, Any] | Shard]) -> None:
+        remedy = 'client.list_shards(...)["Shards"], or Shard objects'
+        check_iterable("shards", shards, remedy)
+        if isinstance(shards, Mapping):
+            raise TypeError(f"shards is a mapping; give {remedy}")
         given = list(shards)
         parsed = [shard if isinstance(shard, Shard) else _parse_shard(shard) for shard in given]
         self._shards = sorted(filter(None, parsed), key=lambda s: s.starting_hash_key)
@@ -83,7 +97,7 @@ class ShardMap:
 
     @classmethod
     def single(cls, shard_id: str = "shardId-000000000000") -> ShardMap:
-        """One shard that owns every hash key, for tests."""
+        """A map of one shard that owns every hash key. It is meant for tests."""
         return cls([Shard(shard_id)])
 
     @property
@@ -98,19 +112,21 @@ class ShardMap:
         """The open shard that owns a hash key.
 
         Raises:
-            ValueError: the hash key is not a number from 0 to 2^128-1.
+            ValueError: The hash key is not a number from 0 to 2^128-1.
+            TypeError: It is not an int.
         """
+        check_integer("hash_key", hash_key)
         if not 0 <= hash_key <= MAX_HASH_KEY:
-            raise ValueError(f"hash key {hash_key} is outside 0 to 2^128-1")
+            raise ValueError(f"hash key {shown(hash_key)} is outside 0 to 2^128-1")
         return self._shards[bisect_left(self._ends, hash_key)]
 
     def shard_for_partition_key(self, partition_key: str) -> Shard:
-        """The open shard that a partition key's hash goes to; remembered for the last keys asked for.
+        """The open shard that a partition key goes to. The answers for the latest keys are remembered.
 
         Raises:
-            InvalidRecordError: the partition key is not 1 to 256 Unicode characters.
+            InvalidRecordError: The partition key does not have 1 to 256 Unicode characters.
         """
-        shard = self._by_partition_key.get(partition_key)
+        shard = self._by_partition_key.get(partition_key) if isinstance(partition_key, str) else None
         if shard is None:
             shard = self.shard_for(hash_key(partition_key))
             if len(self._by_partition_key) >= _CACHED_PARTITION_KEYS:
@@ -148,22 +164,35 @@ class ShardMap:
 
 
 def _parse_shard(shard: Mapping[str, Any]) -> Shard | None:
-    try:
-        if shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber") is not None:
-            return None
-        hash_range = shard["HashKeyRange"]
-        parsed = Shard(shard["ShardId"], int(hash_range["StartingHashKey"]), int(hash_range["EndingHashKey"]))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    given = shard if isinstance(shard, Mapping) else {}
+    numbers = given.get("SequenceNumberRange", {})
+    hash_range, shard_id = given.get("HashKeyRange"), given.get("ShardId")
+    bounds: list[Any] = [_number(hash_range.get(name)) for name in _BOUNDS] if isinstance(hash_range, Mapping) else []
+    if not isinstance(numbers, Mapping) or not isinstance(shard_id, str) or not bounds or None in bounds:
         raise ValueError(
-            f"{shard!r:.200} is not a shard as ListShards gives it: ShardId and HashKeyRange with StartingHashKey"
-            f" and EndingHashKey ({type(error).__name__}: {error})"
-        ) from None
-    return parsed
+            f"{shown(shard)} is not a shard as ListShards gives it: ShardId, and HashKeyRange with StartingHashKey and"
+            " EndingHashKey, decimal numbers from 0 to 2^128-1"
+        )
+    return None if numbers.get("EndingSequenceNumber") is not None else Shard(shard_id, *bounds)
+
+
+_NUMBER = re.compile(r"-?[0-9]{1,99}")
+_BOUNDS = ("StartingHashKey", "EndingHashKey")
+
+
+def _number(value: object) -> int | None:
+    if isinstance(value, str):
+        return int(value) if _NUMBER.fullmatch(value) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _check_hash_range(shard: Shard) -> None:
+    if not isinstance(shard.shard_id, str):
+        raise TypeError(f"shard_id is {shown(shard.shard_id)}, of type {type(shard.shard_id).__name__}; give a str")
+    check_integer(f"starting_hash_key of {shard.shard_id!r:.80}", shard.starting_hash_key)
+    check_integer(f"ending_hash_key of {shard.shard_id!r:.80}", shard.ending_hash_key)
     if not 0 <= shard.starting_hash_key <= shard.ending_hash_key <= MAX_HASH_KEY:
         raise ValueError(
-            f"{shard.shard_id} has the hash range {shard.starting_hash_key} to {shard.ending_hash_key};"
+            f"{shard.shard_id} has the hash range {shown(shard.starting_hash_key)} to {shown(shard.ending_hash_key)};"
             " it must run upwards within 0 to 2^128-1"
         )

@@ -6,6 +6,7 @@ limits" of the Kinesis developer guide (a shard's 1,000 records/s and 1 MiB/s), 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 KIB = 1024
@@ -35,8 +36,65 @@ def check_integer(name: str, value: object) -> None:
     Raises:
         TypeError: it is none; the message names it.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r:.60}, of type {type(value).__name__}; give an int")
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        raise TypeError(f"{name} is {shown(value)}, of type {type(value).__name__}; give an int")
+
+
+def check_iterable(name: str, value: object, remedy: str) -> None:
+    """Refuse what is no iterable of things, text and bytes among it: Python would go on with their characters.
+
+    Raises:
+        TypeError: it is none; the message names it and what to give.
+    """
+    if isinstance(value, str | bytes | bytearray | memoryview) or not hasattr(type(value), "__iter__"):
+        raise TypeError(f"{name} is {shown(value)}, of type {type(value).__name__}; give {remedy}")
+
+
+def check_type(name: str, value: object, kind: type, remedy: str) -> None:
+    """Refuse a value of another type.
+
+    Raises:
+        TypeError: it has another; the message names both.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {shown(value)}, of type {type(value).__name__}; give {remedy}")
+
+
+def check_callable(name: str, value: object, remedy: str) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        TypeError: it cannot be; the message names it.
+    """
+    if not callable(value):
+        raise TypeError(f"{name} is {shown(value)}, of type {type(value).__name__}; give {remedy}")
+
+
+def check_number(name: str, value: object) -> None:
+    """Refuse what is no finite number.
+
+    Raises:
+        TypeError: it is no number at all.
+        ValueError: it is not finite, or no float can hold it.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is {shown(value)}, of type {type(value).__name__}; give a number")
+    if not -_MOST <= value <= _MOST:
+        raise ValueError(f"{name} is {shown(value)}; give a finite number")
+
+
+_MOST = sys.float_info.max
+
+
+def shown(value: object, form: str = "") -> str:
+    """A value as a message shows it: on one line, not long, and without failing; `form` is for numbers."""
+    if isinstance(value, int) and not isinstance(value, bool):  # Python refuses to print the longest ones
+        return format(value, form) if abs(value) < 10**100 else f"a number of {value.bit_length():,} bits"
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  # a value's own repr may do anything
+        return "something that cannot be shown"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +102,14 @@ class Limits:
     """How large a Kinesis record may become.
 
     Attributes:
-        max_record_bytes: most bytes of one Kinesis record as Kinesis counts them: its data (an aggregate's magic,
-            protobuf message and MD5) plus its partition key in UTF-8. 64 to 10,485,760; a stream takes more than
-            1,048,576 only after ``UpdateMaxRecordSize``.
-        max_user_records: most user records in one Kinesis record, or None for no such limit.
+        max_record_bytes: The largest size of one Kinesis record, in bytes, as Kinesis counts them: its data plus its
+            partition key in UTF-8. The data of an aggregate is its magic, its protobuf message and its MD5. From 64 to
+            10,485,760. A stream takes more than 1,048,576 only after ``UpdateMaxRecordSize``.
+        max_user_records: The largest number of user records in one Kinesis record. None means no such limit.
 
     Raises:
-        ValueError: a setting is out of its range.
-        TypeError: a setting is no int.
+        ValueError: A setting is out of its range.
+        TypeError: A setting is not an int.
     """
 
     max_record_bytes: int = MIB
@@ -61,32 +119,34 @@ class Limits:
         check_integer("max_record_bytes", self.max_record_bytes)
         if not MIN_RECORD_BYTES <= self.max_record_bytes <= MAX_RECORD_BYTES:
             raise ValueError(
-                f"max_record_bytes is {self.max_record_bytes:,}; Kinesis records hold"
+                f"max_record_bytes is {shown(self.max_record_bytes, ',')}; Kinesis records hold"
                 f" {MIN_RECORD_BYTES:,} to {MAX_RECORD_BYTES:,} bytes here"
             )
         if self.max_user_records is None:
             return
         check_integer("max_user_records", self.max_user_records)
         if self.max_user_records < 1:
-            raise ValueError(f"max_user_records is {self.max_user_records}; give at least 1, or None for no limit")
+            raise ValueError(
+                f"max_user_records is {shown(self.max_user_records)}; give at least 1, or None for no limit"
+            )
 
     @classmethod
     def kpl(cls) -> Limits:
-        """The KPL's default: aggregates of 51,200 bytes, two PUT payload units."""
+        """The KPL's default: at most 51,200 bytes, which is two PUT payload units."""
         return cls(KPL_AGGREGATION_MAX_SIZE)
 
     @classmethod
     def large(cls) -> Limits:
-        """10 MiB, for streams whose ``MaxRecordSizeInKiB`` was raised to 10,240."""
+        """At most 10 MiB, for streams whose ``MaxRecordSizeInKiB`` was raised to 10,240."""
         return cls(MAX_RECORD_BYTES)
 
     @classmethod
     def put_units(cls, n: int) -> Limits:
-        """``n`` PUT payload units of 25 KiB, the unit of billing in provisioned mode.
+        """At most ``n`` PUT payload units. Each has 25 KiB and is the unit of billing in provisioned mode.
 
         Raises:
-            ValueError: n units are less than one or more than 10 MiB.
-            TypeError: n is no int.
+            ValueError: ``n`` is less than 1, or ``n`` units are more than 10 MiB.
+            TypeError: ``n`` is not an int.
         """
         check_integer("n", n)
         return cls(n * PUT_PAYLOAD_UNIT_BYTES)

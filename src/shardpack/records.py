@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import ClassVar, NamedTuple, TypeAlias
 
 from .errors import InvalidRecordError
-from .limits import MAX_HASH_KEY, MAX_PARTITION_KEY_CHARACTERS
+from .limits import MAX_HASH_KEY, MAX_PARTITION_KEY_CHARACTERS, shown
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 Tags: TypeAlias = tuple[tuple[str, str | None], ...]
@@ -85,8 +85,9 @@ _SEQUENCE_NUMBER = re.compile(r"[0-9]{1,129}")  # as long as the GetShardIterato
 class Position:
     """Where in a shard a user record stands: a sequence number, and its index in the aggregate there.
 
-    Positions order as the KCL's ``ExtendedSequenceNumber`` does (kpl-kcl-semantics.md, B5): the sentinels
-    ``AT_TIMESTAMP`` < ``TRIM_HORIZON`` < ``LATEST`` before every number, ``SHARD_END`` after it, numbers as numbers.
+    Positions order as the KCL's ``ExtendedSequenceNumber`` does. The sentinels ``AT_TIMESTAMP`` <
+    ``TRIM_HORIZON`` < ``LATEST`` come before every number, and ``SHARD_END`` comes after. Sequence numbers are compared
+    as numbers, and the index decides between equal ones.
 
     Args:
         sequence_number: a decimal string as Kinesis gives it, or a sentinel's name.
@@ -120,14 +121,15 @@ class Position:
         if order is None:
             if not is_text or not _SEQUENCE_NUMBER.fullmatch(sequence_number):
                 raise InvalidRecordError(
-                    f"sequence_number is {_shorten(repr(sequence_number))}; a position takes a string of up to 129"
+                    f"sequence_number is {shown(sequence_number)}; a position takes a string of up to 129"
                     f" decimal digits or one of {', '.join(self._SENTINELS)}",
                     field="sequence_number",
                 )
             order = int(sequence_number)
         if not isinstance(sub_sequence_number, int) or sub_sequence_number < 0:
             raise InvalidRecordError(
-                f"sub_sequence_number is {sub_sequence_number!r}; it is an index from 0", field="sub_sequence_number"
+                f"sub_sequence_number is {shown(sub_sequence_number)}; it is an index from 0",
+                field="sub_sequence_number",
             )
         object.__setattr__(self, "sequence_number", sequence_number)
         object.__setattr__(self, "sub_sequence_number", sub_sequence_number)
@@ -203,11 +205,7 @@ def check_user_record(record: UserRecordLike) -> UserRecord:
         InvalidRecordError: a field breaks a rule of the service.
     """
     if not isinstance(record, tuple) or not 2 <= len(record) <= 4:
-        raise InvalidRecordError(
-            f"{_shorten(repr(record))} is no user record; give a UserRecord or a tuple of partition key, data, and"
-            " perhaps explicit hash key and tags",
-            field="record",
-        )
+        raise no_user_record(record)
     given = UserRecord(*record)
     key, data, hash_key, tags = given
     # Nearly all are like this, and producers check each.
@@ -220,6 +218,15 @@ def check_user_record(record: UserRecordLike) -> UserRecord:
         check_data(given.data),
         check_explicit_hash_key(given.explicit_hash_key),
         check_tags(given.tags) if given.tags else (),
+    )
+
+
+def no_user_record(record: object) -> InvalidRecordError:
+    """What to raise for something that is none."""
+    return InvalidRecordError(
+        f"{shown(record)} is no user record; give a UserRecord or a tuple of partition key, data, and perhaps explicit"
+        " hash key and tags",
+        field="record",
     )
 
 
@@ -279,7 +286,7 @@ def check_explicit_hash_key(explicit_hash_key: str | int | None) -> str | None:
         number = int(digits) if len(digits) <= len(str(MAX_HASH_KEY)) else -1
     if not 0 <= number <= MAX_HASH_KEY:
         raise InvalidRecordError(
-            f"explicit_hash_key is {_described(explicit_hash_key)}; give a decimal number from 0 to 2^128-1 as a str"
+            f"explicit_hash_key is {shown(explicit_hash_key)}; give a decimal number from 0 to 2^128-1 as a str"
             " or an int",
             field="explicit_hash_key",
         )
@@ -304,17 +311,5 @@ def check_tags(tags: Iterable[tuple[str, str | None]]) -> Tags:
     except (TypeError, ValueError, AttributeError):
         pairs = None
     if pairs is None:
-        raise InvalidRecordError(
-            f"tags are {_shorten(repr(tags))}; give pairs of a str and a str or None", field="tags"
-        )
+        raise InvalidRecordError(f"tags are {shown(tags)}; give pairs of a str and a str or None", field="tags")
     return pairs
-
-
-def _described(number: object) -> str:
-    if isinstance(number, int) and abs(number) > 10**60:
-        return f"a number of {number.bit_length():,} bits"  # Python refuses to print the longest ones
-    return _shorten(repr(number))
-
-
-def _shorten(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -20,8 +20,8 @@ from shardpack.wire import pure_core as _pure
 
 pa = pytest.importorskip("pyarrow")
 
-from shardpack import arrow  # noqa: E402  # needs pyarrow
-from shardpack.arrow import _cut, _unpack  # noqa: E402
+from shardpack import arrow  # needs pyarrow
+from shardpack.arrow import _cut, _expand, _unpack
 
 MAGIC = bytes.fromhex("f3899ac2")
 EVERYTHING = (0, 2**128 - 1)
@@ -120,7 +120,23 @@ LIMITS = st.fixed_dictionaries({"max_rows": st.integers(1, 50), "max_bytes": st.
 
 
 class TestEqualToUnpack:
-    @settings(max_examples=300)
+    @pytest.mark.parametrize("policy", ["keep", "drop_record", "drop_aggregate"])
+    @pytest.mark.parametrize("own", [None, "5", str(2**127)])
+    def test_in_one_aggregate_some_have_an_explicit_hash_key_and_others_none(
+        self, policy: Any, own: str | None
+    ) -> None:
+        blob = sp.encode([("@", b"without"), ("@", b"with", own)])  # the hash key of "@" is in the lower half
+        options = {"hash_range": (0, 2**127 - 1), "out_of_range": policy}
+        response = {"Records": [kinesis_record(blob, 0)]}
+
+        expected = to_the_millisecond(sp.unpack(response, **options))
+
+        assert as_received(arrow.to_table(response, **options)) == expected
+        assert len(expected) == (
+            2 if own != str(2**127) or policy == "keep" else ["drop_aggregate", "drop_record"].index(policy)
+        )
+
+    @settings(max_examples=3 * settings().max_examples)
     @given(blobs=st.lists(DATA, max_size=6), policy=POLICIES, limits=st.just({}) | LIMITS)
     def test_for_generated_corrupt_and_truncated_input(
         self, blobs: list[bytes], policy: dict[str, Any], limits: dict[str, int]
@@ -302,11 +318,11 @@ def test_both_cores_cut_alike(monkeypatch: pytest.MonkeyPatch, hash_range: Any) 
 class TestColumns:
     def test_the_schema(self) -> None:
         assert {field.name: str(field.type) for field in arrow.SCHEMA} == {
-            "shard_id": "string",
-            "sequence_number": "string",
+            "shard_id": "dictionary<values=string, indices=int32, ordered=0>",
+            "sequence_number": "dictionary<values=string, indices=int32, ordered=0>",
             "sub_sequence_number": "uint32",
             "partition_key": "dictionary<values=string, indices=int32, ordered=0>",
-            "explicit_hash_key": "string",
+            "explicit_hash_key": "dictionary<values=string, indices=int32, ordered=0>",
             "data": "binary",
             "approximate_arrival_timestamp": "timestamp[ms, tz=UTC]",
             "aggregated": "bool",
@@ -365,11 +381,12 @@ class TestColumns:
             b"x", b"y", sequence_number=pa.array(["5", None]).cast(kind), stream=pa.array(["a", "b"]).cast(kind)
         )
 
-        got = arrow.to_table(source)
+        for repeated in ("dictionary", "plain"):
+            got = arrow.to_table(source, repeated=repeated)
 
-        assert got["sequence_number"].to_pylist() == ["5", None]
-        assert got["stream"].to_pylist() == ["a", "b"]
-        assert got.schema == arrow.unpacked_schema(source.schema)
+            assert got["sequence_number"].to_pylist() == ["5", None]
+            assert got["stream"].to_pylist() == ["a", "b"]
+            assert got.schema == arrow.unpacked_schema(source.schema, repeated=repeated)
 
     @pytest.mark.parametrize(
         "kind", [pa.timestamp("ns"), pa.timestamp("s", "UTC"), pa.timestamp("us", "Europe/Berlin")], ids=str
@@ -484,6 +501,18 @@ class TestFaults:
 
         assert self.faults(sp.encode([("a", b"x"), ("b", b"x")]), hash_range=hash_range) == faults
 
+    @pytest.mark.parametrize("core", ["native", "pure"])
+    def test_an_explicit_hash_key_decides_also_where_others_have_none(
+        self, monkeypatch: pytest.MonkeyPatch, core: str
+    ) -> None:
+        if core == "pure":
+            monkeypatch.setattr(_cut, "backend", lambda: _pure)
+        both = sp.encode([("a", b"x"), ("a", b"x", "5")])
+        own = sp.hash_key("a")
+
+        assert self.faults(both, hash_range=(own, own)) == [None, "out_of_range"]
+        assert self.faults(both, hash_range=(5, own)) == [None, None]
+
     def test_every_shard_has_its_hash_range(self) -> None:
         blob = sp.encode([("k", b"x", "5")])
         source = batch(blob, blob, shard_id=["a", "b"])
@@ -504,6 +533,8 @@ class TestFaults:
             {"max_rows": 0},
             {"max_bytes": 0},
             {"max_bytes": 2**31},
+            {"max_key_characters": 0},
+            {"repeated": "often"},
         ],
     )
     def test_options_are_checked_before_anything_is_read(self, options: dict[str, Any]) -> None:
@@ -515,10 +546,51 @@ class TestFaults:
             list(arrow.unpack_batches({"Records": []}))
 
 
+class TestLongKeys:
+    long, short = sp.encode([("k" * 200, b"x")] * 2), sp.encode([("k", b"x")])
+    explicit = frame(b"\x0a\x01k\x12" + bytes([100]) + b"7" * 100 + b"\x1a\x06\x08\x00\x10\x00\x1a\x00")
+
+    @pytest.mark.parametrize("core", ["native", "pure"])
+    @pytest.mark.parametrize("on_corrupt", ["raw", "kcl"])
+    def test_an_aggregate_with_one_comes_whole_and_takes_no_other_with_it(
+        self, monkeypatch: pytest.MonkeyPatch, core: str, on_corrupt: Any
+    ) -> None:
+        if core == "pure":
+            monkeypatch.setattr(_cut, "backend", lambda: _pure)
+        blobs = [self.short, self.long, self.explicit, self.short]
+
+        got = rows(arrow.unpack_batches(batch(*blobs), max_key_characters=99, on_corrupt=on_corrupt))
+
+        assert [(row["data"], row["fault"]) for row in got] == [
+            (b"x", None),
+            (self.long, "long_key"),
+            (self.explicit, "long_key"),
+            (b"x", None),
+        ]
+        assert [row["fault"] for row in rows(arrow.unpack_batches(batch(*blobs), max_key_characters=200))] == [None] * 5
+
+    def test_it_raises_if_that_is_asked_for(self) -> None:
+        with pytest.raises(sp.MalformedError, match="a partition key of 200 characters, more than max_key_characters"):
+            list(arrow.unpack_batches(batch(self.long), max_key_characters=199, on_corrupt="raise"))
+
+    @pytest.mark.parametrize("repeated", ["dictionary", "plain"])
+    def test_keys_that_are_equal_are_one_entry(self, repeated: Any) -> None:
+        """Both cores, and what neither core cuts."""
+        odd = frame(b"\x0a\x01k" * 2 + b"\x1a\x04\x08\x00\x1a\x00" + b"\x1a\x04\x08\x01\x1a\x00" + b"\x28\x00")
+
+        table = arrow.to_table(batch(self.short, odd, self.short), repeated=repeated)
+
+        assert table["partition_key"].to_pylist() == ["k"] * 4
+        if repeated == "dictionary":
+            assert table["partition_key"].combine_chunks().dictionary.to_pylist() == ["k"]
+        else:
+            assert table.schema.field("partition_key").type == pa.string()
+
+
 class TestBounds:
     @given(blobs=st.lists(DATA, max_size=4), max_rows=st.integers(1, 30), max_bytes=st.integers(1, 3000))
     def test_no_batch_is_larger(self, blobs: list[bytes], max_rows: int, max_bytes: int) -> None:
-        for one in arrow.unpack_batches([batch(*blobs)], max_rows=max_rows, max_bytes=max_bytes):
+        for one in arrow.unpack_batches([batch(*blobs)], max_rows=max_rows, max_bytes=max_bytes, repeated="plain"):
             assert 1 <= len(one) <= max_rows
             data = sum(len(row["data"]) + len(row["partition_key"] or "") for row in one.to_pylist())
             assert data <= max_bytes or len(one) == 1
@@ -530,9 +602,37 @@ class TestBounds:
         body += b"\x1a\x06\x08\x00\x10\x00\x1a\x00" * 1000
         source = batch(frame(body), notes=["n" * note])
 
-        largest = max(one.get_total_buffer_size() for one in arrow.unpack_batches([source], max_bytes=10_000_000))
+        batches = arrow.unpack_batches([source], max_bytes=10_000_000, repeated="plain")
+        largest = max(one.get_total_buffer_size() for one in batches)
 
         assert largest < 40_000_000
+
+    def test_a_batch_of_short_texts_is_bounded_by_its_data_alone(self) -> None:
+        """The key of 3,000 characters stands in the dictionary, once."""
+        source = batch(sp.encode([("k", b"x" * 68)] * 3), stream=["s" * 3000])
+
+        assert [len(one) for one in arrow.unpack_batches(source, max_bytes=200)] == [2, 1]
+        assert [len(one) for one in arrow.unpack_batches(source, max_bytes=7000, repeated="plain")] == [2, 1]
+
+    def test_data_that_no_column_can_hold_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_unpack, "_LARGEST_VALUE", 10)
+
+        with pytest.raises(ValueError, match="record 1 of the batch has 11 bytes of data, more than the 10"):
+            list(arrow.unpack_batches(batch(b"x" * 10, b"x" * 11)))
+
+    @pytest.mark.parametrize("core", ["native", "pure"])
+    def test_an_aggregate_too_large_for_the_offsets_of_its_keys_comes_whole(
+        self, monkeypatch: pytest.MonkeyPatch, core: str
+    ) -> None:
+        if core == "pure":
+            monkeypatch.setattr(_cut, "backend", lambda: _pure)
+        blob = sp.encode([("k", b"x")])
+        for module in (_cut, _expand):
+            monkeypatch.setattr(module, "LARGEST", len(blob) - 1)
+
+        (row,) = rows(arrow.unpack_batches(batch(blob)))
+
+        assert (row["data"], row["aggregated"], row["fault"]) == (blob, False, "malformed")
 
     def test_it_reads_no_more_than_it_is_asked_for(self) -> None:
         read = []

@@ -13,9 +13,9 @@ import pytest
 import shardpack as sp
 
 pa = pytest.importorskip("pyarrow")
-import pyarrow.parquet as pq  # noqa: E402
+import pyarrow.parquet as pq
 
-from shardpack import arrow  # noqa: E402
+from shardpack import arrow
 
 PAGE = Path(__file__).parents[2] / "docs" / "arrow.md"
 USER_RECORDS = [(f"user-{nth % 7}", b"event %d" % nth) for nth in range(700)]
@@ -52,7 +52,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 class Kinesis:
-    def get_records(self, ShardIterator: str) -> dict[str, Any]:  # noqa: N803  # boto3's name
+    def get_records(self, ShardIterator: str) -> dict[str, Any]:  # boto3's name
         assert ShardIterator == "AAA"
         return {"Records": [record.entry for record in PACKED]}
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from lambda_model import STREAM, DictProgress, aggregate, event, record
 
 import shardpack as sp
 from shardpack.aws_lambda import process
+from shardpack.aws_lambda._batch import Batch
 from shardpack.errors import ChecksumMismatchError, DecodeError
 
 NOTHING: dict[str, Any] = {"batchItemFailures": []}
@@ -264,7 +266,8 @@ class TestCorrupt:
     NAMELESS: tuple[Any, ...] = (
         {"kinesis": None},
         {"kinesis": "aGVsbG8="},
-        {"Data": b"boto3's shape"},
+        {"data": "aGVsbG8="},
+        {"recordId": "1", "data": "aGVsbG8=", "kinesisRecordMetadata": {"sequenceNumber": "101"}},
         {"Records": [{"kinesis": {"data": "aGVsbG8="}}]},
         {},
         None,
@@ -316,7 +319,7 @@ class TestCorrupt:
             ({"Records": None}, "no list"),
             ({"Records": {}}, "no list"),
             ({"Records": "abc"}, "no list"),
-            ([], "type list"),
+            ("records", "type str"),
             (None, "type NoneType"),
         ],
     )
@@ -437,7 +440,7 @@ class TestProgress:
     def test_a_hostile_index_costs_no_memory(self) -> None:
         progress = DictProgress()
 
-        process(event(record(7, b"a", subSequenceNumber=10**15)), Handler(), progress=progress)
+        process(event(record(7, b"a", subSequenceNumber=2**32 - 1)), Handler(), progress=progress)
         assert [len(bitmap) for bitmap in progress.items.values()] == [1]
 
 
@@ -500,6 +503,29 @@ class TestWindows:
             process(self.window({}), Handler(), **settings)
 
 
+def after(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, times: int = 1) -> threading.Event:
+    """An event that is set when a method has been called: what it is called for must then be in effect.
+
+    ``shutdown`` is the exception, since it waits for the threads that wait for the event: there it is set before.
+    """
+    called = threading.Event()
+    original: Callable[..., Any] = getattr(owner, method)
+    calls = []
+
+    def call(*args: Any, **settings: Any) -> Any:
+        calls.append(1)
+        enough = len(calls) >= times
+        if enough and method == "shutdown":
+            called.set()
+        result = original(*args, **settings)
+        if enough:
+            called.set()
+        return result
+
+    monkeypatch.setattr(owner, method, call)
+    return called
+
+
 class TestByKey:
     def test_keys_run_at_the_same_time_and_each_in_its_order(self) -> None:
         both = threading.Barrier(2, timeout=10)
@@ -513,17 +539,17 @@ class TestByKey:
         assert process(three(), handle, workers=2) == NOTHING
         assert seen == {"k": [b"0", b"1", b"3"], "l": [b"2", b"4"]}
 
-    def test_a_failure_is_reported_when_all_before_it_are_done_and_nothing_after_it_begins(self) -> None:
-        failing = threading.Event()
+    def test_a_failure_is_reported_when_all_before_it_are_done_and_nothing_after_it_begins(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        noted = after(monkeypatch, Batch, "_stop")
         done: list[bytes] = []
 
         def handle(received: sp.ReceivedRecord) -> None:
             if received.data == b"poison":
-                failing.set()
                 raise ValueError
             if received.partition_key == "slow":
-                failing.wait(10)
-                time.sleep(0.05)  # until the failure is noted
+                assert noted.wait(60), "the failure is not noted"
             done.append(received.data)
 
         batch = event(
@@ -536,24 +562,20 @@ class TestByKey:
         assert process(batch, handle, workers=2) == failed(102)
         assert done == [b"1", b"2"]
 
-    def test_a_later_failure_does_not_undo_an_earlier(self) -> None:
-        all_begun = threading.Barrier(3, timeout=10)
-        first, second = threading.Event(), threading.Event()
+    def test_a_later_failure_does_not_undo_an_earlier(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        all_begun = threading.Barrier(3, timeout=60)
+        first, second = after(monkeypatch, Batch, "_stop"), after(monkeypatch, Batch, "_stop", times=2)
         began: list[bytes] = []
 
         def handle(received: sp.ReceivedRecord) -> None:
             began.append(received.data)
             all_begun.wait()
             if received.data == b"first":
-                first.set()
                 raise ValueError("first")
             if received.data == b"second":
-                first.wait(10)
-                time.sleep(0.05)  # until the first failure is noted
-                second.set()
+                assert first.wait(60), "the first failure is not noted"
                 raise ValueError("second")
-            second.wait(10)
-            time.sleep(0.05)
+            assert second.wait(60), "the second failure is not noted"
 
         batch = event(
             *(record(100, b"0", "a"), record(101, b"first", "b"), record(102, b"never", "a")),
@@ -565,7 +587,10 @@ class TestByKey:
     @pytest.mark.parametrize(
         "seconds", [0.0, 0.1]
     )  # while the threads are being started, and while they are waited for
-    def test_an_interrupt_of_the_main_thread_lets_no_record_begin(self, seconds: float) -> None:
+    def test_an_interrupt_of_the_main_thread_lets_no_record_begin(
+        self, seconds: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        noticed = after(monkeypatch, ThreadPoolExecutor, "shutdown")
         began: list[bytes] = []
 
         def handle(received: sp.ReceivedRecord) -> None:
@@ -573,16 +598,21 @@ class TestByKey:
             if received.data == b"0":
                 time.sleep(seconds)
                 os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(0.2)  # until the main thread has noticed
+                assert noticed.wait(60), "the main thread does not leave the pool"
 
         batch = event(aggregate(7, [("k", b"%d" % n) for n in range(50)]))
         with pytest.raises(KeyboardInterrupt):
             process(batch, handle, workers=2)
-        time.sleep(0.3)
+        for thread in threading.enumerate():
+            if thread.name.startswith("shardpack"):
+                thread.join(60)
         assert began == [b"0"]
 
-    def test_what_ends_a_process_in_one_thread_lets_no_record_begin_in_another(self) -> None:
-        both = threading.Barrier(2, timeout=10)
+    def test_what_ends_a_process_in_one_thread_lets_no_record_begin_in_another(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended = after(monkeypatch, Future, "set_exception")
+        both = threading.Barrier(2, timeout=60)
         began: list[bytes] = []
 
         def handle(received: sp.ReceivedRecord) -> None:
@@ -590,7 +620,7 @@ class TestByKey:
             both.wait()
             if received.partition_key == "bad":
                 raise SystemExit
-            time.sleep(0.1)  # until the other thread has ended
+            assert ended.wait(60), "the other thread does not end"
 
         batch = event(aggregate(7, [("slow", b"%d" % n) for n in range(50)]), record(8, b"bad", "bad"))
         with pytest.raises(SystemExit):

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 import servers
-from lambda_model import deliver, record
+from lambda_model import deliver, event, record
 
 import shardpack as sp
+from shardpack.aws_lambda import SQLiteProgress, process
 
 pytest.importorskip("boto3")
 
@@ -126,7 +127,7 @@ def package() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("function.py", HANDLER)
-        for path in [*SOURCE.rglob("*.py"), *(SOURCE.glob("_native*.so") if sp.native != "pure" else ())]:
+        for path in [*SOURCE.rglob("*.py"), *(SOURCE.rglob("_native*.so") if sp.native != "pure" else ())]:
             archive.write(path, Path("shardpack") / path.relative_to(SOURCE))
     return out.getvalue()
 
@@ -243,3 +244,35 @@ def test_ministack_knows_partial_batch_responses(deployed: Deployed) -> None:
     deployed.wait(lambda: len([one for one in deployed.noted("handled") if one[0] == "last"]) == 20)
 
     deployed.wait(lambda: "poison" in [data for data, *_ in deployed.noted("handled")], seconds=3)
+
+
+def test_an_on_failure_message_brings_the_records_of_its_batch_again(deployed: Deployed) -> None:
+    """The records are read from the stream over HTTP, and those that the function had done are skipped."""
+    given = user_records(poison=100)
+    deployed.put(given)
+    with SQLiteProgress(deployed.folder / "replay.sqlite", consumer="clicks") as progress:
+        for number, records in enumerate(stored(deployed)):
+            for one in records:
+                one["eventSourceARN"] = deployed.arn
+            seen: list[bytes] = []
+
+            def handle(received: sp.ReceivedRecord, seen: list[bytes] = seen) -> None:
+                if received.data == b"poison" and b"antidote" not in seen:
+                    raise ValueError("poison")
+                seen.append(received.data)
+
+            failed = process(event(*records), handle, progress=progress)["batchItemFailures"]
+            first, last = (records[n]["kinesis"]["sequenceNumber"] for n in (0, -1))
+            info = {"startSequenceNumber": first, "endSequenceNumber": last, "batchSize": len(records)}
+            body = {"KinesisBatchInfo": {**info, "shardId": f"shardId-{number:012}", "streamArn": deployed.arn}}
+            message = {"messageId": "m", "body": json.dumps(body), "eventSource": "aws:sqs"}
+            before = len(seen)
+            answer = process(event(message), handle, progress=progress, client=deployed.kinesis)
+            assert answer["batchItemFailures"] == ([{"itemIdentifier": "m"}] if failed else [])
+            assert len(seen) == before  # all was done, or stops at the poison
+            seen.append(b"antidote")
+            assert process(event(message), handle, progress=progress, client=deployed.kinesis) == {
+                "batchItemFailures": []
+            }
+            seen.remove(b"antidote")
+            assert seen == [r.data for r in sp.unpack(records)]

@@ -176,7 +176,7 @@ class TestDynamoDB:
             def __getattr__(self, name: str) -> Any:
                 return getattr(ministack_dynamodb, name)
 
-            def batch_write_item(self, RequestItems: dict[str, list[Any]]) -> Any:  # noqa: N803  # boto3's
+            def batch_write_item(self, RequestItems: dict[str, list[Any]]) -> Any:  # boto3's
                 ((table, requests),) = RequestItems.items()
                 ministack_dynamodb.batch_write_item(RequestItems={table: requests[1:]})
                 return {"UnprocessedItems": {table: requests[:1]}}

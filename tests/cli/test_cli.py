@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 import json
 import random
 import subprocess
@@ -311,3 +313,163 @@ def test_without_its_libraries_it_says_what_to_install(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr.strip() == "shardpack: the command line needs typer: pip install 'shardpack[cli]'"
+
+
+EVERY_KEY = {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)}
+SHARD_MAPS = {
+    "a list as ShardId": {"Shards": [{"ShardId": ["a"], "HashKeyRange": EVERY_KEY}]},
+    "an object as ShardId": {"Shards": [{"ShardId": {"a": 1}, "HashKeyRange": EVERY_KEY}]},
+    "infinity as a hash key": {
+        "Shards": [{"ShardId": "a", "HashKeyRange": {**EVERY_KEY, "EndingHashKey": float("inf")}}]
+    },
+    "a number": {"Shards": 5},
+    "a text": {"Shards": "abc"},
+    "an object": {"Shards": {"a": 1}},
+    "a list": [],
+    "nothing": {},
+    "a list as range": {"Shards": [{"ShardId": "a", "HashKeyRange": []}]},
+    "a list as numbers": {"Shards": [{"ShardId": "a", "SequenceNumberRange": [], "HashKeyRange": EVERY_KEY}]},
+}
+
+
+@pytest.mark.parametrize("name", SHARD_MAPS)
+@pytest.mark.parametrize("command", ["pack", "inspect"])
+def test_a_shard_map_that_is_none(name: str, command: str, tmp_path: Path) -> None:
+    (tmp_path / "shards.json").write_text(json.dumps(SHARD_MAPS[name]))
+
+    _, error = run(command, "-", "--shard-map", tmp_path / "shards.json", stdin=b'{"Data": "eA=="}', status=1)
+
+    assert error.startswith(f"shardpack: {tmp_path / 'shards.json'}: not the output of `aws kinesis list-shards`")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+def test_pages_of_list_shards_in_a_row_are_one_map(tmp_path: Path) -> None:
+    halves = [
+        {"Shards": [{"ShardId": "a", "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": str(2**127 - 1)}}]},
+        {"Shards": [{"ShardId": "b", "HashKeyRange": {**EVERY_KEY, "StartingHashKey": str(2**127)}}]},
+    ]
+    (tmp_path / "shards.json").write_text("\n".join(json.dumps(half, indent=4) for half in halves))
+
+    out, _ = run("inspect", "-", "--shard-map", tmp_path / "shards.json", stdin=sp.encode([("k", b"d")]))
+
+    assert b"The KCL" in out
+
+
+def test_a_message_has_an_end() -> None:
+    line = json.dumps({f"key{n}": n for n in range(200_000)}).encode()
+
+    _, error = run("unpack", "-", stdin=line, status=1)
+
+    assert error.startswith("shardpack: -:1: a mapping with the keys")
+    assert len(error) < 2200
+
+
+def test_lines_that_end_with_cr_lf_are_lines() -> None:
+    packed, _ = run("pack", "-", stdin=b"one\r\n\r\nthree")
+    assert run("unpack", "-", "--text", stdin=packed)[0] == b"one\n\nthree"
+    packed, _ = run("pack", "-", stdin=b"one\ntwo\r\n")  # here it is a line's own
+    assert run("unpack", "-", "--text", stdin=packed)[0] == b"one\ntwo\r\n"
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "inspect", "density"])
+def test_what_is_compressed_is_read_as_what_it_holds(command: str, tmp_path: Path) -> None:
+    content = sp.encode([("k", b"one"), ("k", b"two")]) if command in ("unpack", "inspect") else b"one\ntwo\n"
+    (tmp_path / "x").write_bytes(content)
+    (tmp_path / "y").write_bytes(gzip.compress(content))
+    options = ["--json"] if command == "density" else []
+    plain, _ = run(command, tmp_path / "x", *options)
+
+    assert run(command, tmp_path / "y", *options)[0] == plain
+    assert run(command, "-", *options, stdin=gzip.compress(content))[0] == plain
+    _, error = run(command, "-", stdin=gzip.compress(content)[:-5], status=1)
+    assert error.startswith("shardpack: -: the gzip data is damaged or cut off after ")
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "inspect", "density", "put s", "demo"])
+def test_a_directory_is_told_in_a_line(command: str, tmp_path: Path) -> None:
+    name, *before = command.split()
+    more = ["--endpoint-url", "http://127.0.0.1:9"] if name in ("put", "demo") else []
+    _, error = run(name, *before, tmp_path, *more, status=1, environment={"AWS_DEFAULT_REGION": "us-east-1"})
+
+    assert error.splitlines()[-1].startswith("shardpack: ")
+    assert "Traceback" not in error
+    if name != "demo":
+        assert error == f"shardpack: {tmp_path}: Is a directory\n"
+
+
+def _aggregate_with_keys(partition_key: str, explicit_hash_key: str) -> bytes:
+    """Two user records that no packer would write: keys of any length, up to 16,383 bytes."""
+    body = b"".join(
+        bytes([tag, len(key) & 127 | 128, len(key) >> 7]) + key.encode()
+        for tag, key in ((0x0A, partition_key), (0x12, explicit_hash_key))
+    )
+    body += b"\x1a\x06\x08\x00\x10\x00\x1a\x00" * 2
+    return bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
+
+
+class TestLongKeys:
+    @pytest.mark.parametrize(
+        ("keys", "name"),
+        [(("k" * 257, "7"), "partition key of 257"), (("k", "7" * 257), "explicit hash key of 257")],
+    )
+    def test_one_is_refused_before_it_is_written_out_for_each_user_record(
+        self, keys: tuple[str, str], name: str
+    ) -> None:
+        out, error = run("unpack", "-", stdin=_aggregate_with_keys(*keys), status=1)
+
+        assert out == b""
+        assert f": a user record of the aggregate at sequence number None has a {name} characters" in error
+        assert "--max-key-characters 0 writes it" in error
+
+    def test_what_the_service_allows_is_written(self) -> None:
+        out, _ = run("unpack", "-", stdin=_aggregate_with_keys("k" * 256, "7"))
+
+        assert [json.loads(line)["partition_key"] for line in out.splitlines()] == ["k" * 256] * 2
+
+    @pytest.mark.parametrize("option", [("--max-key-characters", "0"), ("--max-key-characters", "300"), ("--raw",)])
+    def test_unless_that_is_asked_for_or_no_key_is_written(self, option: tuple[str, ...]) -> None:
+        out, _ = run("unpack", *option, "-", stdin=_aggregate_with_keys("k" * 300, "7"))
+
+        assert out.count(b"k" * 300) == (0 if option == ("--raw",) else 2)
+
+    def test_a_plain_record_may_have_any_key(self) -> None:
+        record = json.dumps({"Data": "eA==", "PartitionKey": "k" * 300}).encode()
+
+        assert b"k" * 300 in run("unpack", "-", stdin=record)[0]
+
+
+class TestParquet:
+    def test_the_user_records_of_a_firehose_object(self, tmp_path: Path) -> None:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        blobs = [sp.encode([(f"k{n}", b"%d-%d" % (n, m)) for m in range(50)]) for n in range(300)]
+        (tmp_path / "object").write_bytes(gzip.compress(b"".join(blobs)))
+
+        out, error = run("unpack", tmp_path / "object", "--parquet", tmp_path / "out.parquet")
+
+        assert (out, error) == (b"", "")
+        rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+        assert [(row["partition_key"], row["data"], row["sub_sequence_number"]) for row in rows] == [
+            (f"k{n}", b"%d-%d" % (n, m), m) for n in range(300) for m in range(50)
+        ]
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["object", "out.parquet"]
+
+    def test_nothing_half_is_left(self, tmp_path: Path) -> None:
+        pytest.importorskip("pyarrow.parquet")
+        (tmp_path / "in").write_bytes(b'{"Data": "eA=="}\nnonsense\n')
+        (tmp_path / "out").write_bytes(b"before")
+
+        _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "out", status=1)
+
+        assert ":2: not JSON" in error
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["in", "out"]
+        assert (tmp_path / "out").read_bytes() == b"before"
+        _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "in", status=1)
+        assert "is the input itself" in error
+        _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "no" / "out", status=1)
+        assert "No such file or directory" in error
+        assert "Usage" in run("unpack", "-", "--text", "--parquet", "x", status=2)[1]
+
+    def test_jsonl_is_the_default(self) -> None:
+        blob = sp.encode([("k", b"one"), ("k", b"two")])
+        assert run("unpack", "-", "--jsonl", stdin=blob) == run("unpack", "-", stdin=blob)

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,107 @@ def test_the_library_says_the_same() -> None:
         len(one.data) + len(one.partition_key) for one in synthetic("login:50-100", 3000, keys=100)
     )
     assert sp.__name__ == "shardpack"
+
+
+ODD_TIMES = [
+    "9" * 400,
+    "-" + "9" * 400,
+    "1e400",
+    "NaN",
+    "-1e300",
+    "1e300",
+    "true",
+    "null",
+    '"soon"',
+    "[]",
+]
+
+
+@pytest.mark.parametrize("time", ODD_TIMES, ids=lambda time: time[:9])
+def test_a_time_that_is_none(time: str) -> None:
+    lines = f'{{"t": 1}}\n{{"t": {time}}}\n'.encode()
+
+    _, error = run("density", "-", "--timestamp", "t", stdin=lines, status=1)
+
+    assert error.startswith("shardpack: -:2: the field 't' is ")
+    assert error.count("\n") == 1
+    assert len(error) < 300
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [('"0001-01-01T00:00:00+14:00"', "1"), ("0", "5e-324"), ("0", "253402300799")]
+)
+def test_times_at_the_edges_are_times(first: str, second: str) -> None:
+    lines = f'{{"t": {first}}}\n{{"t": {second}}}\n'.encode()
+
+    assert json.loads(run("density", "-", "--timestamp", "t", "--json", stdin=lines)[0])["rows"]
+
+
+@pytest.mark.parametrize("option", ["--rate", "--record-max-buffered-time", "--shard-hour", "--on-demand-gigabyte"])
+@pytest.mark.parametrize("value", ["1e308", "nan", "inf", "-1", "1e13"])
+def test_numbers_beyond_reason_are_refused(option: str, value: str) -> None:
+    _, error = run("density", "-", "--rate", "5", option, value, stdin=b"a\nb\n", status=1)
+
+    assert f"is {float(value)!r}; give a " in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--rate", "--record-max-buffered-time", "--shard-hour", "--on-demand-gigabyte"])
+def test_the_largest_numbers_are_finite(option: str) -> None:
+    value = "1e12" if option in ("--rate", "--record-max-buffered-time") else "1e9"
+    out, _ = run("density", "-", "--rate", "5", option, value, "--json", stdin=b"a\nb\n")
+
+    assert b"Infinity" not in out
+    assert b"NaN" not in out
+
+
+def test_an_input_without_a_line_is_told() -> None:
+    assert run("density", "-", status=1)[1] == "shardpack: -: there is no line in it, so there is nothing to measure\n"
+
+
+class TestOutputs:
+    @pytest.mark.parametrize("option", ["--report", "--png"])
+    @pytest.mark.parametrize("how", ["by its name", "through a link", "as a hard link", "as standard input"])
+    def test_the_input_is_never_overwritten(self, tmp_path: Path, option: str, how: str) -> None:
+        file, out = tmp_path / "log.jsonl", tmp_path / "out"
+        file.write_text("one\ntwo\n")
+        if how == "by its name":
+            out = tmp_path / "x" / ".." / "log.jsonl"
+            (tmp_path / "x").mkdir()
+        elif how == "through a link":
+            out.symlink_to(file)
+        elif how == "as a hard link":
+            out.hardlink_to(file)
+        if how == "as standard input":
+            with file.open("rb") as stdin:
+                done = subprocess.run(
+                    [sys.executable, "-m", "shardpack", "density", "-", option, file],
+                    stdin=stdin,
+                    capture_output=True,
+                    check=False,
+                )
+            status, error = done.returncode, done.stderr.decode()
+        else:
+            _, error = run("density", file, option, out, status=1)
+            status = 1
+
+        assert (status, file.read_text()) == (1, "one\ntwo\n")
+        assert f"{option} would overwrite the input; name another file" in error
+
+    def test_nor_one_output_by_the_other(self, tmp_path: Path) -> None:
+        _, error = run("density", *LOGINS, "--report", tmp_path / "out", "--png", tmp_path / "out", status=1)
+
+        assert "--png would overwrite the file of --report" in error
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("options", [(), ("--rate", "5"), ("--timestamp", "at")])
+    @pytest.mark.parametrize("lines", [1, 2])
+    def test_charts_of_next_to_nothing(self, tmp_path: Path, lines: int, options: tuple[str, ...]) -> None:
+        report, png = tmp_path / "out.html", tmp_path / "out.png"
+        given = b'{"at": 1800000000}\n' * lines
+
+        _, error = run("density", "-", *options, "--report", report, "--png", png, stdin=given)
+
+        assert error == ""
+        assert report.read_text(encoding="utf-8").endswith("</html>")
+        assert png.read_bytes().startswith(b"\x89PNG")

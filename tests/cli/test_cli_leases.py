@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 
 import pytest
 import servers
-from command_line import json_lines, run
+from command_line import COMMAND, json_lines, run
 from lease_steps import LONG as SEQUENCE_NUMBER
 from lease_steps import created, only, taken
 
 import shardpack as sp
-from shardpack.cli.commands import lag
+from shardpack.cli.commands import lag, lease_check
 from shardpack.cli.commands import leases as cli
 from shardpack.cli.reading import InputError
 from shardpack.leases.lease import Lease, Leases
@@ -192,7 +192,7 @@ class TestSet:
     def test_a_free_lease(self, store: Store, text: str, position: sp.Position) -> None:
         created(store[0], CHILD)
 
-        out, _ = leases_command("set", store, CHILD.key, text)
+        out, _ = leases_command("set", store, CHILD.key, text, "--yes")
 
         after = dataclasses.replace(CHILD, checkpoint=position, counter=3, owner_switches=0)
         assert only(store[0]) == after
@@ -205,7 +205,7 @@ class TestSet:
     def test_of_a_worker_that_is_dead(self, store: Store) -> None:
         mine = taken(store[0], created(store[0], CHILD), "dead")
 
-        leases_command("set", store, CHILD.key, "TRIM_HORIZON", "--watch", "0.3")
+        leases_command("set", store, CHILD.key, "TRIM_HORIZON", "--yes", "--watch", "0.3")
 
         assert (only(store[0]).owner, only(store[0]).checkpoint) == (None, sp.Position.TRIM_HORIZON)
         with pytest.raises(sp.LeaseLostError):  # it was only asleep
@@ -214,7 +214,7 @@ class TestSet:
     def test_of_a_worker_that_is_alive_is_refused(self, store: Store) -> None:
         mine = taken(store[0], created(store[0], CHILD), "worker-1")
         with renewing(store[0], mine) as met:
-            out, error = leases_command("set", store, CHILD.key, "LATEST", "--watch", "20", status=1)
+            out, error = leases_command("set", store, CHILD.key, "LATEST", "--yes", "--watch", "20", status=1)
 
         assert (met, out) == ([], "")
         assert error.startswith(f"shardpack: worker-1 is alive and renews the lease of {CHILD.key}, so nothing")
@@ -224,7 +224,7 @@ class TestSet:
     def test_of_a_worker_that_is_alive_by_force(self, store: Store) -> None:
         mine = taken(store[0], created(store[0], CHILD), "worker-1")
         with renewing(store[0], mine) as met:
-            leases_command("set", store, CHILD.key, "LATEST", "--force")
+            leases_command("set", store, CHILD.key, "LATEST", "--yes", "--force")
             while not met:
                 time.sleep(0.01)
 
@@ -238,6 +238,157 @@ class TestSet:
         _, error = run("leases", "set", *where, name, CHILD.key, "--", text, status=2)
         assert "POSITION is" in error
         assert only(store[0]) == CHILD
+
+
+class TestSetIsChecked:
+    """By the stream where one is named, else by whoever types it."""
+
+    @pytest.fixture
+    def kinesis(self, monkeypatch: pytest.MonkeyPatch) -> FakeKinesis:
+        kinesis = FakeKinesis(streams={"clicks": 2, "other": 2})
+        monkeypatch.setattr(lease_check, "kinesis_client", lambda *_: kinesis)
+        return kinesis
+
+    def put(self, kinesis: FakeKinesis, stream: str) -> tuple[str, str]:
+        """Shard and sequence number of an aggregate of three."""
+        blob = sp.encode([("k", b"0"), ("k", b"1"), ("k", b"2")])
+        answer = kinesis.put_record(StreamName=stream, Data=blob, PartitionKey="k")
+        return answer["ShardId"], answer["SequenceNumber"]
+
+    def doubt(self, shard: str, number: str, sub: int = 0, stream: str = "clicks") -> str | None:
+        return lease_check.doubt_about(sp.Position(number, sub), shard, stream, None, None)
+
+    def test_what_the_stream_has(self, kinesis: FakeKinesis) -> None:
+        shard, number = self.put(kinesis, "clicks")
+        for sub in (0, 1, 2):
+            assert self.doubt(shard, number, sub) is None
+        assert self.doubt(shard, "TRIM_HORIZON") is None
+        assert self.doubt(shard, "LATEST") is None
+
+    def test_what_it_has_not(self, kinesis: FakeKinesis) -> None:
+        shard, number = self.put(kinesis, "clicks")
+        with pytest.raises(InputError, match="has 3 user records; the last one's sub-sequence number is 2, not 3"):
+            self.doubt(shard, number, 3)
+        with pytest.raises(InputError, match="has no shard 'shardId-000000000009'; it has 2: "):
+            self.doubt("shardId-000000000009", number)
+        with pytest.raises(InputError, match="is open, so SHARD_END would skip"):
+            self.doubt(shard, "SHARD_END")
+        with pytest.raises(InputError, match="whose sequence numbers run from"):
+            self.doubt(shard, "5")
+        with pytest.raises(InputError, match=r"cannot say whether it has the sequence number .*ResourceNotFound"):
+            self.doubt(shard, number, stream="nowhere")
+        assert "has no record with the sequence number" in str(self.doubt(shard, str(int(number) + 1)))
+
+    def test_the_end_of_a_shard_that_has_ended(self, kinesis: FakeKinesis) -> None:
+        shard, number = self.put(kinesis, "clicks")
+        middle = 2**126 if shard.endswith("0") else 2**127 + 2**126
+        kinesis.split_shard(StreamName="clicks", ShardToSplit=shard, NewStartingHashKey=str(middle))
+        assert self.doubt(shard, "SHARD_END") is None
+        assert self.doubt(shard, number, 2) is None
+
+    def test_a_sequence_number_of_another_stream_changes_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By a real local server."""
+        pytest.importorskip("botocore", minversion="1.31", reason="AWS_ENDPOINT_URL_KINESIS is not known before")
+        path = tmp_path / "app.db"
+        leases = sp.SQLiteLeases(path)
+        leases.prepare()
+        with servers.kinesalite() as url:
+            client = servers.client("kinesis", url)
+            numbers = {}
+            for stream in ("clicks", "other"):
+                servers.create_stream(client, stream, 1)
+                answer = client.put_record(StreamName=stream, PartitionKey="k", Data=b"d")
+                numbers[stream] = answer["SequenceNumber"]
+                time.sleep(1.1)  # kinesalite tells streams apart by the second in which they were made
+            shard = answer["ShardId"]
+            good = Lease(shard, checkpoint=sp.Position(numbers["clicks"]))
+            created(leases, good)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", url)
+            where = ["--stream", "clicks", "--region", "us-east-1"]
+            _, error = run("leases", "set", f"sqlite:{path}", shard, numbers["other"], *where, "--yes", status=1)
+            assert error.startswith(f"shardpack: the sequence number {numbers['other']} is none of {shard} of clicks")
+            assert only(leases) == good
+            run("leases", "set", f"sqlite:{path}", shard, numbers["clicks"], *where)
+            assert only(leases).checkpoint == good.checkpoint
+            assert only(leases).counter > good.counter
+
+    def test_without_a_stream_it_wants_a_yes(self, store: Store) -> None:
+        created(store[0], CHILD)
+        _, error = leases_command("set", store, CHILD.key, "LATEST", status=1)
+        assert error == (
+            f"shardpack: {CHILD.key} has owner nobody, counter 0, checkpoint {SEQUENCE_NUMBER}:12, which LATEST would"
+            " overwrite, and no --stream was named to check it; to do it all the same, add --yes\n"
+        )
+        assert only(store[0]) == CHILD
+
+    @pytest.mark.parametrize(("answer", "position"), [(b"y\n", sp.Position.LATEST), (b"n\n", CHILD.checkpoint)])
+    def test_at_a_terminal_it_asks(self, tmp_path: Path, answer: bytes, position: sp.Position) -> None:
+        leases = sp.SQLiteLeases(tmp_path / "app.db")
+        created(leases, CHILD)
+        ours, theirs = os.openpty()
+        command = [*COMMAND, "leases", "set", f"sqlite:{tmp_path / 'app.db'}", CHILD.key, "LATEST"]
+        with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            os.write(ours, answer)
+            out, _ = process.communicate(timeout=60)
+        os.close(ours)
+        os.close(theirs)
+        assert b"Do it all the same?" in out
+        assert only(leases).checkpoint == position
+        assert process.returncode == (0 if position == sp.Position.LATEST else 1)
+
+
+class TestOnlyLooking:
+    def test_an_empty_file_stays_empty(self, tmp_path: Path) -> None:
+        path = tmp_path / "empty.log"
+        path.touch()
+        commands = (
+            ["show"],
+            ["set", "s", "LATEST", "--yes"],
+            ["release", "s"],
+            ["delete", "s"],
+            ["delete", "s", "--yes"],
+        )
+        for command, *arguments in commands:
+            _, error = run("leases", command, f"sqlite:{path}", *arguments, status=1)
+            assert error.startswith(f"shardpack: {path} is empty, no lease file yet; give the one that")
+            assert path.read_bytes() == b""
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("command", [["show"], ["show", "--json"], ["delete", CHILD.key]])
+    def test_a_file_that_nobody_may_write(self, tmp_path: Path, command: list[str]) -> None:
+        """Not a byte and not a time of it changes, and nothing appears beside it."""
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        leases = sp.SQLiteLeases(folder / "app.db")
+        created(leases, CHILD)
+        before = (folder / "app.db").read_bytes(), (folder / "app.db").stat().st_mtime_ns
+        (folder / "app.db").chmod(0o444)
+        folder.chmod(0o555)
+        try:
+            out, error = run(
+                "leases", command[0], f"sqlite:{folder / 'app.db'}", *command[1:], status=int(command[0] == "delete")
+            )
+        finally:
+            folder.chmod(0o755)
+        assert CHILD.key in out.decode() + error
+        assert ((folder / "app.db").read_bytes(), (folder / "app.db").stat().st_mtime_ns) == before
+        assert [one.name for one in folder.iterdir()] == ["app.db"]
+
+    def test_while_a_worker_writes(self, tmp_path: Path) -> None:
+        leases = sp.SQLiteLeases(tmp_path / "app.db")
+        with renewing(leases, taken(leases, created(leases, CHILD))) as met:
+            for _ in range(3):
+                assert run("leases", "show", f"sqlite:{tmp_path / 'app.db'}")[1] == ""
+        assert met == []
+
+    def test_what_would_write_is_refused(self, tmp_path: Path) -> None:
+        created(sp.SQLiteLeases(tmp_path / "app.db"), CHILD)
+        looking = sp.SQLiteLeases(tmp_path / "app.db", read_only=True)
+        assert only(looking) == CHILD
+        with pytest.raises(sp.LeaseStoreError, match="opened to look only"):
+            looking.take(CHILD, "me")
 
 
 class TestRelease:
@@ -356,9 +507,9 @@ class Quick(sp.MemoryLeases):
 @pytest.mark.parametrize("command", ["set", "release", "delete"])
 def test_a_worker_that_is_always_quicker(command: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Quick(times)
-    monkeypatch.setattr(cli, "_open", lambda *_: store)
+    monkeypatch.setattr(cli, "_open", lambda *_, **__: store)
     commands: dict[str, Callable[[], None]] = {
-        "set": lambda: cli.set_command("x", CHILD.key, "LATEST", force=True),
+        "set": lambda: cli.set_command("x", CHILD.key, "LATEST", force=True, yes=True),
         "release": lambda: cli.release_command("x", CHILD.key),
         "delete": lambda: cli.delete_command("x", CHILD.key, yes=True, force=True),
     }
@@ -375,10 +526,10 @@ def test_a_worker_that_is_always_quicker(command: str, times: int, monkeypatch: 
 
 def test_a_worker_that_wakes_up_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Quick(1)
-    monkeypatch.setattr(cli, "_open", lambda *_: store)
+    monkeypatch.setattr(cli, "_open", lambda *_, **__: store)
 
     commands: list[Callable[[], None]] = [
-        lambda: cli.set_command("x", CHILD.key, "LATEST", watch=0.0),
+        lambda: cli.set_command("x", CHILD.key, "LATEST", watch=0.0, yes=True),
         lambda: cli.delete_command("x", CHILD.key, yes=True, watch=0.0),
     ]
     for command in commands:
@@ -406,5 +557,5 @@ def test_a_consumer_reads_on_from_where_it_is_set(tmp_path: Path) -> None:
 
     assert read(3) == [b"0", b"1", b"2"]
     for position, rest in [("TRIM_HORIZON", [b"0", b"1", b"2"]), (number, [b"1", b"2"]), (f"{number}:1", [b"2"])]:
-        run("leases", "set", f"sqlite:{path}", "shardId-000000000000", position)
+        run("leases", "set", f"sqlite:{path}", "shardId-000000000000", position, "--yes")
         assert read(len(rest)) == rest

@@ -82,6 +82,7 @@ def test_every_line_arrives(server: tuple[Any, str], tmp_path: Path) -> None:
         "delivered": 2500,
         "failed": 0,
         "reasons": {},
+        "skipped": 0,
         "failed_file": None,
         "failed_not_saved": 0,
         "errors_by_code": {},
@@ -283,7 +284,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_reading_and_delivers_what_was_read(
     ministack: tuple[Any, str], number: signal.Signals
 ) -> None:
@@ -336,7 +337,7 @@ def test_endless_input_streams_through_in_constant_memory(tmp_path: Path) -> Non
     script = """
 import resource, sys
 from shardpack.cli import app
-from shardpack.producer import producer
+from shardpack.producer.shells import producer
 sys.path[:0] = [sys.argv[1]]
 from producer_client import Client
 client = Client()

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import servers
+from relay import relay
 
 import shardpack as sp
 
@@ -50,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
         ("shardpack --version > /dev/full", "No space left on device"),
         ("shardpack pack log >> log", "log: the input is the output too"),
         ("shardpack pack - < log >> log", "-: the input is the output too"),
-        ("yes | shardpack unpack -", "-:1: neither JSON lines, nor a JSON document or an aggregate"),
+        ("yes | shardpack unpack -", "-:1: neither JSON (Expecting value) nor an aggregate"),
     ],
 )
 def test_one_line_says_what_is_wrong(folder: Path, line: str, says: str) -> None:
@@ -60,6 +62,28 @@ def test_one_line_says_what_is_wrong(folder: Path, line: str, says: str) -> None
     assert done.stderr.decode().startswith(f"shardpack: {says}")
     assert done.stderr.count(b"\n") == 1
     assert (folder / "log").read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("command", ["pack log --max-user-records 1", "unpack packed --text", "unpack packed --raw"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_disk_that_takes_a_part_of_the_last_piece_is_told(folder: Path, command: str, unbuffered: str) -> None:
+    (folder / "log").write_bytes(b"".join(b"%0999d\n" % n for n in range(60)))
+    shell("shardpack pack log > packed", folder)
+    whole = shell(f"shardpack {command}", folder).stdout
+
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({len(whole) - 9},) * 2)"
+    python = f"import sys; {limit}; sys.argv[1:] = {command.split()!r}; from shardpack.cli import main; main()"
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(python)} > out"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stderr) == (1, b"shardpack: File too large\n")
 
 
 def test_a_closed_standard_error_changes_nothing(folder: Path) -> None:
@@ -133,3 +157,34 @@ def test_a_demo_that_is_told_to_end_leaves_no_server_behind(number: signal.Signa
         assert process.wait(timeout=60) == 128 + number
         assert b"Traceback" not in process.stderr.read()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_on_a_server_that_has_stopped_answering_ends_at_ctrl_c() -> None:
+    """It would clean up, by a call that hangs for as long as the server likes."""
+    with servers.kinesalite() as url, relay(url) as between:
+        command = [
+            sys.executable,
+            "-u",
+            "-m",
+            "shardpack",
+            "demo",
+            "--records",
+            "10000000",
+            "--endpoint-url",
+            between.url,
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            while b"Kinesis at" not in process.stdout.readline():
+                assert process.poll() is None
+            kinesis = servers.client("kinesis", url)
+            deadline = time.monotonic() + 60
+            while not kinesis.list_streams()["StreamNames"] and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(2)
+            between.silent.set()
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"Traceback" not in error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 import servers
 from command_line import COMMAND
+from relay import relay
 
 import shardpack as sp
 
@@ -133,6 +136,11 @@ class TestErrors:
         [
             (("--from", "yesterday"), "give LATEST, TRIM_HORIZON, a time"),
             (("--from", "2026-11-23T10:00:00"), "without a time zone"),
+            (("--from", "999999999d"), "before the year 1"),
+            (("--from", "700000d"), "give a year from 1970 to 9998"),
+            (("--from", "0001-01-01T00:00:00+14:00"), "give a year from 1970 to 9998"),
+            (("--from", "9999-12-31T23:59:59-14:00"), "give a year from 1970 to 9998"),
+            (("--from", "9" * 5000 + "s"), "give LATEST, TRIM_HORIZON, a time"),
             (("--at", "shardId-000000000000"), "give SHARD:SEQ"),
             (("--json", "--base64"), "choose one of"),
         ],
@@ -160,3 +168,96 @@ class TestErrors:
         command = " ".join([*COMMAND, "tail", name, "--endpoint-url", server[1], "--from", "TRIM_HORIZON", "| head -1"])
         done = subprocess.run(command, shell=True, capture_output=True, timeout=60, check=False)
         assert (done.stdout, done.stderr) == (b"x" * 1000 + b"\n", b"")
+
+
+def started(name: str, url: str, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [*COMMAND, "tail", name, "--endpoint-url", url, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+# The calls that hang would take 30 s; how long Python takes to end is no matter of ours.
+AT_ONCE = 15
+
+
+class TestHowItEnds:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_though_the_server_has_stopped_answering(self, server: tuple[Any, str], number: signal.Signals) -> None:
+        name = new_stream(server[0], 3)
+        put(server[0], name, b"one")
+        with relay(server[1]) as between, started(name, between.url, "--from", "TRIM_HORIZON") as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"one\n"
+            between.silent.set()
+            time.sleep(2.5)  # until each shard has a call that hangs
+            process.send_signal(number)
+            _, error = process.communicate(timeout=AT_ONCE)
+        assert (process.returncode, error) == (128 + number, b"")
+
+    def test_though_the_server_never_answers(self) -> None:
+        silent = socket.create_server(("127.0.0.1", 0))
+        with silent, started("s", f"http://127.0.0.1:{silent.getsockname()[1]}") as process:
+            connection = silent.accept()[0]
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=AT_ONCE)
+            connection.close()
+        assert (process.returncode, error) == (130, b"")
+
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_the_second_ctrl_c_ends_it_though_nobody_reads(
+        self, server: tuple[Any, str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+        name = new_stream(server[0])
+        put(server[0], name, b"x" * 400_000)  # more than a pipe holds: it waits in the middle of writing
+        with started(name, server[1], "--from", "TRIM_HORIZON") as process:
+            assert process.stdout is not None
+            os.read(process.stdout.fileno(), 1)
+            process.send_signal(signal.SIGINT)
+            time.sleep(1)
+            assert process.poll() is None  # the line is not torn, if somebody reads on
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=AT_ONCE) == 130
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+
+    def test_after_the_last_record_that_was_asked_for(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0], 4)
+        put(server[0], name, b"one")
+        options = ("--from", "TRIM_HORIZON", "--records", "2")
+        with relay(server[1]) as between, started(name, between.url, *options) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"one\n"
+            put(server[0], name, b"two")
+            assert process.stdout.readline() == b"two\n"
+            between.silent.set()
+            _, error = process.communicate(timeout=AT_ONCE)
+        assert (process.returncode, error) == (0, b"")
+
+
+class TestAStreamThatCannotBeReached:
+    def test_is_given_up(self) -> None:
+        done = tail((None, "http://127.0.0.1:9"), "s")
+
+        assert (done.returncode, done.stdout) == (1, b"")
+        first, last = done.stderr.decode().splitlines()
+        assert first.startswith(
+            "shardpack: s: not reached (EndpointConnectionError: Could not connect to the endpoint URL"
+        )
+        assert first.endswith(", trying again")
+        assert last.startswith("shardpack: s: not reached in 5 tries (EndpointConnectionError: ")
+        assert last.endswith("check the endpoint, the region and the network")
+
+    def test_later_is_waited_for_and_told_once(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0])
+        put(server[0], name, b"one")
+        with relay(server[1]) as between, started(name, between.url, "--from", "TRIM_HORIZON") as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"one\n"
+            between.close()
+            time.sleep(20)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=AT_ONCE)
+        lines = error.decode().splitlines()
+        assert lines
+        assert len(lines) == len(set(lines)) <= 4

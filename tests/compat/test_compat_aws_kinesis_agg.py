@@ -190,10 +190,10 @@ def test_lambda_records_come_out_as_the_peer_gives_them(peer: Peer, event: dict[
     ours = json.loads(json.dumps(deaggregate_records(event["Records"])))
 
     for record in ours:
-        if "aggregated" in record["kinesis"]:  # A14
+        if "aggregated" in record["kinesis"]:  # see test_a14
             record["eventID"] = record["eventID"].removesuffix(f":{record['kinesis']['subSequenceNumber']}")
     for mine, theirs in zip(ours, expected, strict=True):
-        theirs["kinesis"]["explicitHashKey"] = mine["kinesis"].get("explicitHashKey")  # A1
+        theirs["kinesis"]["explicitHashKey"] = mine["kinesis"].get("explicitHashKey")  # see test_a01
         mine["kinesis"].setdefault("explicitHashKey", None)
         assert mine == theirs
 
@@ -356,7 +356,7 @@ def test_every_record_is_in_exactly_one_aggregate_or_refused(
         assert received == accepted
 
 
-# --- one test for each defect (python-peers.md, 2.2) ------------------------------------------------------------------
+# --- one test for each defect of aws-kinesis-agg 1.2.3 ----------------------------------------------------------------
 
 
 def test_a01_a_record_without_explicit_hash_key_gets_no_other_s() -> None:

@@ -48,17 +48,17 @@ class Pushing:
         if self.refuse.get(call):
             raise CodedError(self.refuse[call].pop(0))
 
-    def describe_stream_consumer(self, *, StreamARN: str, ConsumerName: str) -> dict[str, Any]:  # noqa: N803
+    def describe_stream_consumer(self, *, StreamARN: str, ConsumerName: str) -> dict[str, Any]:
         self._check("describe_stream_consumer")
         if ConsumerName not in self.registered:
             raise CodedError("ResourceNotFoundException")
         return {"ConsumerDescription": {"ConsumerStatus": "ACTIVE", "ConsumerARN": f"{StreamARN}/{ConsumerName}"}}
 
-    def register_stream_consumer(self, *, StreamARN: str, ConsumerName: str) -> None:  # noqa: ARG002, N803
+    def register_stream_consumer(self, *, StreamARN: str, ConsumerName: str) -> None:  # noqa: ARG002
         self._check("register_stream_consumer")
         self.registered.append(ConsumerName)
 
-    def subscribe_to_shard(self, *, ConsumerARN: str, ShardId: str, StartingPosition: dict[str, Any]) -> Any:  # noqa: N803
+    def subscribe_to_shard(self, *, ConsumerARN: str, ShardId: str, StartingPosition: dict[str, Any]) -> Any:
         assert ConsumerARN.endswith("/app")
         self._check("subscribe_to_shard")
         self.subscribed.append(StartingPosition)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from soak_consumer import STORES, Soak, run
+
+# How many user records, and how many kills; `make test-deep` runs the long one.
+SIZE = {"short": (2000, 2), "long": (8000, 6)}
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_every_user_record_is_handled(store: str) -> None:
-    report = run(Soak(store=store, records=4000, rate=800, workers=2, kills=3, pause=1.0, failover_time=1.0))
+    records, kills = SIZE[os.environ.get("HYPOTHESIS_PROFILE", "short")]
+    report = run(Soak(store=store, records=records, rate=800, workers=2, kills=kills, pause=1.0, failover_time=1.0))
 
     assert not report.missing
     assert not report.disordered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,12 +46,18 @@ def aws() -> Iterator[None]:
         patch.setenv("AWS_ENDPOINT_URL", url)
         patch.setattr(boto3, "DEFAULT_SESSION", None)
         DynamoDBProgress("clicks-progress").create_table()
+        boto3.client("dynamodb").create_table(
+            TableName="clicks-idempotency",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        )
         boto3.client("sqs").create_queue(QueueName="clicks-poison")
         yield
 
 
 def test_there_is_a_test_for_each_example() -> None:
-    assert [len(examples(page)) for page in PAGES] == [5, 2, 2]
+    assert [len(examples(page)) for page in PAGES] == [9, 2, 2]
 
 
 @pytest.mark.usefixtures("aws")
@@ -82,21 +89,61 @@ def test_lambda_poison_goes_to_the_queue(clicks: dict[str, Any], monkeypatch: py
 
 def test_lambda_tumbling_window(clicks: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     handler = run("lambda.md", 3)["handler"]
-    batch = clicks | {"window": {}, "state": {"user-1": 4}, "isFinalInvokeForWindow": False}
+    window = {
+        "window": {"start": "2024-10-27T03:32:00Z", "end": "2024-10-27T03:34:00Z"},
+        "shardId": "shardId-000000000007",
+        "isFinalInvokeForWindow": False,
+    }
 
-    state = handler(batch, None)["state"]
-    assert state == {"user-0": 1, "user-1": 5, "user-2": 1}
+    first = handler(clicks | window | {"state": {}}, None)
+    assert first == {"batchItemFailures": [], "state": {"clicks": 3}}
+    second = handler(clicks | window | {"state": first["state"]}, None)
+    assert second["state"] == {"clicks": 6}
     assert capsys.readouterr().out == ""
-    final = handler({"Records": [], "window": {}, "state": state, "isFinalInvokeForWindow": True}, None)
-    assert final == {"batchItemFailures": [], "state": state}
-    assert "'user-1': 5" in capsys.readouterr().out
+    handler(window | {"Records": [], "state": second["state"], "isFinalInvokeForWindow": True}, None)
+    times = "2024-10-27 03:32:00+00:00 2024-10-27 03:34:00+00:00"
+    assert capsys.readouterr().out == f"shardId-000000000007 {times} 6 False\n"
 
 
-def test_lambda_powertools(clicks: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("number", [4, 5])
+def test_lambda_powertools(number: int, clicks: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("aws_lambda_powertools")
 
-    assert run("lambda.md", 4)["handler"](clicks, None) == {"batchItemFailures": []}
-    assert capsys.readouterr().out == "user-0 7 0\nuser-1 8 0\nuser-2 8 1\n"
+    assert run("lambda.md", number)["handler"](clicks, None) == {"batchItemFailures": []}
+    printed = capsys.readouterr().out.splitlines()
+    assert sorted(printed) == ["user-0 7 0", "user-1 8 0", "user-2 8 1"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_lambda_idempotency(
+    clicks: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aws_lambda_powertools")
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "charges")
+    handler = run("lambda.md", 6)["handler"]
+
+    class Context:
+        def get_remaining_time_in_millis(self) -> int:
+            return 30_000
+
+    for _ in range(2):
+        assert handler(clicks, Context()) == {"batchItemFailures": []}
+    shard = "shardId-000000000000"
+    assert capsys.readouterr().out.splitlines() == [f"charged {shard}:{key}" for key in ("7:0", "8:0", "8:1")]
+
+
+def test_lambda_decoders(capsys: pytest.CaptureFixture[str]) -> None:
+    written = Path(__file__).parents[1] / "vectors" / "aws-events" / "data"
+    change = (written / "dynamodb-change.json").read_bytes()
+    lines = gzip.compress((written / "cloudwatch-logs.json").read_bytes())
+
+    assert run("lambda.md", 7)["handler"](event(aggregate(7, [("k", change)])), None) == {"batchItemFailures": []}
+    assert capsys.readouterr().out.startswith("MODIFY orders {'id': 'ann'} {'id': 'ann', 'sum': Decimal('12.50')")
+    assert run("lambda.md", 8)["handler"](event(record(7, lines)), None) == {"batchItemFailures": []}
+    assert capsys.readouterr().out.splitlines() == [
+        "/orders/web 2024-10-27T03:33:20.250000+00:00 GET / 200",
+        "/orders/web 2024-10-27T03:33:20.251000+00:00 GET /x 404",
+    ]
 
 
 def firehose_event(*data: bytes) -> dict[str, Any]:

@@ -49,7 +49,7 @@ from pathlib import Path
 from typing import Any
 from shardpack import multilang
 
-class Processor(kcl.RecordProcessor):
+class Processor(multilang.RecordProcessor):
     def write(self, *line):
         with Path(__file__).with_name("calls").open("a") as file:
             print(json.dumps(line), file=file)

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import servers
 from command_line import run
+from lease_steps import LONG
 
 import shardpack as sp
 from shardpack.leases import table as _dynamodb
-from shardpack.leases.dynamodb import _item
+from shardpack.leases.items import item_of
 from shardpack.leases.lease import Lease
 
 PAGE = (Path(__file__).parents[2] / "docs/leases.md").read_text(encoding="utf-8")
@@ -60,18 +61,34 @@ def test_the_python_examples(here: Path, dynamodb: Any, capsys: pytest.CaptureFi
     assert set(dynamodb.list_tables()["TableNames"]) == {"clicks-dashboard", "java-application"}
 
 
-def test_the_commands(here: Path) -> None:
+@pytest.fixture
+def sequence_number(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The sequence number of an aggregate of ten user records in a stream named clicks."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with servers.ministack() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", url)
+        kinesis = servers.client("kinesis", url)
+        servers.create_stream(kinesis, "clicks", 1)
+        blob = sp.encode([("k", b"%d" % n) for n in range(10)])
+        yield kinesis.put_record(StreamName="clicks", PartitionKey="k", Data=blob)["SequenceNumber"]
+
+
+def test_the_commands(here: Path, sequence_number: str) -> None:
     leases = sp.SQLiteLeases(here / "clicks.db")
     leases.create(SHARD)
     (console,) = blocks("console")
-    commands = [shlex.split(line.removeprefix("$ shardpack ")) for line in console.splitlines()]
+    commands = [
+        shlex.split(line.removeprefix("$ shardpack ")) for line in console.replace(LONG, sequence_number).splitlines()
+    ]
 
     outs = [run(*command)[0].decode() for command in commands]
 
     assert {command[1] for command in commands} == {"show", "set", "release", "delete"}
     assert json.loads(outs[1])["sub_sequence_number"] == 2
     assert outs[2].endswith("checkpoint TRIM_HORIZON\n")
-    assert outs[3].endswith("98:7\n")
+    assert outs[3].endswith(f"{sequence_number}:7\n")
     assert leases.list() == []
 
 
@@ -88,7 +105,7 @@ def test_the_attributes_of_the_table() -> None:
     told = {name: kind for names, kind in rows for name in re.findall(r"`(\w+)`", names)}
     full = Lease("s", owner="o", parents=("p",), children=("c",), hash_range=(1, 2), checkpoint_owner="c")
 
-    assert {name: next(iter(value)) for name, value in _item(full).items()} == {
+    assert {name: next(iter(value)) for name, value in item_of(full).items()} == {
         name: kind for name, kind in told.items() if kind in {"S", "N", "SS"}
     }
 

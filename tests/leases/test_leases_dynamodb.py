@@ -75,7 +75,7 @@ def item(client: Any, table: str, key: str = "s") -> Any:
     return client.get_item(TableName=table, Key={"leaseKey": {"S": key}}, ConsistentRead=True).get("Item")
 
 
-# As KCL 3.5 leaves them (B6), and as 1.x did: no entity type, no sub-sequence number of a sentinel, no owner switches.
+# As KCL 3.5 leaves them, and as 1.x did: no entity type, no sub-sequence number of a sentinel, no owner switches.
 OLD = {"leaseKey": {"S": "old"}, "leaseCounter": {"N": "7"}, "checkpoint": {"S": "TRIM_HORIZON"}}
 NEW = {
     "leaseKey": {"S": "new"},
@@ -219,7 +219,7 @@ class TestTheKclsTable:
             pytest.skip("ministack does not know the legacy conditions that the KCL writes with")
         mine = leases.checkpoint(taken(leases, created(leases, Lease("s"))), sp.Position(LONG, 7))
 
-        def java(counter: int, **changes: Any) -> None:  # DynamoDBLeaseRefresher, legacy conditions and all (B7)
+        def java(counter: int, **changes: Any) -> None:  # DynamoDBLeaseRefresher, legacy conditions and all
             client.update_item(
                 TableName=table,
                 Key={"leaseKey": {"S": "s"}},

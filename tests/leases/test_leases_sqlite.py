@@ -103,7 +103,27 @@ def test_memory_is_not_a_file() -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    ["checkpoint = 'soon'", "parentShardId = 'p'", "parentShardId = '3'", "startingHashKey = 'x', endingHashKey = 'y'"],
+    [
+        "checkpoint = 'soon'",
+        "checkpoint = x'ff'",
+        "checkpointSubSequenceNumber = 'x'",
+        "parentShardId = 'p'",
+        "parentShardId = '3'",
+        "parentShardId = '[[\"a\"]]'",
+        "parentShardId = '[1]'",
+        "parentShardId = '\"ab\"'",
+        "parentShardId = '{\"a\": 1}'",
+        f"parentShardId = '{'[' * 100_000}'",
+        "childShardIds = '[null]'",
+        "childShardIds = x'00'",
+        "leaseOwner = x'00'",
+        "leaseCounter = 'many'",
+        "ownerSwitchesSinceCheckpoint = 'x'",
+        "checkpointOwner = x'00'",
+        "startingHashKey = 'x', endingHashKey = 'y'",
+        f"startingHashKey = '{'9' * 5000}', endingHashKey = '1'",
+    ],
+    ids=lambda damage: damage[:40],
 )
 def test_a_row_that_cannot_be_read_is_named(damage: str, tmp_path: Path) -> None:
     leases = used(tmp_path / "leases.db")
@@ -113,6 +133,7 @@ def test_a_row_that_cannot_be_read_is_named(damage: str, tmp_path: Path) -> None
         with pytest.raises(sp.LeaseStoreError, match=r"row 's' of the lease file .*leases.db is no lease") as error:
             call()
         assert error.value.retriable is False
+        assert len(str(error.value)) < 600
 
 
 # Root may write anywhere, so the rest is done as nobody.

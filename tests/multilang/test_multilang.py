@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kcl_daemon import SHARD, Daemon, converse, handler_processor, in_aggregates
 
 import shardpack as sp
-from shardpack import multilang as kcl
+from shardpack import multilang
 
 shards = st.lists(st.integers(1, 4), max_size=6).map(in_aggregates)
 batch_sizes = st.lists(st.integers(0, 5), max_size=6)
@@ -33,7 +33,7 @@ class TestHandlers:
         seen: list[sp.ReceivedRecord] = []
         daemon = Daemon(positions, sizes)
 
-        def handle(batch: kcl.Batch) -> None:
+        def handle(batch: multilang.Batch) -> None:
             assert batch or batch.shard_ended
             seen.extend(batch)
 
@@ -68,7 +68,7 @@ class TestHandlers:
         done: list[sp.Position | None] = []
         diverted: list[sp.Position | None] = []
 
-        def handle(batch: kcl.Batch) -> None:
+        def handle(batch: multilang.Batch) -> None:
             if batch and fails and fails.pop():
                 raise ValueError("no")
             done.extend(record.position for record in batch)
@@ -86,7 +86,7 @@ class TestHandlers:
         daemon = Daemon(positions, sizes)
         seen: list[sp.Position] = []
 
-        def handle(batch: kcl.Batch) -> None:
+        def handle(batch: multilang.Batch) -> None:
             for record in batch:
                 assert record.position is not None
                 seen.append(record.position)
@@ -119,7 +119,7 @@ class TestHandlers:
         assert daemon.checkpoints == [sp.Position("100", 1), sp.Position.SHARD_END]
 
     def test_what_a_record_says(self) -> None:
-        batches: list[kcl.Batch] = []
+        batches: list[multilang.Batch] = []
         daemon = Daemon([sp.Position("7"), sp.Position("8"), sp.Position("8", 1)], [])
         talk(daemon, batches.append)
         seen = list(batches[0])

@@ -15,52 +15,52 @@ from hypothesis import strategies as st
 from kcl_daemon import SHARD, Daemon, as_json, converse, handler_processor, in_aggregates
 
 import shardpack as sp
-from shardpack import multilang as kcl
+from shardpack import multilang
 
 
-class Calls(kcl.RecordProcessor):
+class Calls(multilang.RecordProcessor):
     """Writes down what it is called with, and checkpoints nothing."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
-        self.checkpointer: kcl.Checkpointer | None = None
+        self.checkpointer: multilang.Checkpointer | None = None
 
     def initialize(self, shard_id: str, position: sp.Position) -> None:
         self.calls.append(("initialize", shard_id, position))
 
-    def process_records(self, batch: kcl.Batch, checkpointer: kcl.Checkpointer) -> None:
+    def process_records(self, batch: multilang.Batch, checkpointer: multilang.Checkpointer) -> None:
         self.calls.append(("process_records", [record.position for record in batch]))
         self.checkpointer = checkpointer
 
     def lease_lost(self) -> None:
         self.calls.append(("lease_lost",))
 
-    def shard_ended(self, checkpointer: kcl.Checkpointer) -> None:
+    def shard_ended(self, checkpointer: multilang.Checkpointer) -> None:
         self.calls.append(("shard_ended", checkpointer.position))
 
-    def shutdown_requested(self, checkpointer: kcl.Checkpointer) -> None:
+    def shutdown_requested(self, checkpointer: multilang.Checkpointer) -> None:
         self.calls.append(("shutdown_requested", checkpointer.position))
 
 
 class Does(Calls):
     """Does something with each batch."""
 
-    def __init__(self, what: Callable[[kcl.Batch, kcl.Checkpointer], object]) -> None:
+    def __init__(self, what: Callable[[multilang.Batch, multilang.Checkpointer], object]) -> None:
         super().__init__()
         self.what = what
 
-    def process_records(self, batch: kcl.Batch, checkpointer: kcl.Checkpointer) -> None:
+    def process_records(self, batch: multilang.Batch, checkpointer: multilang.Checkpointer) -> None:
         self.what(batch, checkpointer)
 
 
-class Buffering(kcl.RecordProcessor):
+class Buffering(multilang.RecordProcessor):
     """Writes records in lots of three, and checkpoints what is written."""
 
     def __init__(self, written: list[sp.Position]) -> None:
         self.written = written
         self.buffer: list[sp.ReceivedRecord] = []
 
-    def process_records(self, batch: kcl.Batch, checkpointer: kcl.Checkpointer) -> None:
+    def process_records(self, batch: multilang.Batch, checkpointer: multilang.Checkpointer) -> None:
         self.buffer.extend(batch)
         while len(self.buffer) >= 3:
             self.write(3)
@@ -70,11 +70,11 @@ class Buffering(kcl.RecordProcessor):
         self.written += [record.position for record in self.buffer[:most] if record.position]
         del self.buffer[:most]
 
-    def shard_ended(self, checkpointer: kcl.Checkpointer) -> None:
+    def shard_ended(self, checkpointer: multilang.Checkpointer) -> None:
         self.write(3)
         checkpointer.checkpoint(self.written[-1] if self.written else None)
 
-    def shutdown_requested(self, checkpointer: kcl.Checkpointer) -> None:
+    def shutdown_requested(self, checkpointer: multilang.Checkpointer) -> None:
         self.write(3)
         checkpointer.checkpoint()
 
@@ -144,8 +144,8 @@ class TestProcessor:
         assert daemon.said == []
 
     def test_process_records_is_all_that_it_needs(self) -> None:
-        class Smallest(kcl.RecordProcessor):
-            def process_records(self, batch: kcl.Batch, checkpointer: kcl.Checkpointer) -> None:
+        class Smallest(multilang.RecordProcessor):
+            def process_records(self, batch: multilang.Batch, checkpointer: multilang.Checkpointer) -> None:
                 pass
 
         for action in ("leaseLost", "shutdownRequested"):
@@ -153,7 +153,7 @@ class TestProcessor:
             converse(Smallest(), daemon, daemon.begin({"action": action}))
             assert daemon.checkpoints == []
         with pytest.raises(TypeError, match="process_records"):
-            kcl.RecordProcessor()  # type: ignore[abstract]
+            multilang.RecordProcessor()  # type: ignore[abstract]
 
 
 class TestCheckpoints:
@@ -188,7 +188,7 @@ class TestCheckpoints:
         positions = in_aggregates([4])
         seen = []
 
-        def handle(batch: kcl.Batch) -> None:
+        def handle(batch: multilang.Batch) -> None:
             for record in batch:
                 seen.append(record.position)
                 batch.checkpoint(record)
@@ -205,7 +205,7 @@ class TestCheckpoints:
     def test_a_record_of_before_is_refused(self) -> None:
         first: list[sp.ReceivedRecord] = []
 
-        def handle(batch: kcl.Batch) -> None:
+        def handle(batch: multilang.Batch) -> None:
             first.extend(batch)
             batch.checkpoint(first[1])
             batch.checkpoint(first[0])
@@ -216,7 +216,7 @@ class TestCheckpoints:
     def test_a_record_of_an_earlier_batch(self) -> None:
         kept: list[sp.ReceivedRecord] = []
 
-        def late(batch: kcl.Batch, checkpointer: kcl.Checkpointer) -> None:
+        def late(batch: multilang.Batch, checkpointer: multilang.Checkpointer) -> None:
             kept.extend(batch)
             if len(kept) > 2:
                 checkpointer.checkpoint(kept[0])
@@ -229,7 +229,7 @@ class TestCheckpoints:
     def test_everything_that_was_handed_over(self) -> None:
         recorded: list[sp.Position] = []
 
-        def checkpoint(_batch: kcl.Batch, checkpointer: kcl.Checkpointer) -> None:
+        def checkpoint(_batch: multilang.Batch, checkpointer: multilang.Checkpointer) -> None:
             checkpointer.checkpoint()
             recorded.append(checkpointer.position)
 
@@ -247,7 +247,7 @@ class TestCheckpoints:
         assert daemon.said == []
 
     def test_from_many_threads_at_once(self) -> None:
-        def checkpoint(batch: kcl.Batch, checkpointer: kcl.Checkpointer) -> None:
+        def checkpoint(batch: multilang.Batch, checkpointer: multilang.Checkpointer) -> None:
             threads = [threading.Thread(target=checkpointer.checkpoint, args=(batch[-1],)) for _ in range(8)]
             for thread in threads:
                 thread.start()

@@ -67,7 +67,7 @@ def test_no_more_waits_than_was_said(records: list[sp.UserRecord], setting: Sett
         for packed in packer.add(*record):
             for one in sp.unpack(packed):
                 del waiting[one.data.hex()]
-        routes = {packer._route_for(one).key for one in records}  # how many there may be
+        routes = {packer._router.route_for(one).key for one in records}  # how many there may be
         assert waiting.total() <= len(routes) * (lookahead * limit)
     for packed in packer.flush():
         for one in sp.unpack(packed):

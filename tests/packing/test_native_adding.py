@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from shardpack.wire import pure_core as _pure
 
 native = pytest.importorskip("shardpack.wire.native_core", reason="the native core is not built")
 
-from cores import Bytes, Str, answer, with_core  # noqa: E402  # which needs it, too
+from cores import Bytes, Str, answer, with_core  # which needs it, too
 
 
 def with_packer(core: Any, call: Callable[[sp.Packer], Any], **settings: Any) -> Any:
@@ -50,7 +51,7 @@ class TestAddingOneByOne:
         self, records: list[sp.UserRecord], route: dict[str, Any], limit: int, count: int | None
     ) -> None:
         def added(packer: sp.Packer) -> list[object]:
-            return [*(answer(lambda: packer.add(*record)) for record in records), packer.flush()]  # noqa: B023
+            return [*(answer(partial(packer.add, *record)) for record in records), packer.flush()]
 
         settings = {**route, "limits": sp.Limits(limit, count)}
         assert with_packer(native, added, **settings) == with_packer(_pure, added, **settings)

@@ -312,7 +312,7 @@ class TestWhen:
 
 
 def packed_under_the_kcl_s_rule(packed: sp.PackedRecord, shards: Sequence[sp.Shard]) -> list[sp.ReceivedRecord]:
-    """What the KCL delivers of a Kinesis record from whichever shard it was put to (kpl-kcl-semantics.md, B3, C)."""
+    """What the KCL delivers of a Kinesis record from whichever shard it was put to (AggregatorUtil)."""
     outer = hash_key_of(sp.UserRecord(packed.partition_key, b"", packed.explicit_hash_key))
     (shard,) = [shard for shard in shards if outer in shard]
     return list(sp.unpack(packed, on_corrupt="kcl", hash_range=shard, out_of_range="drop_aggregate"))

@@ -11,7 +11,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from packer_model import Model, Setting, TooLargeError, aggregate, settings_of, user_records
 
 import shardpack as sp
-from shardpack.packing import packer as packer_module
 from shardpack.packing.settings import By
 
 # What is wrong, and the arguments of `add`.
@@ -79,7 +78,7 @@ class PackerMachine(RuleBasedStateMachine):
     @initialize(drawn=st.data())
     def make(self, drawn: st.DataObject) -> None:
         setting = drawn.draw(settings_of(*self.routings))
-        self.patch.setattr(packer_module, "_CACHED_ROUTES", drawn.draw(st.sampled_from([1, 2, 3, 65_536])))
+        self.patch.setattr("shardpack.packing.router._CACHED_ROUTES", drawn.draw(st.sampled_from([1, 2, 3, 65_536])))
         self.packer = sp.Packer(**setting.arguments)
         self.model = Model(setting)
 

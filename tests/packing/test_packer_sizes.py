@@ -273,13 +273,13 @@ class TestBufferedBytes:
 
     def test_more_open_aggregates_than_keys_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What is open stays remembered, so forgetting again with every new key would take quadratic time."""
-        monkeypatch.setattr("shardpack.packing.packer._CACHED_ROUTES", 100)
+        monkeypatch.setattr("shardpack.packing.router._CACHED_ROUTES", 100)
         packer = sp.Packer(by="key")
-        remembered, times_forgotten = packer._routes, 0
+        remembered, times_forgotten = packer._router._routes, 0
         for nth in range(2000):
             assert packer.add(f"{nth}", b"data") == []
-            times_forgotten += packer._routes is not remembered
-            remembered = packer._routes
+            times_forgotten += packer._router._routes is not remembered
+            remembered = packer._router._routes
 
         assert times_forgotten < 10
         assert [packed.partition_key for packed in packer.flush()] == [f"{nth}" for nth in range(2000)]

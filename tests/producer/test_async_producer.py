@@ -181,6 +181,21 @@ def test_another_event_loop_is_refused() -> None:
     run(second)
 
 
+def test_an_error_of_its_own_reaches_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        producer = sp.AsyncProducer("s", client=Client())
+        first = await producer.put("k", b"1")
+        monkeypatch.setattr(producer._work.engine, "put", lambda *_arguments, **_more: 1 / 0)
+        second = await producer.put_many([("k", b"2"), ("k", b"3")])
+        await producer.close()
+        assert isinstance(first.exception(), sp.DeliveryError)
+        assert isinstance(second.exception(), sp.BatchDeliveryError)
+        with pytest.raises(RuntimeError, match="closed"):
+            await producer.put("k", b"4")
+
+    run(main)
+
+
 def test_a_cancelled_future_harms_nobody() -> None:
     async def main() -> None:
         async with sp.AsyncProducer("s", client=Client()) as producer:

@@ -122,8 +122,10 @@ def test_flush_returns_when_all_before_it_is_settled() -> None:
 def test_flush_of_nothing_returns() -> None:
     with sp.Producer("s", client=Client()) as producer:
         producer.flush(0)
-        producer.put("k", b"").result(30)
-        producer.flush(30)
+        for _ in range(20):
+            producer.put("k", b"").result(30)
+            producer.flush(30)
+            producer.flush(0)
 
 
 def test_flush_gives_up_after_its_timeout() -> None:
@@ -242,27 +244,8 @@ def test_a_cancelled_future_harms_nobody() -> None:
         producer.put("k", b"1").cancel()
         second = producer.put("k", b"2")
 
-    assert second.result(0).sub_sequence_number == 1
-
-
-def test_ctrl_c_in_the_middle_of_a_put_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = Client()
-    with sp.Producer("s", client=client) as producer:
-        futures = [producer.put("k", b"before")]
-        put = producer._engine.put
-
-        def interrupted(*arguments: Any) -> None:
-            put(*arguments)
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(producer._engine, "put", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                producer.put("k", b"interrupted")
-        futures.append(producer.put("k", b"after"))
-
-    assert [future.result(0).shard_id for future in futures] == ["s", "s"]
-    assert client.received() == [b"before", b"interrupted", b"after"]
+    assert second.result(0).shard_id == "s"
+    assert sorted(client.received()) == [b"1", b"2"]  # in one aggregate, unless the shards were listed in between
 
 
 def test_an_error_of_its_own_reaches_those_who_wait(
@@ -455,7 +438,7 @@ class TestPutMany:
 
     def test_some_may_be_worth_another_try(self) -> None:
         records = [sp.UserRecord("k", b"1"), sp.UserRecord("k", b"2")]
-        put = PutMany(records, None)
+        put = PutMany(records, None, 4, 0.0)
         for index, retriable in enumerate((False, True)):
             error = sp.DeliveryError("no", records=(records[index],), retriable=retriable)
             assert put.take([index], [error]) == (index == 1)

@@ -124,7 +124,7 @@ def case(
     return stream, arguments, host
 
 
-class Stopped(Exception):  # noqa: N818  # no error: it was to go no further
+class StoppedError(Exception):
     pass
 
 
@@ -133,7 +133,7 @@ def stop(hosts: set[str], client: Any) -> None:
 
     def before_send(request: Any, **_more: Any) -> None:
         hosts.add(urlsplit(request.url).netloc)
-        raise Stopped
+        raise StoppedError
 
     client.meta.events.register("before-send.kinesis", before_send)
 
@@ -149,7 +149,7 @@ def test_a_producer_calls_where_botocore_s_settings_say(case: tuple[str, dict[st
         error = producer.put("k", b"data").exception(30)
 
     assert isinstance(error, sp.DeliveryError)
-    assert error.attempts[0].error_code == "Stopped"
+    assert error.attempts[0].error_code == "StoppedError"
     assert control_plane_aside(hosts) == {host}
 
 

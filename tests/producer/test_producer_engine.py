@@ -276,7 +276,7 @@ def test_a_pinned_aggregate_that_lands_elsewhere_is_delivered_and_the_shards_are
 
 
 def test_the_kpl_s_aggregate_is_judged_as_a_whole() -> None:
-    """The KPL acknowledges the records that are at home, and the KCL drops them with the others (A9a)."""
+    """The KPL acknowledges the records that are at home, and the KCL drops them with the others."""
     driven = Driven(ONE, hash_keys="kpl")
     driven.put("low", "a", hash_key=LOW)
     driven.put("high", "a", hash_key=HIGH)

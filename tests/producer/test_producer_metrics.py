@@ -18,7 +18,7 @@ from shardpack.producer import METRIC_NAMES, ProducerStats, Statistics
 from shardpack.producer.shells.otel import _INSTRUMENTS, instruments
 from shardpack.testing import FakeKinesis, ManualClock
 
-# The metrics of each level, as the KPL's metrics.md and metrics_constants.h have them (A11).
+# The metrics of each level, as the KPL's metrics.md and metrics_constants.h have them.
 SUMMARY = {"UserRecordsPut", "KinesisRecordsPut", "ErrorsByCode", "AllErrors", "UserRecordExpired", "BufferingTime"}
 DETAILED = {
     *("UserRecordsReceived", "UserRecordsPending", "UserRecordsDataPut", "KinesisRecordsDataPut", "RetriesPerRecord"),
@@ -167,7 +167,7 @@ class TestStats:
     def test_an_answer_that_comes_after_the_close_changes_nothing(self) -> None:
         import threading
 
-        asked, answer = threading.Event(), threading.Event()
+        asked, answer, before = threading.Event(), threading.Event(), set(threading.enumerate())
 
         def wait(_call: int, _records: list[dict[str, Any]]) -> None:
             asked.set()
@@ -179,7 +179,8 @@ class TestStats:
         producer.close(0.01)
         closed = producer.stats()
         answer.set()
-        producer._calls.shutdown(wait=True)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(30)
 
         assert producer.stats() == closed
         assert closed.user_records_failed == 1

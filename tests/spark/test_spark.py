@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import pickle
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +14,9 @@ import pytest
 import shardpack as sp
 
 pa = pytest.importorskip("pyarrow")
-import pyarrow.parquet as pq  # noqa: E402
+import pyarrow.parquet as pq
 
-import shardpack.spark  # noqa: E402
+import shardpack.spark
 
 # What pyspark, py4j and pandas warn of is not ours to judge.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -43,6 +44,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pq.write_table(table.slice(0, half), folder / "1.parquet")
     pq.write_table(table.slice(half - 1), folder / "2.parquet")
     return folder
+
+
+def _with_key(characters: int) -> bytes:
+    """An aggregate of two empty user records with a key of so many characters, from 128 on."""
+    body = bytes([0x0A, characters & 127 | 128, characters >> 7]) + b"k" * characters
+    body += b"\x1a\x04\x08\x00\x1a\x00" * 2
+    return bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
 
 
 EXPECTED = sorted([*USER_RECORDS, ("user-0", b"plain")])
@@ -112,6 +120,18 @@ def test_a_stream(spark: Any, archive: Path, tmp_path: Path) -> None:
 
     rows = spark.read.parquet(str(tmp_path / "out")).collect()
     assert sorted((row.partition_key, bytes(row.data)) for row in rows) == EXPECTED
+
+
+def test_keys_longer_than_the_service_allows_are_not_written_out_unless_that_is_asked_for() -> None:
+    source = pa.RecordBatch.from_pydict({"data": [_with_key(257), _with_key(256)]})
+
+    def faults(**options: Any) -> list[Any]:
+        return [fault for out in shardpack.spark.unpack([source], **options) for fault in out["fault"].to_pylist()]
+
+    assert faults() == ["long_key", None, None]
+    assert faults(max_key_characters=None) == [None] * 4
+    (first, *_) = shardpack.spark.unpack([source], repeated="dictionary")
+    assert first.schema.field("partition_key").type == pa.string()
 
 
 def test_it_travels_to_workers() -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 COMMAND = [sys.executable, "-m", "shardpack"]
 
 
-def run(*arguments: str | Path, stdin: bytes = b"", status: int = 0) -> tuple[bytes, str]:
+def run(
+    *arguments: str | Path, stdin: bytes = b"", status: int = 0, environment: Mapping[str, str] | None = None
+) -> tuple[bytes, str]:
     """Standard output and standard error."""
-    done = subprocess.run([*COMMAND, *map(str, arguments)], input=stdin, capture_output=True, check=False, timeout=120)
+    command = [*COMMAND, *map(str, arguments)]
+    env = None if environment is None else os.environ | environment
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120, env=env)
     assert done.returncode == status, done.stderr.decode()
     return done.stdout, done.stderr.decode()
 

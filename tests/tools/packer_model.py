@@ -1,4 +1,4 @@
-"""A slow packer to measure the real one by: protobuf's own classes, and the words of design.md (sections 2 and 4).
+"""A slow packer to measure the real one by: protobuf's own classes, and the rules of docs/architecture.md.
 
 It measures an aggregate by writing it, finds a shard by looking at all of them, and remembers nothing but the records.
 """
@@ -65,7 +65,7 @@ def is_sound(data: bytes) -> bool:
 
 
 def aggregate(records: Sequence[sp.UserRecord], pin: str | None = None) -> bytes:
-    """What the KPL writes (kpl-kcl-semantics.md, A1), with the pin in place of explicit hash keys if there is one."""
+    """What the KPL's KinesisRecord writes, with the pin in place of explicit hash keys if there is one."""
     message = AggregatedRecord()
     keys: dict[str, int] = {}
     explicit_hash_keys: dict[str, int] = {}
@@ -174,7 +174,7 @@ explicit_hash_keys = st.sampled_from(["0", "7", "8", str(2**127), str(MAX_HASH_K
 data = st.binary(max_size=140) | st.sampled_from(
     [
         MAGIC,
-        MAGIC + hashlib.md5(b"").digest(),  # too short for the KCL (B1), so plain
+        MAGIC + hashlib.md5(b"").digest(),  # too short for the KCL, so plain
         MAGIC + b"\xff" + hashlib.md5(b"\xff").digest(),  # no message, but a sum that is right
         aggregate([sp.UserRecord("inner", b"data")]),
         aggregate([sp.UserRecord("inner", b"data")]) + b"\0",

@@ -26,7 +26,7 @@ class Client:
     def describe_stream_summary(self, **_arguments: Any) -> dict[str, Any]:
         return {"StreamDescriptionSummary": {"MaxRecordSizeInKiB": 1024}}
 
-    def put_records(self, *, Records: list[dict[str, Any]], **_stream: str) -> dict[str, Any]:  # noqa: N803  # boto3's
+    def put_records(self, *, Records: list[dict[str, Any]], **_stream: str) -> dict[str, Any]:  # boto3's
         with self._lock:
             self.calls += 1
             call = self.calls

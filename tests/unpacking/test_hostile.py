@@ -27,7 +27,11 @@ def memory(line):
     with open("/proc/self/status") as status:
         return next(int(text.split()[1]) * 1024 for text in status if text.startswith(line))
 
-sp.decode(bytes.fromhex(sys.argv[2]))  # loads everything
+sp.decode(bytes.fromhex(sys.argv[2]))
+try:  # what explains an error is loaded with the first one: megabytes, and more where it has to be compiled
+    sp.decode(bytes.fromhex(sys.argv[3]))
+except sp.DecodeError:
+    pass
 blob = sys.stdin.buffer.read()
 before = memory("VmRSS")
 records, error = 0, None
@@ -73,7 +77,7 @@ INSIDE = b"\x08\x00\x1a\x00"
 def run(reader: str, body: bytes) -> tuple[int, str | None, int]:
     """Records delivered, the DecodeError if there was one, and bytes by which memory rose."""
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, reader, frame(KEY + SMALLEST).hex()],
+        [sys.executable, "-c", CHILD, reader, frame(KEY + SMALLEST).hex(), frame(KEY + b"\x1a").hex()],
         input=frame(body),
         capture_output=True,
         check=False,

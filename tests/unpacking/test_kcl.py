@@ -1,4 +1,4 @@
-"""``on_corrupt="kcl"`` against a small model of KCL 3.5.1's AggregatorUtil (kpl-kcl-semantics.md, B1 to B3)."""
+"""``on_corrupt="kcl"`` against a small model of KCL 3.5.1's AggregatorUtil."""
 
 from __future__ import annotations
 

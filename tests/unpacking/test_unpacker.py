@@ -585,3 +585,38 @@ def test_metadata_that_is_no_text_is_named(field: str, value: Any) -> None:
 def test_metadata_of_firehose_that_is_none_is_named(metadata: Any) -> None:
     with pytest.raises(sp.DecodeError, match="of a Kinesis record is"):
         list(sp.unpack({"recordId": "1", "data": "eA==", "kinesisRecordMetadata": metadata}))
+
+
+LONG_KEYS = [sp.encode([("k" * 256, b"x")]), sp.encode([("k", b"x", "1" * 39)])]
+
+
+@pytest.mark.parametrize("blob", LONG_KEYS, ids=["partition key", "explicit hash key"])
+def test_an_aggregate_with_a_key_that_is_too_long_is_taken_for_corrupt(blob: bytes) -> None:
+    longest = max(len(key) for key in sp.decode(blob)[0] if isinstance(key, str))
+
+    assert [r.data for r in sp.unpack({"Data": blob}, max_key_characters=longest)] == [b"x"]
+    assert [r.data for r in sp.unpack({"Data": blob}, max_key_characters=longest - 1)] == [blob]
+    assert [r.data for r in sp.unpack({"Data": blob}, max_key_characters=longest - 1, on_corrupt="kcl")] == [blob]
+    with pytest.raises(sp.MalformedError, match=f"key of {longest} characters, more than max_key_characters"):
+        list(sp.unpack({"Data": blob}, max_key_characters=longest - 1, on_corrupt="raise"))
+
+
+def test_keys_of_any_length_are_shared_by_the_user_records_that_have_them() -> None:
+    body = b"\x0a\xe8\x07" + b"k" * 1000 + b"\x1a\x04\x08\x00\x1a\x00" * 3
+
+    records = list(sp.unpack({"Data": frame(body)}))
+
+    assert [record.partition_key for record in records] == ["k" * 1000] * 3
+    assert len({id(record.partition_key) for record in records}) == 1
+
+
+def test_a_long_key_is_no_matter_where_nothing_is_repeated() -> None:
+    record = {"Data": b"plain", "PartitionKey": "k" * 1000}
+
+    assert [r.partition_key for r in sp.unpack(record, max_key_characters=256)] == ["k" * 1000]
+
+
+@pytest.mark.parametrize(("limit", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), ("256", TypeError)])
+def test_a_limit_of_keys_that_makes_no_sense_is_named(limit: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="max_key_characters is"):
+        sp.unpack([], max_key_characters=limit)

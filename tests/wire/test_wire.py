@@ -227,7 +227,7 @@ def test_is_aggregated_is_magic_length_and_md5(anything: bytes, body: bytes) -> 
     for blob in (anything, MAGIC + anything, frame(body), frame(body) + anything, frame(body)[:-1], b"?" + frame(body)):
         expected = (
             len(blob) > 20 and blob.startswith(MAGIC) and hashlib.md5(blob[4:-16]).digest() == blob[-16:]
-        )  # kpl-kcl-semantics.md, B1
+        )  # the KCL's AggregatorUtil
         for view in views(blob):
             assert sp.is_aggregated(view) is expected
 

@@ -1,6 +1,6 @@
 //! The user records of many aggregates, by columns in the layout of Apache Arrow.
 
-use crate::wire::{self, Aggregate, NONE};
+use crate::read::{self, Aggregate, NONE};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -27,17 +27,17 @@ pub struct Dictionary {
     pub indices: Vec<i32>,
 }
 
-/// All user records of those blobs that are aggregates as packers write them, with keys in UTF-8.
+/// All user records of those blobs that are sound aggregates, without tags and with keys in UTF-8.
 ///
 /// The blobs have less than 2^31 bytes together.
 pub fn cut(blobs: &[&[u8]]) -> Columns {
-    let parsed = wire::read_many(blobs);
+    let parsed = read::read_many(blobs);
     let mut columns = Columns { data_offsets: vec![0], ..Columns::default() };
     let (mut keys, mut explicit) = (Entries::default(), Entries::default());
     let count = parsed.iter().flatten().map(|one| one.records.len()).sum();
     columns.reserve(count);
     for (nth, (blob, aggregate)) in blobs.iter().zip(parsed).enumerate() {
-        let places = aggregate.as_ref().and_then(|one| {
+        let places = aggregate.as_ref().filter(|one| one.tags.is_empty()).and_then(|one| {
             let keys = keys.places(blob, &one.partition_keys, &mut columns.partition_keys)?;
             Some((keys, explicit.places(blob, &one.explicit_hash_keys, &mut columns.explicit_hash_keys)?))
         });
@@ -130,8 +130,8 @@ impl<'a> Entries<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pack::{sign, Builder};
-    use crate::wire::CHECKSUM_BYTES;
+    use crate::frame::{sign, CHECKSUM_BYTES};
+    use crate::pack::Builder;
 
     type Given<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>);
 

@@ -1,10 +1,16 @@
 //! shardpack's native core: aggregates read and written without protobuf, and MD5 in lanes.
 //!
-//! `md5`, `wire`, `pack` and `columns` know nothing of Python; `python` binds them.
+//! One module for each step, none of which knows anything of Python: `frame` (magic and checksum), `md5` (in lanes),
+//! `pack` (records in, an aggregate out), `read` (the other way), `unusual` with `walk` and `fault` (what few packers
+//! write, and what is wrong with what none does), `columns` (many aggregates for Arrow). `python` binds them.
 
 pub mod columns;
+pub mod fault;
+pub mod frame;
 pub mod md5;
 pub mod pack;
 #[cfg(feature = "python")]
 mod python;
-pub mod wire;
+pub mod read;
+pub mod unusual;
+mod walk;

@@ -1,9 +1,8 @@
 //! Aggregates written piece by piece, with exact sizes.
 
-use crate::md5;
-use crate::wire::{
-    body, CHECKSUM_BYTES, DATA, EXPLICIT_HASH_KEY_INDEX, EXPLICIT_HASH_KEY_TABLE, FRAME_BYTES, MAGIC,
-    PARTITION_KEY_INDEX, PARTITION_KEY_TABLE, RECORD,
+use crate::frame::{
+    DATA, EXPLICIT_HASH_KEY_INDEX, EXPLICIT_HASH_KEY_TABLE, FRAME_BYTES, MAGIC, PARTITION_KEY_INDEX,
+    PARTITION_KEY_TABLE, RECORD,
 };
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
@@ -135,15 +134,6 @@ impl Drop for Builder {
     }
 }
 
-/// Write the checksums of aggregates that are finished but for them; they are made side by side.
-pub fn sign(blobs: &mut [&mut [u8]]) {
-    let digests = md5::digests(&blobs.iter().map(|blob| body(blob).unwrap_or_default()).collect::<Vec<_>>());
-    for (blob, digest) in blobs.iter_mut().zip(digests) {
-        let end = blob.len();
-        blob[end - CHECKSUM_BYTES..].copy_from_slice(&digest);
-    }
-}
-
 // Memory that is new to the process costs a page fault for every 4 KiB, as much as all other work on it.
 const MOST_SPARE: usize = 16;
 const SPARE_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
@@ -203,7 +193,9 @@ fn push_number(out: &mut Vec<u8>, mut number: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{read_many, Aggregate};
+    use crate::frame::{sign, CHECKSUM_BYTES};
+    use crate::md5;
+    use crate::read::{read_many, Aggregate};
 
     fn finished(builder: &Builder) -> Vec<u8> {
         let mut blob = [&builder.parts().concat()[..], &[0; CHECKSUM_BYTES]].concat();

@@ -29,7 +29,7 @@ _WORD = 8
 _LONG_BIT = 15  # of the word: the index of the partition key goes on in a second byte
 _LONGEST = [(1 << 7 * nth) - 1 for nth in range(1, 5)]  # whose length takes so many bytes
 _SEVEN_BITS = 0x7F
-_MOST_BYTES = 2**30  # that are cut at once, so that offsets of four bytes will do
+LARGEST = 2**29  # bytes that are cut at once: offsets of four bytes do, also when each byte of a key becomes U+FFFD
 
 
 class Cut(NamedTuple):
@@ -82,7 +82,7 @@ def cut(blobs: pa.Array) -> Cut | None:
     """
     ends = pa.Array.from_buffers(pa.int64(), len(blobs) + 1, [None, blobs.buffers()[1]], offset=blobs.offset)
     start, end = ends[0].as_py(), ends[-1].as_py()
-    if not 0 < end - start <= _MOST_BYTES:
+    if not 0 < end - start <= LARGEST:
         return None
     ends, buffer = pc.subtract(ends, start), blobs.buffers()[2].slice(start, end - start)
     native = getattr(backend(), "cut", None)

@@ -1,33 +1,33 @@
-"""Kinesis records to user records, by columns: most are cut together, the others are read by `shardpack.unpack`."""
+"""Kinesis records to user records, by columns: most are cut together, the others read one by one as by `unpack`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import ChecksumMismatchError, DecodeError, TruncatedError
 from ..hashing import Shard, md5_hash_key
-from ..records import ReceivedRecord
 from ..unpacking.kcl import big_integer
-from ..unpacking.unpacker import OnCorrupt, OutOfRange, unpack
+from ..unpacking.unpacker import OnCorrupt, OutOfRange, bounds_of, long_key, outside_of, reader, unpack
 from ..wire import decode
+from ..wire.core import Aggregate
 from ..wire.format import MAGIC
-from ._cut import Cut, count_up, cut, repeated
-from ._schema import Rows
+from ._cut import LARGEST, Cut, count_up, cut, repeated
+from ._schema import TEXTS, Rows
 
+_T = TypeVar("_T")
 HashRange = Shard | tuple[int, int]
 
-_TEXTS = pa.dictionary(pa.int32(), pa.string())
 _COLUMNS = pa.schema(
     {
-        "partition_key": _TEXTS,
-        "explicit_hash_key": _TEXTS,
-        "data": pa.large_binary(),
+        "partition_key": TEXTS,
+        "explicit_hash_key": TEXTS,
+        "data": pa.binary(),
         "sub_sequence_number": pa.uint32(),
         "aggregated": pa.bool_(),
         "fault": pa.string(),
@@ -42,12 +42,13 @@ class Policy:
     on_corrupt: OnCorrupt
     out_of_range: OutOfRange
     hash_range: HashRange | Mapping[str, HashRange] | None
+    max_key_characters: int | None
 
     def check(self) -> None:
         """Raises ValueError or TypeError, as `shardpack.unpack` does."""
         ranges = self.hash_range.values() if isinstance(self.hash_range, Mapping) else [self.hash_range]
         for hash_range in ranges or [None]:
-            self.unpack((), hash_range, self.out_of_range)
+            self.unpack((), hash_range)
 
     def hash_range_of(self, shard_id: str | None) -> HashRange | None:
         if not isinstance(self.hash_range, Mapping):
@@ -59,8 +60,22 @@ class Policy:
             )
         return self.hash_range[shard_id]
 
-    def unpack(self, record: Any, hash_range: HashRange | None, out_of_range: OutOfRange) -> list[ReceivedRecord]:
-        return list(unpack(record, on_corrupt=self.on_corrupt, hash_range=hash_range, out_of_range=out_of_range))
+    def bounds(self, rows: Rows, place: int) -> tuple[int, int] | None:
+        """The hash range of the shard that a Kinesis record is from; None: none was given."""
+        if self.hash_range is None:
+            return None
+        return bounds_of(self.hash_range_of(rows.metadata["shard_id"][place].as_py()))
+
+    def unpack(self, record: Any, hash_range: HashRange | None) -> None:
+        """Raises what `shardpack.unpack` raises for a record."""
+        records = unpack(
+            record,
+            on_corrupt=self.on_corrupt,
+            hash_range=hash_range,
+            out_of_range=self.out_of_range,
+            max_key_characters=self.max_key_characters,
+        )
+        list(records)
 
 
 class Expanded(NamedTuple):
@@ -92,21 +107,138 @@ def expand(rows: Rows, policy: Policy) -> Expanded:
         found = {place: (start, count) for (place, count), start in zip(whole.counts.items(), starts, strict=False)}
         parts.append(_cut_columns(whole, found.values()))
         end = len(parts[0])
-        if policy.hash_range is not None:
-            found = {
-                place: run for place, run in found.items() if _all_in_range(whole, run, _bounds(rows, place, policy))
-            }
-    looks_aggregated = pc.indices_nonzero(pc.starts_with(blobs, pattern=MAGIC)).to_pylist()
-    for place in looks_aggregated:
+        found = _accepted(whole, found, rows, policy)
+    others = _Others(rows, policy)
+    for place in pc.indices_nonzero(pc.starts_with(blobs, pattern=MAGIC)).to_pylist():
         if place not in found:
-            parts.append(_unpacked(rows, place, policy))
-            found[place] = (end, len(parts[-1]))
-            end += len(parts[-1])
+            count = others.read(place)
+            if count is not None:
+                found[place] = end, count
+                end += count
+    parts.append(others.columns())
     plain = [place for place in range(len(blobs)) if place not in found]
-    if plain:
-        parts.append(_plain_columns(rows, plain))
-        found |= zip(plain, zip(range(end, end + len(plain)), repeat(1), strict=False), strict=True)
-    return _in_order(parts, found)
+    parts.append(_plain_columns(rows, plain, others.faults))
+    found |= zip(plain, zip(range(end, end + len(plain)), repeat(1), strict=False), strict=True)
+    return _in_order([part for part in parts if len(part)] or parts[-1:], found)
+
+
+def _accepted(whole: Cut, found: dict[int, tuple[int, int]], rows: Rows, policy: Policy) -> dict[int, tuple[int, int]]:
+    """What is found of those Kinesis records about whose user records the policy has nothing to say."""
+    most = policy.max_key_characters
+    if most is not None:
+        long = [
+            pc.greater(pc.utf8_length(keys.dictionary), most).take(keys.indices)
+            for keys in (whole.partition_keys, whole.explicit_hash_keys)
+        ]
+        if any(pc.any(one).as_py() for one in long):
+            found = {
+                place: run for place, run in found.items() if not any(pc.any(one.slice(*run)).as_py() for one in long)
+            }
+    if policy.hash_range is not None:
+        found = {place: run for place, run in found.items() if _all_in_range(whole, run, policy.bounds(rows, place))}
+    return found
+
+
+class _Others:
+    """The user records of Kinesis records that are read one by one.
+
+    Attributes:
+        faults: of those that start like an aggregate and are delivered whole, by their places.
+    """
+
+    def __init__(self, rows: Rows, policy: Policy) -> None:
+        self._rows = rows
+        self._policy = policy
+        self._partition_keys: list[str] = []
+        self._explicit_hash_keys: list[str | None] = []
+        self._data: list[bytes] = []
+        self._sub_sequence_numbers: list[int] = []
+        self._faults: list[str | None] = []
+        self.faults: dict[int, str] = {}
+
+    def read(self, place: int) -> int | None:
+        """How many user records a Kinesis record has; None if it is delivered whole."""
+        policy, blob = self._policy, self._rows.data[place].as_py()
+        if len(blob) > LARGEST:
+            self.faults[place] = "malformed"
+            return None
+        bounds = policy.bounds(self._rows, place)
+        read = reader(policy.on_corrupt, bounds, policy.out_of_range)
+        keeps = policy.out_of_range == "keep"
+        error: DecodeError | None = None
+        try:
+            aggregate = read(blob)
+            if error := long_key(aggregate, policy.max_key_characters):
+                raise error
+            outside = frozenset() if bounds is None else _outside(aggregate, bounds, keeps=keeps)
+        except DecodeError as caught:
+            if policy.on_corrupt == "raise":
+                raise
+            self.faults[place] = "long_key" if caught is error else _fault(blob, caught, policy)
+            return None
+        if outside and policy.out_of_range == "raise":
+            self._raise(place, bounds)
+        if outside and policy.out_of_range == "drop_aggregate":
+            return 0
+        return self._take(aggregate, outside, keeps=keeps)
+
+    def _take(self, aggregate: Aggregate, outside: frozenset[int], *, keeps: bool) -> int:
+        columns = aggregate.partition_keys, aggregate.explicit_hash_keys, aggregate.data
+        numbers: Sequence[int] = range(len(columns[-1]))
+        faults: list[str | None] = [None] * len(numbers)
+        if outside and keeps:
+            faults = ["out_of_range" if number in outside else None for number in numbers]
+        elif outside:
+            numbers = [number for number in numbers if number not in outside]
+        self._partition_keys.extend(_picked(columns[0], numbers))
+        self._explicit_hash_keys.extend(_picked(columns[1], numbers))
+        self._data.extend(_picked(columns[2], numbers))
+        self._sub_sequence_numbers.extend(numbers)
+        self._faults.extend(faults[: len(numbers)])
+        return len(numbers)
+
+    def _raise(self, place: int, bounds: tuple[int, int] | None) -> None:
+        rows = self._rows
+        number = rows.metadata["sequence_number"][place].as_py()
+        self._policy.unpack({"Data": rows.data[place].as_py(), "SequenceNumber": number}, bounds)
+
+    def columns(self) -> pa.RecordBatch:
+        count = len(self._data)
+        columns = [
+            _texts(self._partition_keys),
+            _texts(self._explicit_hash_keys),
+            pa.array(self._data, pa.large_binary()).cast(pa.binary()),
+            pa.array(self._sub_sequence_numbers, pa.uint32()),
+            pa.repeat(True, count),
+            pa.array(self._faults, pa.string()),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=_COLUMNS)
+
+
+def _picked(column: Sequence[_T], numbers: Sequence[int]) -> Sequence[_T]:
+    return column if len(numbers) == len(column) else [column[number] for number in numbers]
+
+
+def _outside(aggregate: Aggregate, bounds: tuple[int, int], *, keeps: bool) -> frozenset[int]:
+    """The sub-sequence numbers out of bounds; of all, where an explicit hash key is no number and all are kept."""
+    try:
+        return outside_of(aggregate, bounds)
+    except DecodeError:
+        if not keeps:
+            raise
+        return frozenset(range(len(aggregate.data)))
+
+
+def _texts(texts: Sequence[str | None]) -> pa.Array:
+    """A dictionary array: a text of a megabyte that a million user records share is there once."""
+    # By what they are before by what they say: equal long texts would be compared for each user record.
+    shared = {id(text): text for text in texts}
+    numbers: dict[str, int] = {}
+    number_of = {
+        identity: None if text is None else numbers.setdefault(text, len(numbers)) for identity, text in shared.items()
+    }
+    indices = pa.array([number_of[id(text)] for text in texts], pa.int32())
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(numbers), pa.large_string()).cast(pa.string()))
 
 
 def _in_order(parts: list[pa.RecordBatch], found: dict[int, tuple[int, int]]) -> Expanded:
@@ -132,7 +264,7 @@ def _cut_columns(whole: Cut, runs: Iterable[tuple[int, int]]) -> pa.RecordBatch:
     columns = [
         whole.partition_keys,
         whole.explicit_hash_keys,
-        whole.data.cast(pa.large_binary()),
+        whole.data,
         sub_sequence_numbers,
         pa.repeat(True, count),
         pa.nulls(count, pa.string()),
@@ -140,84 +272,49 @@ def _cut_columns(whole: Cut, runs: Iterable[tuple[int, int]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=_COLUMNS)
 
 
-def _plain_columns(rows: Rows, places: list[int]) -> pa.RecordBatch:
+def _plain_columns(rows: Rows, places: list[int], faults: Mapping[int, str]) -> pa.RecordBatch:
+    """Kinesis records as the one user record that each is, with what is wrong with them."""
     where = pa.array(places, pa.int64())
     taken = {name: column.take(where) for name, column in rows.metadata.items()}
     columns = [
         taken["partition_key"].dictionary_encode(),
         taken["explicit_hash_key"].dictionary_encode(),
-        rows.data.take(where),
+        rows.data.take(where).cast(pa.binary()),
         taken["sub_sequence_number"],
         pa.repeat(False, len(places)),
-        pa.nulls(len(places), pa.string()),
+        pa.array([faults.get(place) for place in places], pa.string()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=_COLUMNS)
 
 
-def _unpacked(rows: Rows, place: int, policy: Policy) -> pa.RecordBatch:
-    """The user records of one Kinesis record that starts like an aggregate."""
-    value = {name: column[place].as_py() for name, column in rows.metadata.items() if name in _UNPACK_READS}
-    record = {_UNPACK_READS[name]: value[name] for name in value} | {"Data": rows.data[place].as_py()}
-    hash_range = policy.hash_range_of(value["shard_id"])
-    received = policy.unpack(record, hash_range, policy.out_of_range)
-    faults: list[str | None] = [None] * len(received)
-    if received and not received[0].aggregated:  # delivered whole
-        faults = [_fault(received[0].data)]
-        received = [received[0]._replace(sub_sequence_number=rows.metadata["sub_sequence_number"][place].as_py())]
-    elif hash_range is not None and policy.out_of_range == "keep":
-        marking = replace(
-            policy, on_corrupt="kcl" if policy.on_corrupt == "kcl" else "raw"
-        )  # which is no place to raise
-        inside = {r.sub_sequence_number for r in marking.unpack(record, hash_range, "drop_record") if r.aggregated}
-        faults = [None if r.sub_sequence_number in inside else "out_of_range" for r in received]
-    columns = [
-        pa.array([r.partition_key for r in received], pa.string()).dictionary_encode(),
-        pa.array([r.explicit_hash_key for r in received], pa.string()).dictionary_encode(),
-        pa.array([r.data for r in received], pa.large_binary()),
-        pa.array([r.sub_sequence_number for r in received], pa.uint32()),
-        pa.array([r.aggregated for r in received], pa.bool_()),
-        pa.array(faults, pa.string()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=_COLUMNS)
-
-
-_UNPACK_READS = {
-    "shard_id": "ShardId",
-    "sequence_number": "SequenceNumber",
-    "partition_key": "PartitionKey",
-    "explicit_hash_key": "ExplicitHashKey",
-}
-
-
-def _fault(data: bytes) -> str:
-    try:
-        decode(data)
-    except ChecksumMismatchError:
+def _fault(blob: bytes, error: DecodeError, policy: Policy) -> str:
+    if policy.on_corrupt == "kcl":  # which refuses for other reasons; what is wrong is the same
+        try:
+            decode(blob)
+        except DecodeError as own:
+            error = own
+    if isinstance(error, ChecksumMismatchError):
         return "checksum_mismatch"
-    except TruncatedError:
+    if isinstance(error, TruncatedError):
         return "truncated"
-    except DecodeError:
-        pass
     return "malformed"  # also if only an explicit hash key, which a hash range needs, is no number
 
 
-def _bounds(rows: Rows, place: int, policy: Policy) -> tuple[int, int]:
-    hash_range = policy.hash_range_of(rows.metadata["shard_id"][place].as_py())
-    if isinstance(hash_range, Shard):
-        return hash_range.starting_hash_key, hash_range.ending_hash_key
-    starting, ending = hash_range or (0, 0)
-    return int(starting), int(ending)
-
-
-def _all_in_range(whole: Cut, run: tuple[int, int], bounds: tuple[int, int]) -> bool:
+def _all_in_range(whole: Cut, run: tuple[int, int], bounds: tuple[int, int] | None) -> bool:
     """Whether all user records of a Kinesis record are; not if an explicit hash key is no number."""
-    explicit = whole.explicit_hash_keys.slice(*run)
-    keys = whole.partition_keys.slice(*run) if explicit.null_count else explicit
-    used = keys.dictionary.take(keys.indices.unique()).to_pylist()
+    if bounds is None:
+        return True
+    explicit, keys = whole.explicit_hash_keys.slice(*run), whole.partition_keys.slice(*run)
+    numbers = explicit.dictionary.take(explicit.indices.drop_null().unique()).to_pylist()
+    texts = keys.dictionary.take(keys.indices.filter(explicit.is_null()).unique()).to_pylist()
     try:
-        hash_keys = (
-            [md5_hash_key(key.encode()) for key in used] if explicit.null_count else list(map(big_integer, used))
-        )
+        hash_keys = [*map(big_integer, numbers), *(md5_hash_key(key.encode()) for key in texts)]
     except ValueError:
         return False
     return bounds[0] <= min(hash_keys) and max(hash_keys) <= bounds[1]
+
+
+def _used(texts: pa.DictionaryArray) -> list[str]:
+    """Each text that is there, once."""
+    used: list[str] = texts.dictionary.take(texts.indices.drop_null().unique()).to_pylist()
+    return used

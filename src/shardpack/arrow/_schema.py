@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import pyarrow as pa
 
+Repeated: TypeAlias = Literal["dictionary", "plain"]
+"""How texts that user records of one aggregate share come out."""
+
+TEXTS = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
-        pa.field("shard_id", pa.string()),
-        pa.field("sequence_number", pa.string()),
+        pa.field("shard_id", TEXTS),
+        pa.field("sequence_number", TEXTS),
         pa.field("sub_sequence_number", pa.uint32(), nullable=False),
-        pa.field("partition_key", pa.dictionary(pa.int32(), pa.string())),
-        pa.field("explicit_hash_key", pa.string()),
+        pa.field("partition_key", TEXTS),
+        pa.field("explicit_hash_key", TEXTS),
         pa.field("data", pa.binary()),
         pa.field("approximate_arrival_timestamp", pa.timestamp("ms", "UTC")),
         pa.field("aggregated", pa.bool_(), nullable=False),
@@ -23,8 +28,8 @@ SCHEMA = pa.schema(
 
 They mean what the fields of `shardpack.ReceivedRecord` mean. ``fault`` is null where all is well, and else says what is
 not: ``checksum_mismatch``, ``truncated`` or ``malformed`` for something that starts like an aggregate and is delivered
-whole because it is not a sound one; ``out_of_range`` for a sub-record that is kept though its hash key is outside the
-hash range.
+whole because it is not a sound one, ``long_key`` where it is one that ``max_key_characters`` refuses; ``out_of_range``
+for a sub-record that is kept though its hash key is outside the hash range.
 """
 
 # What a Kinesis record has besides its data, as the expansion reads it.
@@ -36,6 +41,7 @@ ROW_FIELDS = [
     pa.field("explicit_hash_key", pa.string()),
     pa.field("approximate_arrival_timestamp", pa.timestamp("ms", "UTC")),
 ]
+_REPEATED = ("shard_id", "sequence_number")  # of these, for each user record
 _BY_FOLDED_NAME = {field.name.replace("_", ""): field for field in ROW_FIELDS}
 
 
@@ -54,6 +60,16 @@ class Rows(NamedTuple):
     others: list[pa.Array]
     other_fields: list[pa.Field]
 
+    def encoded(self) -> Rows:
+        """With texts as dictionary arrays, so that to repeat one repeats a number."""
+        return self._replace(
+            metadata={
+                name: _encoded(column) if name in _REPEATED else column for name, column in self.metadata.items()
+            },
+            others=[_encoded(column) for column in self.others],
+            other_fields=[_as_dictionary(field) for field in self.other_fields],
+        )
+
     def slice(self, start: int, length: int) -> Rows:
         """Some of them, without a copy."""
         return Rows(
@@ -64,19 +80,51 @@ class Rows(NamedTuple):
         )
 
 
-def unpacked_schema(schema: pa.Schema, *, data: str = "data") -> pa.Schema:
+def unpacked_schema(schema: pa.Schema, *, data: str = "data", repeated: Repeated = "dictionary") -> pa.Schema:
     """The schema that `unpack_batches` gives to what it makes of batches with this one: `SCHEMA` and the other columns.
 
     Args:
         schema: of the batches of Kinesis records.
         data: the name of the column with their data.
+        repeated: see `unpack_batches`.
 
     Raises:
-        ValueError: there is no such column, or two columns would have the same name in the output.
+        ValueError: there is no such column, two columns would have the same name in the output, or ``repeated`` is
+            none of those.
         TypeError: a column has a type that does not suit its name.
     """
+    check_repeated(repeated)
     _, others = _places(schema, data)
-    return pa.schema([*SCHEMA, *(_plain(schema.field(place)) for place in others)])
+    return output_schema([_plain(schema.field(place)) for place in others], repeated)
+
+
+def output_schema(others: Iterable[pa.Field], repeated: Repeated) -> pa.Schema:
+    """`SCHEMA` and other columns."""
+    if repeated == "dictionary":
+        return pa.schema([*SCHEMA, *map(_as_dictionary, others)])
+    return pa.schema([*(field.with_type(pa.string()) if field.type == TEXTS else field for field in SCHEMA), *others])
+
+
+def check_repeated(repeated: object) -> None:
+    """Refuse what is none of the choices, with ValueError."""
+    if repeated not in get_args(Repeated):
+        raise ValueError(f'repeated is {repeated!r:.60}; choose "dictionary" or "plain"')
+
+
+def _as_dictionary(field: pa.Field) -> pa.Field:
+    return field.with_type(pa.dictionary(pa.int32(), field.type)) if has_length(field.type) else field
+
+
+def _encoded(column: pa.Array) -> pa.Array:
+    return column.dictionary_encode() if has_length(column.type) else column
+
+
+def has_length(kind: pa.DataType) -> bool:
+    """Whether it is a type of texts or bytes, of any length each."""
+    types = pa.types
+    return any(
+        is_type(kind) for is_type in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    )
 
 
 def rows_of(batch: pa.RecordBatch, data: str) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,12 +14,23 @@ from ..limits import MIB, check_integer
 from ..unpacking.shapes import KinesisRecord, kinesis_records
 from ..unpacking.unpacker import OnCorrupt, OutOfRange
 from ._expand import Expanded, HashRange, Policy, expand
-from ._schema import ROW_FIELDS, SCHEMA, Rows, rows_of, unpacked_schema
+from ._schema import (
+    ROW_FIELDS,
+    SCHEMA,
+    Repeated,
+    Rows,
+    check_repeated,
+    has_length,
+    output_schema,
+    rows_of,
+    unpacked_schema,
+)
 
 MAX_ROWS = 65_536
 MAX_BYTES = 64 * MIB
 _GROUP_BYTES = 8 * MIB  # expanded at a time: large enough to share the cost of each step, small enough for caches
-_FIXED_BYTES = 32  # of a row: numbers, the timestamp, and offsets
+_FIXED_BYTES = 32  # of a row: numbers, the timestamp, indices and offsets
+_LARGEST_VALUE = 2**31 - 1
 
 
 def unpack_batches(
@@ -31,6 +42,8 @@ def unpack_batches(
     on_corrupt: OnCorrupt = "raw",
     hash_range: HashRange | Mapping[str, HashRange] | None = None,
     out_of_range: OutOfRange = "keep",
+    max_key_characters: int | None = None,
+    repeated: Repeated = "dictionary",
 ) -> Iterator[pa.RecordBatch]:
     """The user records in record batches of Kinesis records, lazily, in their order, as record batches.
 
@@ -42,21 +55,28 @@ def unpack_batches(
             are repeated for each user record.
         data: the name of the binary column with the Kinesis records' data.
         max_rows: most user records in an output batch.
-        max_bytes: most bytes in an output batch, counted as if every text stood in full in each row. A user record that
-            is larger comes alone.
+        max_bytes: most bytes in an output batch. Dictionaries are not counted: they hold no more than the keys and the
+            other columns of the Kinesis records, and batches share them. A user record that is larger comes alone.
         on_corrupt: see `shardpack.unpack`; what was delivered whole says why in the column ``fault``.
         hash_range: see `shardpack.unpack`; for records of many shards, a mapping from shard id to the shard's range.
         out_of_range: see `shardpack.unpack`; ``"keep"`` says ``out_of_range`` in the column ``fault``.
+        max_key_characters: see `shardpack.unpack`; the column ``fault`` says ``long_key``.
+        repeated: how texts come out that the user records of a Kinesis record share: keys, sequence number, shard id,
+            and those columns of the input besides that are text or bytes. ``"dictionary"``: as dictionary arrays, in
+            which each stands once. ``"plain"``: in full in each row, for engines that know no dictionaries; give
+            ``max_key_characters`` too where you do not know who writes to the stream.
 
     Raises:
-        ValueError: an option is not one of those, a column is missing or there twice, or a shard has no hash range.
+        ValueError: an option is not one of those, a column is missing or there twice, a shard has no hash range, or a
+            Kinesis record has 2 GiB of data or more.
         TypeError: an option or a column has the wrong type.
         DecodeError, OutOfRangeError: as `shardpack.unpack`.
     """
-    policy = Policy(on_corrupt, out_of_range, hash_range)
+    policy = Policy(on_corrupt, out_of_range, hash_range, max_key_characters)
     policy.check()
     check_limits(max_rows, max_bytes)
-    return _unpack(record_batches(batches), data, max_rows, max_bytes, policy)
+    check_repeated(repeated)
+    return _unpack(record_batches(batches), data, _Shape(max_rows, max_bytes, repeated), policy)
 
 
 def to_table(records: Any, **options: Any) -> pa.Table:
@@ -72,10 +92,21 @@ def to_table(records: Any, **options: Any) -> pa.Table:
     """
     if hasattr(records, "__arrow_c_stream__"):
         reader = _reader(records)
-        schema = unpacked_schema(reader.schema, data=options.get("data", "data"))
-        return pa.Table.from_batches(unpack_batches(reader, **options), schema).unify_dictionaries()
-    rows = kinesis_records(records)
-    return pa.Table.from_batches(unpack_batches(_batches_of(rows), **options), SCHEMA).unify_dictionaries()
+        schema = unpacked_schema(reader.schema, **{name: options[name] for name in _OF_SCHEMA & options.keys()})
+        return _table(unpack_batches(reader, **options), schema)
+    batches = unpack_batches(_batches_of(kinesis_records(records)), **options)
+    return _table(batches, output_schema([], options.get("repeated", "dictionary")))
+
+
+_OF_SCHEMA = {"data", "repeated"}  # the options that decide it
+
+
+def _table(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    table = pa.Table.from_batches(batches, schema)
+    try:
+        return table.unify_dictionaries()
+    except pa.ArrowInvalid:  # keys of more than 2 GiB together, which only one dictionary for each batch can hold
+        return table
 
 
 def check_limits(max_rows: int, max_bytes: int) -> None:
@@ -110,24 +141,35 @@ def _reader(source: Any) -> pa.RecordBatchReader:
     return source if isinstance(source, pa.RecordBatchReader) else pa.RecordBatchReader.from_stream(source)
 
 
-def _unpack(
-    batches: Iterable[pa.RecordBatch], data: str, max_rows: int, max_bytes: int, policy: Policy
-) -> Iterator[pa.RecordBatch]:
+class _Shape(NamedTuple):
+    """What output batches are to be like."""
+
+    max_rows: int
+    max_bytes: int
+    repeated: Repeated
+
+
+def _unpack(batches: Iterable[pa.RecordBatch], data: str, shape: _Shape, policy: Policy) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         all_rows = rows_of(batch, data)
-        for start, length in _groups(all_rows.data, max_rows):
+        if shape.repeated == "dictionary":
+            all_rows = all_rows.encoded()
+        schema = output_schema(all_rows.other_fields, shape.repeated)
+        for start, length in _groups(all_rows.data, shape.max_rows):
             rows = all_rows.slice(start, length)
             expanded = expand(rows, policy)
-            schema = pa.schema([*SCHEMA, *rows.other_fields])
-            yield from (
-                _assemble(rows, expanded, *piece, schema) for piece in _pieces(rows, expanded, max_rows, max_bytes)
-            )
+            yield from (_assemble(rows, expanded, *piece, schema) for piece in _pieces(rows, expanded, shape))
 
 
 def _groups(data: pa.Array, max_rows: int) -> Iterator[tuple[int, int]]:
     """Start and length of as many Kinesis records as are expanded at a time."""
     start = size = 0
     for place, length in enumerate(pc.binary_length(data).fill_null(0).to_pylist()):
+        if length > _LARGEST_VALUE:
+            raise ValueError(
+                f"Kinesis record {place} of the batch has {length:,} bytes of data, more than the {_LARGEST_VALUE:,}"
+                " that a value of a binary column can have; Kinesis's own have at most 10 MiB"
+            )
         if place > start and (size + length > _GROUP_BYTES or place - start == max_rows):
             yield start, place - start
             start, size = place, 0
@@ -136,22 +178,23 @@ def _groups(data: pa.Array, max_rows: int) -> Iterator[tuple[int, int]]:
         yield start, len(data) - start
 
 
-def _pieces(rows: Rows, expanded: Expanded, max_rows: int, max_bytes: int) -> Iterator[tuple[int, int]]:
+def _pieces(rows: Rows, expanded: Expanded, shape: _Shape) -> Iterator[tuple[int, int]]:
     """Start and length of what makes an output batch."""
     parents, columns = expanded
     count = len(parents)
     sizes = pc.add(pc.binary_length(columns["data"]).fill_null(0), _row_bytes(rows).take(parents))
-    for name in ("partition_key", "explicit_hash_key"):
-        keys = columns[name]
-        lengths = pc.binary_length(keys.dictionary).cast(pa.int64())
-        sizes = pc.add(sizes, lengths.take(keys.indices).fill_null(0))
+    if shape.repeated == "plain":
+        for name in ("partition_key", "explicit_hash_key"):
+            keys = columns[name]
+            lengths = pc.binary_length(keys.dictionary).cast(pa.int64())
+            sizes = pc.add(sizes, lengths.take(keys.indices).fill_null(0))
     ends = pc.cumulative_sum(sizes)
     start = before = 0
     while start < count:
-        stop = min(start + max_rows, count)
-        if ends[stop - 1].as_py() - before > max_bytes:
+        stop = min(start + shape.max_rows, count)
+        if ends[stop - 1].as_py() - before > shape.max_bytes:
             candidates = range(start, stop)
-            fitting = bisect.bisect_right(candidates, before + max_bytes, key=lambda nth: ends[nth].as_py())
+            fitting = bisect.bisect_right(candidates, before + shape.max_bytes, key=lambda nth: ends[nth].as_py())
             stop = start + max(fitting, 1)
         yield start, stop - start
         start, before = stop, ends[stop - 1].as_py()
@@ -161,19 +204,14 @@ def _row_bytes(rows: Rows) -> pa.Array:
     """What a user record takes besides its data and keys, for each Kinesis record."""
     total = pa.repeat(pa.scalar(_FIXED_BYTES, pa.int64()), len(rows.data))
     for column in (rows.metadata["shard_id"], rows.metadata["sequence_number"], *rows.others):
-        if _has_length(column.type):
+        if pa.types.is_dictionary(column.type):
+            continue
+        if has_length(column.type):
             sizes = pc.binary_length(column).cast(pa.int64()).fill_null(0)
         else:
             sizes = pa.array([column.slice(nth, 1).nbytes for nth in range(len(column))], pa.int64())
         total = pc.add(total, sizes)
     return total
-
-
-def _has_length(kind: pa.DataType) -> bool:
-    types = pa.types
-    return any(
-        is_type(kind) for is_type in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
-    )
 
 
 def _assemble(rows: Rows, expanded: Expanded, start: int, length: int, schema: pa.Schema) -> pa.RecordBatch:
@@ -184,8 +222,9 @@ def _assemble(rows: Rows, expanded: Expanded, start: int, length: int, schema: p
         for name in ("shard_id", "sequence_number", "approximate_arrival_timestamp")
     }
     columns |= {name: own[name] for name in own.schema.names}
-    columns["explicit_hash_key"] = own["explicit_hash_key"].cast(pa.string())
-    columns["data"] = own["data"].cast(pa.binary())
+    for name in ("partition_key", "explicit_hash_key"):
+        if columns[name].type != schema.field(name).type:
+            columns[name] = columns[name].cast(schema.field(name).type)
     arrays = [columns[field.name] for field in SCHEMA] + [column.take(parents) for column in rows.others]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -205,7 +244,7 @@ def _some(records: Iterator[KinesisRecord]) -> Iterator[KinesisRecord]:
     size = 0
     for record in islice(records, MAX_ROWS):
         yield record
-        size += len(record.data)
+        size += sum(len(text) for text in record if isinstance(text, str | bytes))
         if size >= _GROUP_BYTES:
             return
 

@@ -9,11 +9,16 @@ class ClientSettings(Protocol):
     """What a configuration says about its client."""
 
     @property
-    def connect_timeout(self) -> float: ...
+    def connect_timeout(self) -> float:
+        """Seconds to wait for a connection."""
+
     @property
-    def request_timeout(self) -> float: ...
+    def request_timeout(self) -> float:
+        """Seconds to wait for a response."""
+
     @property
-    def max_connections(self) -> int: ...
+    def max_connections(self) -> int:
+        """Most calls at once; two connections more are kept for calls about the stream."""
 
 
 def kinesis_client(

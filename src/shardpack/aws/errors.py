@@ -59,7 +59,7 @@ def backoff(failures: int, random: Callable[[], float]) -> float:
     return random() * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures - 1, 16))
 
 
-def error_of(error: Exception) -> tuple[str, str]:
+def error_of(error: BaseException) -> tuple[str, str]:
     """Code and message of what a call raised: the service's own code, else the name of the exception's class."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, Self
 
-from ..errors import DecodeError
+from ..errors import DecodeError, StateTooLargeError
 from ..records import ReceivedRecord
-from ..unpacking.unpacker import OnCorrupt, unpack
-from .progress import Progress, is_done, set_done
+from ..unpacking.unpacker import OnCorrupt
+from ._record import BatchRecord, bit_of
+from .progress import Progress, set_done
 
 Job = tuple[int, ReceivedRecord, DecodeError | None]
 """The index of a Kinesis record in its batch, a user record in it, and the error if it could not be decoded."""
@@ -22,70 +21,12 @@ class AsyncHandlerError(TypeError):
     """A handler returned an awaitable, which nobody would await: the user record would pass for handled."""
 
 
-class BatchRecord:
-    """A Kinesis record of a batch, and what is done of it.
+class State(Protocol):
+    """The state of a tumbling window, of which copies can be taken and put back."""
 
-    Attributes:
-        sequence_number: as the event has it; None when it has none that Lambda could take back.
-        shard: the stream's ARN and the shard; None when the event does not say.
-        key: what names it in a `Progress`; None when nothing names it for certain.
-        done: the bitmap of its user records that are done.
-        left: user records that are still to be done; None before it was opened.
-    """
-
-    __slots__ = ("done", "key", "left", "raw", "sequence_number", "shard")
-
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
-        self.done = bytearray()
-        self.left: int | None = None
-        record = raw if isinstance(raw, Mapping) else {}
-        kinesis = record.get("kinesis")
-        fields = kinesis if isinstance(kinesis, Mapping) else {}
-        number = fields.get("sequenceNumber")
-        valid = isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= 129
-        self.sequence_number: str | None = number if valid else None
-        shard_id, separator, _ = str(record.get("eventID", "")).partition(":")
-        self.shard = f"{record.get('eventSourceARN', '')}/{shard_id}" if separator else None
-        self.key: str | None = None
-
-    def name(self) -> None:
-        """Give the record its key, if it can have one."""
-        if self.shard and self.sequence_number is not None:
-            # The checksum is for events that someone de-aggregated before: theirs repeat a sequence number, and a batch
-            # may end between two of them.
-            fields = self.raw["kinesis"]
-            checksum = zlib.crc32(repr(fields.get("data")).encode())
-            self.key = f"{self.sequence_number}.{fields.get('subSequenceNumber', 0)}.{checksum:08x}"
-
-    def open(self, on_corrupt: OnCorrupt) -> list[tuple[ReceivedRecord, DecodeError | None]]:
-        """The user records that are still to be done, each with the error if it could not be decoded."""
-        records: list[tuple[ReceivedRecord, DecodeError | None]]
-        try:
-            records = [(record, None) for record in unpack(check_record(self.raw), on_corrupt=on_corrupt)]
-        except DecodeError as error:
-            records = [(self._undecoded(), error)]
-        pending = [one for one in records if not is_done(self.done, _bit(one[0]))]
-        self.left = len(pending)
-        return pending
-
-    def _undecoded(self) -> ReceivedRecord:
-        with suppress(DecodeError):
-            (record,) = unpack(check_record(self.raw), on_corrupt="raw")  # a corrupt aggregate, whole
-            return record
-        kinesis = self.raw.get("kinesis") if isinstance(self.raw, Mapping) else self.raw
-        fields = kinesis if isinstance(kinesis, Mapping) else {"data": kinesis}
-        data, partition_key = fields.get("data"), fields.get("partitionKey")
-        return ReceivedRecord(
-            partition_key if isinstance(partition_key, str) else None,
-            data if isinstance(data, bytes) else (data if isinstance(data, str) else repr(data)).encode(),
-            None,
-            self.sequence_number,
-            0,
-            False,
-            None,
-            None,
-        )
+    def copy(self) -> str: ...
+    def checked_copy(self) -> str: ...
+    def restore(self, copy: str) -> None: ...
 
 
 class Batch:
@@ -94,7 +35,6 @@ class Batch:
     Attributes:
         records: they, in the event's order.
         error: the error that the batch stopped with, at the earliest record of all that failed; None: all is done.
-        state_before: the tumbling window's state before the Kinesis record at which the batch stopped.
     """
 
     def __init__(
@@ -110,7 +50,6 @@ class Batch:
     ) -> None:
         self.records = [BatchRecord(raw) for raw in raw_records]
         self.error: Exception | None = None
-        self.state_before: Any = None
         self._handle = handle
         self._divert = divert
         self._progress = progress
@@ -118,55 +57,82 @@ class Batch:
         self._save_every = save_every
         self._on_corrupt = on_corrupt
         self._stopped_at = len(self.records)
+        self._state: State | None = None
         self._unsaved: set[BatchRecord] = set()
         self._unsaved_count = 0
         self._lock: AbstractContextManager[object] = nullcontext()
         self._save_lock: AbstractContextManager[object] = nullcontext()
 
-    def run(self, workers: int, state: Callable[[], Any] | None = None) -> None:
-        """Handle what is not done yet, up to the first failure.
+    def run(self, workers: int, state: State | None = None) -> Self:
+        """Handle what is not done yet, up to the first failure; gives itself.
+
+        The state of a tumbling window is afterwards what it was before the Kinesis record that failed.
 
         What passes out of here, such as KeyboardInterrupt, has Lambda send the whole batch again.
         """
         self._load()
+        self._state = state
         try:
             if workers > 1:
                 self._run_by_key(workers)
             else:
-                self._run_in_order(state)
+                self._run_in_order()
         finally:
             try:
                 self._save()
             except Exception as error:  # noqa: BLE001  # whatever the store raises: what is not saved runs again
-                _log("progress was not saved, so user records that are done may run again", error)
+                log("progress was not saved, so user records that are done may run again", error)
+        return self
 
     def failures(self) -> list[dict[str, str]]:
-        """The lowest sequence number that is not done, as ``batchItemFailures`` takes it.
+        """What is to be sent again, as ``batchItemFailures`` takes it.
+
+        For an event source mapping that is the lowest sequence number that is not done: Lambda goes on from there. A
+        pipe is told of each record that is not done, by its ``eventID``: its documentation calls the list the events
+        that need to be retried, and does not say that those after the first come again too.
 
         Raises:
-            Exception: what the batch stopped with, when there is no such number.
+            Exception: what the batch stopped with, when there is nothing right to report.
         """
         left = [record for record in self.records if record.left != 0]
         if self.error is None or not left:
             return []
-        numbers = [record.sequence_number for record in left if record.sequence_number is not None]
-        if len(numbers) < len(left):
-            self.error.add_note("the whole batch failed: not all records of the event have a sequence number to report")
+        of_pipe = any(record.of_pipe for record in left)
+        identifiers = [record.identifier for record in left if record.identifier is not None]
+        if len(identifiers) < len(left):
+            what = "an eventID" if of_pipe else "a sequence number"
+            self.error.add_note(f"the whole batch failed: not all records of the event have {what} to report")
             raise self.error
         if len({record.shard for record in self.records if record.shard}) > 1:
             self.error.add_note("the whole batch failed: its records are from several shards, so none comes first")
             raise self.error
-        return [{"itemIdentifier": min(numbers, key=int)}]
+        if not of_pipe:
+            identifiers = [min(identifiers, key=int)]
+        return [{"itemIdentifier": identifier} for identifier in dict.fromkeys(identifiers)]
 
-    def _run_in_order(self, state: Callable[[], Any] | None) -> None:
+    def _run_in_order(self) -> None:
+        before = None if self._state is None else self._state.copy()
         for index, batch_record in enumerate(self.records):
-            if state is not None:
-                # Copied, because the failure that this is for may come after the handler has changed it.
-                self.state_before = copy.deepcopy(state())
-            for record, error in batch_record.open(self._on_corrupt):
+            opened = batch_record.open(self._on_corrupt)
+            for record, error in opened:
                 self._do(index, record, error)
                 if self.error is not None:
+                    break
+            if self._state is None or before is None:
+                if self.error is not None:
                     return
+                continue
+            if self.error is None and not opened:
+                continue
+            if self.error is None:
+                try:
+                    before = self._state.checked_copy()
+                    continue
+                except (StateTooLargeError, TypeError) as raised:
+                    batch_record.left = len(opened)  # all of it comes again
+                    self._stop(index, opened[-1][0], raised)
+            self._state.restore(before)
+            return
 
     def _run_by_key(self, workers: int) -> None:
         import threading
@@ -215,6 +181,9 @@ class Batch:
 
     def _attempt(self, record: ReceivedRecord, error: Exception | None) -> None:
         attempts = 0 if error else self._max_attempts
+        # What a failed attempt has left in a window's state would be counted twice.
+        state = self._state if self._max_attempts > 1 or self._divert is not None else None
+        before = None if state is None else state.copy()
         for _ in range(attempts):
             try:
                 _refuse_awaitable("handle", self._handle(record))
@@ -222,6 +191,8 @@ class Batch:
                 raise
             except Exception as raised:  # noqa: BLE001  # see _do
                 error = raised
+                if state is not None and before is not None:
+                    state.restore(before)
             else:
                 return
         assert error is not None  # noqa: S101  # there is at least one attempt
@@ -233,21 +204,21 @@ class Batch:
             if raised is error:  # nothing is the cause of itself
                 raise
             raise raised from error
-        _log(f"diverted {_where(record)}", error)
+        log(f"diverted {_where(record)}", error)
 
     def _stop(self, index: int, record: ReceivedRecord, error: Exception) -> None:
         with self._lock:
             if index < self._stopped_at:
                 self._stopped_at, self.error = index, error
             self.error = self.error or error
-        _log(f"the batch stops at {_where(record)}", error)
+        log(f"the batch stops at {_where(record)}", error)
 
     def _mark(self, index: int, record: ReceivedRecord) -> None:
         batch_record = self.records[index]
         with self._lock:
             batch_record.left = (batch_record.left or 0) - 1
             if batch_record.key is not None:
-                set_done(batch_record.done, _bit(record))
+                set_done(batch_record.done, bit_of(record))
                 self._unsaved.add(batch_record)
                 self._unsaved_count += 1
 
@@ -287,39 +258,6 @@ class Batch:
                 raise
 
 
-def records_of(event: Mapping[str, Any]) -> list[Any]:
-    """The Kinesis records of a Lambda event.
-
-    Raises:
-        DecodeError: there is no list of them.
-    """
-    records = event.get("Records") if isinstance(event, Mapping) else None
-    if isinstance(records, list | tuple):
-        return list(records)
-    keys = ", ".join(map(repr, event)) if isinstance(event, Mapping) else ""
-    hint = "; Firehose events go to shardpack.firehose.transform" if "'records'" in keys else ""
-    raise DecodeError(
-        f"an event of type {type(event).__name__} with the keys {keys or 'none'} has no list of 'Records', as Lambda's"
-        f" events from Kinesis have{hint}"
-    )
-
-
-def check_record(record: Any) -> Mapping[str, Any]:
-    """A record of a Lambda event.
-
-    Raises:
-        DecodeError: it is none; `unpack` would look for records in it.
-    """
-    if not isinstance(record, Mapping) or "kinesis" not in record:
-        raise DecodeError(f"a record of the event is {record!r:.80}; Lambda's have a field 'kinesis'")
-    return record
-
-
-def _bit(record: ReceivedRecord) -> int:
-    """Which bit of its Kinesis record's bitmap a user record has."""
-    return record.sub_sequence_number if record.aggregated else 0
-
-
 def _by_shard(records: Iterable[BatchRecord]) -> dict[str, dict[str, BatchRecord]]:
     shards: dict[str, dict[str, BatchRecord]] = {}
     for record in records:
@@ -345,7 +283,7 @@ def _where(record: ReceivedRecord) -> str:
     )
 
 
-def _log(message: str, error: BaseException) -> None:
+def log(message: str, error: BaseException) -> None:
     from logging import getLogger  # not before something goes wrong: it is half of the import's time
 
     getLogger("shardpack.aws_lambda").warning(message, exc_info=error)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from ..limits import check_callable
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt, unpack
-from ._batch import Batch, records_of
+from ._batch import Batch
+from ._event import records_of
+from ._messages import are_messages, message_failures
+from ._settings import OnFailure, check_settings
+from ._window import EventState, answer_of_window, is_of_window
 from .progress import Progress
-
-OnFailure: TypeAlias = Literal["stop", "divert"]
 
 
 def process(
-    event: Mapping[str, Any],
+    event: Mapping[str, Any] | Sequence[Any],
     handle: Callable[[ReceivedRecord], object],
     *,
     on_failure: OnFailure = "stop",
@@ -24,14 +27,19 @@ def process(
     save_every: int = 1,
     workers: int = 1,
     on_corrupt: OnCorrupt = "raw",
+    client: Any = None,
 ) -> dict[str, Any]:
     """Handle the user records of a Lambda event in their order, and say where Lambda is to go on.
+
+    It takes what an event source mapping hands over, the list of EventBridge Pipes, a page of ``GetRecords``, and
+    messages of SQS or SNS: those that carry Kinesis records, and those of an on-failure destination, which only say
+    where the records lie; they are then read from the stream. Each caller gets the answer that it reads.
 
     The event source mapping must have ``FunctionResponseTypes: [ReportBatchItemFailures]``: without it Lambda does not
     read the answer and takes a failure for a success.
 
     Args:
-        event: what Lambda hands to the function, aggregates and plain records in any mixture, or a mapping like it.
+        event: what AWS hands to the function, aggregates and plain records in any mixture.
         handle: called with each user record; has failed when it raises. What it returns is ignored.
         on_failure: what follows when ``handle`` has failed ``max_attempts`` times. ``"stop"``: nothing after it is
             handled, and Lambda sends its Kinesis record, and all after that, again. ``"divert"``: the user record goes
@@ -46,56 +54,66 @@ def process(
         workers: user records handled at a time, in as many threads, 1 or more; those of one partition key still in
             their order, one after the other. ``handle`` and ``divert`` must then be safe to call from threads.
         on_corrupt: as for `unpack`. With ``"raise"`` a corrupt aggregate is one user record that has failed.
+        client: a boto3 Kinesis client for messages of an on-failure destination; None: one is made for the stream's
+            region, at the first such message.
 
     Returns:
         The function's answer to Lambda: ``batchItemFailures``, with at most one sequence number, the lowest that is
-        not done ("Configuring partial batch response with Kinesis Data Streams and Lambda"). For a tumbling window also
-        ``state``, which is ``event["state"]`` as it was before the Kinesis record to be sent again.
+        not done ("Configuring partial batch response with Kinesis Data Streams and Lambda"); for a pipe with the
+        ``eventID`` of each record that is not done; for a queue with the ``messageId`` of each message of which not
+        all is done, and of all after it when the queue is FIFO. For a tumbling window also ``state``, which is
+        ``event["state"]`` as it was before the Kinesis record to be sent again.
 
     Raises:
         ValueError: a setting is out of its range or does not go together with another, or with a tumbling window.
-        TypeError: ``handle`` or ``divert`` is asynchronous.
-        DecodeError: the event has no list of records.
-        Exception: what ``handle`` raised, when no sequence number says where to go on: the failed record has none, or
-            the records are from more than one shard. Lambda then sends the whole batch again.
+        TypeError: ``handle`` or ``divert`` is asynchronous, or no function.
+        DecodeError: the event has no list of records, or is one of Firehose or Kinesis Data Analytics, which want their
+            records back (`shardpack.firehose.transform`).
+        Exception: what ``handle`` raised, when nothing says where to go on: the failed record has no sequence number
+            (in a pipe no ``eventID``), the records are from more than one shard, or the caller is SNS, which reads no
+            answer. All of the event then comes again.
     """
-    _check_settings(on_failure, divert, max_attempts=max_attempts, save_every=save_every, workers=workers)
+    check_settings(on_failure, divert, max_attempts=max_attempts, save_every=save_every, workers=workers)
+    check_callable("handle", handle, "a function that takes a user record")
     unpack((), on_corrupt=on_corrupt)  # raises now what it would raise at the first record
     records = records_of(event)
-    in_window = "window" in event or "state" in event
-    if in_window and (progress is not None or workers > 1):
+    if is_of_window(event) and (progress is not None or workers > 1):
         raise ValueError(
             "a tumbling window takes neither progress nor workers: the window's state would miss records that a failed"
             " invocation had marked as done, or count twice those handled ahead of the failed one"
         )
-    batch = Batch(
-        records,
-        handle,
-        divert,
-        progress,
-        max_attempts=max_attempts,
-        save_every=save_every,
-        on_corrupt=on_corrupt,
-    )
-    if not in_window:
-        batch.run(workers)
-        return {"batchItemFailures": batch.failures()}
-    batch.run(workers, state=lambda: event.get("state") or {})
-    state = (event.get("state") or {}) if batch.error is None else batch.state_before
-    return {"batchItemFailures": batch.failures(), "state": state}
 
-
-def _check_settings(
-    on_failure: OnFailure, divert: Callable[[ReceivedRecord, Exception], object] | None, **counts: int
-) -> None:
-    if on_failure not in ("stop", "divert"):
-        raise ValueError(f'on_failure is {on_failure!r}; choose "stop" or "divert"')
-    if (on_failure == "divert") != (divert is not None):
-        raise ValueError(
-            'on_failure="divert" needs divert, a function that takes the user record and the error'
-            if divert is None
-            else 'divert is given and on_failure is "stop", so it would never be called; choose on_failure="divert"'
+    def batch_of(records: list[Any]) -> Batch:
+        return Batch(
+            records,
+            handle,
+            divert,
+            progress,
+            max_attempts=max_attempts,
+            save_every=save_every,
+            on_corrupt=on_corrupt,
         )
-    for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} is {count!r}; give a whole number of at least 1")
+
+    if are_messages(records):
+        return {"batchItemFailures": message_failures(records, lambda r: batch_of(r).run(workers), _clients(client))}
+    if isinstance(event, Mapping) and is_of_window(event):
+        return answer_of_window(batch_of(records), EventState(event))
+    return {"batchItemFailures": batch_of(records).run(workers).failures()}
+
+
+def _clients(client: Any) -> Callable[[str], Any]:
+    """Gives the Kinesis client for a stream's ARN."""
+
+    def for_stream(stream_arn: str) -> Any:
+        if client is not None:
+            return client
+        try:
+            import boto3
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"reading the records of an on-failure message needs {error.name}: pip install 'shardpack[aws]'"
+            ) from None
+        _, _, _, region, *_ = stream_arn.split(":") if stream_arn.count(":") > 3 else [None] * 4
+        return boto3.client("kinesis", region_name=region or None)
+
+    return for_stream

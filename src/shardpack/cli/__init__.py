@@ -9,12 +9,12 @@ def main() -> None:
     """Run the ``shardpack`` command."""
     try:
         from .app import run
+        from .interrupts import end
 
-        status = run()
+        end(run())
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise
         sys.exit(f"shardpack: the command line needs {error.name}: pip install 'shardpack[cli]'")
-    except KeyboardInterrupt:  # while it loads; typer sees to it afterwards
-        status = 130
-    sys.exit(status)
+    except KeyboardInterrupt:  # while it loads, or ends; the commands see to it in between
+        sys.exit(130)

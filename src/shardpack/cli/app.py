@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
 from .. import __version__, native
 from ..errors import ShardpackError
+from ..files._content import Content
+from ..files._lines import Lines
 from ..hashing import Shard, ShardMap
 from ..limits import MAX_RECORD_BYTES, MIB, MIN_RECORD_BYTES, Limits
 from ..packing.packer import pack
@@ -28,12 +32,42 @@ from .commands import leases
 from .commands.density_options import density_command
 from .commands.put_options import put_command
 from .commands.tail_options import tail_command
-from .input_bar import input_lines
+from .input_bar import opened_input
+from .long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters, without_long_keys
+from .messages import LONGEST_MESSAGE, LogLines, report, text_of
 from .options import HashKeys, InputFile, KeyField
 from .reading import InputError
-from .writing import base64_line, data_of, json_line
+from .terminal import console, printable
+from .writing import base64_line, data_of, json_line, standard_output
+
+
+class Commands(TyperGroup):
+    """The commands; what is wrong with an argument is told without the argument's control characters."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """See click."""
+        with _printable_messages():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, *arguments: Any, **more: Any) -> Any:
+        """See click."""
+        with _printable_messages():
+            return super().invoke(*arguments, **more)
+
+
+@contextmanager
+def _printable_messages() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # typer has click's errors from click, or from a copy of its own, and this is what tells them from others.
+        if hasattr(error, "format_message") and hasattr(error, "message"):
+            vars(error)["message"] = printable(error.message, most=LONGEST_MESSAGE)
+        raise
+
 
 app = typer.Typer(
+    cls=Commands,
     name="shardpack",
     help="Pack user records into Amazon Kinesis records in the KPL's aggregated format, and unpack them again.",
     no_args_is_help=True,
@@ -47,25 +81,31 @@ def run() -> int:
     if sys.stderr is None:  # closed by the shell; print would take standard output in its place
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # open until the end
     if sys.stdout is None:
-        _report("standard output is closed")
+        report("standard output is closed")
         return 1
+    log_lines = LogLines()
+    logging.getLogger().addHandler(log_lines)
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # an ellipsis that ASCII cannot hold shall not end a table
         app()
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except (InputError, ShardpackError, ValueError) as error:
-        _report(error)
+        report(error)
+        return 1
+    except MemoryError:
+        report("there is not enough memory for this input")
         return 1
     except OSError as error:
         # What is left in standard output's buffer goes nowhere, or it would fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _report(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error)
+        report(text_of(error))
         return 1
+    finally:
+        logging.getLogger().removeHandler(log_lines)
+        log_lines.close()
     return 0
-
-
-def _report(error: object) -> None:
-    print(f"shardpack: {error}", file=sys.stderr)  # noqa: T201  # the one place that reports errors
 
 
 class By(StrEnum):
@@ -145,7 +185,8 @@ def pack_command(
     routes = _shard_map(shards, shard_map)
     if by is By.SHARD and routes is None:
         raise typer.BadParameter("--by shard needs the shards: --shards or --shard-map")
-    with input_lines(file, bar=not sys.stdout.isatty()) as lines:
+    with opened_input(file, bar=not sys.stdout.isatty()) as source:
+        lines = Lines(source.stream, source.name)
         packed = pack(
             reading.user_records(lines, key, one_key=routes is not None or by in (By.KEY, By.SHARD)),
             by=by.value if by else None,
@@ -165,6 +206,10 @@ def unpack_command(
     text: Annotated[bool, typer.Option("--text", help="Write only the data, one record a line.")] = False,
     base64_lines: Annotated[bool, typer.Option("--base64", help="Write only the data, in base64, one a line.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write only the data, with nothing between records.")] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Write JSON lines with everything: the default.")] = False,
+    parquet: Annotated[
+        str | None, typer.Option("--parquet", metavar="FILE", help="Write a Parquet file; needs pyarrow.")
+    ] = None,
     on_corrupt: Annotated[
         OnCorrupt, typer.Option(help="What happens to an aggregate that is not sound.")
     ] = OnCorrupt.RAW,
@@ -177,18 +222,22 @@ def unpack_command(
     after: Annotated[
         str | None, typer.Option(metavar="SEQ[:SUB]", help="Skip what is not after this position in the shard.")
     ] = None,
+    max_key_characters: MaxKeyCharacters = DEFAULT_MAX_KEY_CHARACTERS,
 ) -> None:
     """Unpack Kinesis records into user records: JSON lines, or only their data.
 
     Reads what `shardpack pack` writes, the output of `aws kinesis get-records`, Lambda, Firehose and Kinesis Analytics
-    events, and raw blobs. Data that is not UTF-8 is given as "data_base64".
+    events, raw blobs, and the objects that Firehose writes to S3: aggregates one after the other, with nothing or a
+    newline between them. Compressed input is told by its first bytes. Data that is not UTF-8 is given as "data_base64".
     """
-    if text + base64_lines + raw > 1:
-        raise typer.BadParameter("choose one of --text, --base64 and --raw")
-    with input_lines(file, bar=not sys.stdout.isatty()) as lines:
-        source = reading.KinesisInput(lines)
+    if text + base64_lines + raw + jsonl + (parquet is not None) > 1:
+        raise typer.BadParameter("choose one of --jsonl, --parquet, --text, --base64 and --raw")
+    if parquet is not None and file != "-" and Path(parquet).exists() and Path(parquet).samefile(file):
+        raise InputError(f"--parquet {parquet} is the input itself; name another file")
+    with opened_input(file, bar=not sys.stdout.isatty()) as source:
+        content = Content(source)
         records = unpack(
-            source,
+            content,
             on_corrupt=on_corrupt.value,
             hash_range=_hash_range(hash_range),
             out_of_range=out_of_range.value,
@@ -199,12 +248,19 @@ def unpack_command(
             write_one = data_of
         elif base64_lines:
             write_one = base64_line
-        with reading.errors_at(lines):
+        else:
+            records = without_long_keys(records, max_key_characters, content)
+        with reading.errors_at(content):
+            if parquet is not None:
+                from .parquet import write_parquet
+
+                write_parquet(records, parquet)
+                return
             _write(
                 map(write_one, records),
                 separator=b"" if raw else b"\n",
                 # Text that ended without a newline comes back without one.
-                at_end=lambda: not text or not source.is_json_lines or lines.ends_with_newline,
+                at_end=lambda: not text or not content.is_json_lines or content.lines.ends_with_newline,
             )
 
 
@@ -222,8 +278,10 @@ def inspect_command(
     """
     from .commands.inspecting import show
 
-    with input_lines(file, bar=False) as lines, reading.errors_at(lines):
-        show(reading.KinesisInput(lines), _shard_map(shards, shard_map), most, first, Console())
+    with opened_input(file, bar=False) as source:
+        content = Content(source)
+        with reading.errors_at(content):
+            show(content, _shard_map(shards, shard_map), most, first, console())
 
 
 app.command("density")(density_command)
@@ -246,21 +304,20 @@ def demo_command(
     """Run the main job against a real local Kinesis server, and prove that every record came back."""
     from .commands.demo import run as run_demo
 
-    if not run_demo(file, records, shards, endpoint_url, Console()):
+    if not run_demo(file, records, shards, endpoint_url, console()):
         raise typer.Exit(1)
 
 
 def _write(pieces: Iterator[bytes], separator: bytes, at_end: Callable[[], bool]) -> None:
     """Write pieces with separators between them, and one at the end if `at_end` says so."""
-    out = sys.stdout.buffer
     ahead = b""
-    for piece in pieces:
-        out.write(ahead)
-        out.write(piece)
-        ahead = separator
-    if ahead and at_end():
-        out.write(ahead)
-    out.flush()  # here, where typer ends quietly when nobody reads any more
+    with standard_output() as out:  # flushed here, where typer ends quietly when nobody reads any more
+        for piece in pieces:
+            out.write(ahead)
+            out.write(piece)
+            ahead = separator
+        if ahead and at_end():
+            out.write(ahead)
 
 
 def _entry_line(entry: dict[str, str | bytes]) -> bytes:

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import base64
-import json
-from typing import Any
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
 
 from ..records import ReceivedRecord
 from . import reading
+from .terminal import json_text
+
+
+@contextmanager
+def standard_output() -> Iterator[IO[bytes]]:
+    """Standard output for bytes, with a buffer in any case; flushed at the end.
+
+    With PYTHONUNBUFFERED, as many containers have it, Python's own has none: where a disk is nearly full, or a signal
+    comes, it writes a part of what it is given and says nothing.
+    """
+    out = sys.stdout.buffer
+    if isinstance(out, io.RawIOBase):
+        with open(sys.stdout.fileno(), "wb", closefd=False) as buffered:  # a number
+            yield buffered
+    else:
+        yield out
+        out.flush()
 
 
 def json_line(record: ReceivedRecord) -> bytes:
@@ -24,7 +44,7 @@ def json_line(record: ReceivedRecord) -> bytes:
     }
     if record.tags:
         out["tags"] = record.tags
-    return json.dumps(out | reading.data_field(record.data), ensure_ascii=False).encode()
+    return json_text(out | reading.data_field(record.data)).encode()
 
 
 def data_of(record: ReceivedRecord) -> bytes:

@@ -11,15 +11,7 @@ from .core.engine import Delivered
 
 
 class BatchBase(Sequence[ReceivedRecord]):
-    """User records of one shard, in order. It may be iterated again, indexed and measured.
-
-    Attributes:
-        shard_id: the shard.
-        millis_behind_latest: milliseconds between these records and the stream's newest, as the response that brought
-            them said; None if it said nothing.
-        shard_ended: whether nothing follows, because the shard was split or merged and this is its end. What it became
-            is read once everything of this shard is checkpointed. A batch that only says so has no records.
-    """
+    """What `Batch` and `AsyncBatch` have in common: everything but how a checkpoint is waited for."""
 
     def __init__(
         self,
@@ -88,13 +80,23 @@ class BatchBase(Sequence[ReceivedRecord]):
 
 
 class Batch(BatchBase):
-    __doc__ = BatchBase.__doc__
+    """User records of one shard, in order, as a `Consumer` hands them out.
+
+    A batch is a sequence of `ReceivedRecord`: it may be iterated again, indexed and measured.
+
+    Attributes:
+        shard_id: the shard.
+        millis_behind_latest: milliseconds between these records and the stream's newest, as Kinesis said with them.
+            None if Kinesis did not say.
+        shard_ended: whether this is the last batch of the shard, because the shard was split or merged. Its children
+            are read once everything of it is checkpointed. If there was nothing else to say, the batch has no records.
+    """
 
     def checkpoint(self, record: ReceivedRecord | None = None) -> None:
         """Have it recorded that everything up to and including a record is done; returns when it is.
 
         Whoever reads the shard next, after a restart or another worker, goes on after it, in the middle of an
-        aggregate too (kpl-kcl-semantics.md, B5).
+        aggregate too, as with the KCL's ``ShardRecordProcessorCheckpointer``.
 
         Args:
             record: one of this batch. None: the last one that iteration has given, which after the loop is the last of
@@ -110,8 +112,18 @@ class Batch(BatchBase):
 
 
 class AsyncBatch(BatchBase):
-    __doc__ = BatchBase.__doc__
+    """User records of one shard, in order, as an `AsyncConsumer` hands them out.
+
+    It is like a `Batch`, with the same attributes; only `checkpoint` is awaited.
+    """
 
     async def checkpoint(self, record: ReceivedRecord | None = None) -> None:
-        """See `Batch.checkpoint`."""
+        """Have it recorded that everything up to and including a record is done; returns when it is.
+
+        Args:
+            record: see `Batch.checkpoint`.
+
+        Raises:
+            LeaseLostError, CheckpointError, LeaseStoreError: as `Batch.checkpoint`.
+        """
         await self._checkpoint(self._position(record))

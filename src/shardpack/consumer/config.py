@@ -1,4 +1,7 @@
-"""The consumer's settings, under the KCL's names where it has them (kpl-kcl-semantics.md, B8 and B11)."""
+"""The consumer's settings, under the KCL's names where it has them.
+
+Its ``LeaseManagementConfig`` says what the leases' settings mean, and its ``PollingConfig`` those of reading.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,28 @@ class ConsumerConfig:
     """How a consumer shares shards with other workers, and how it reads them.
 
     Attributes:
-        failover_time: seconds after which a lease whose counter has not moved may be taken by another worker; also how
-            long this worker goes on without being able to renew. Leases are renewed three times as often, and looked
-            through as often as this. The same for all workers. 1 to 3,600.
-        shard_sync_interval: seconds between looking for shards that nobody has found at the end of their parents.
-        max_leases_for_worker: most shards to read at once.
-        max_leases_to_steal_at_one_time: most leases to take at a time from a worker that holds more than its share.
-        max_records: most Kinesis records in a `GetRecords` call, 1 to 10,000.
-        batch_max_records: most user records in a batch, from 1.
-        idle_time_between_reads: seconds to wait after a `GetRecords` call that brought nothing and found that there is
-            no more, from 0.2.
-        prefetch_max_bytes: stop reading a shard ahead when so many bytes of Kinesis records wait, from 1. One response
-            may go beyond it, by up to 10 MiB.
-        max_connections: most calls at once, 2 to 1,000.
-        connect_timeout: seconds to wait for a connection, 0.1 to 300.
-        request_timeout: seconds to wait for a response, 0.1 to 600.
-        on_corrupt: see `unpack`.
-        out_of_range: see `unpack`; the hash range is that of the shard that is read.
+        failover_time: After how many seconds another worker may take a lease whose counter has not moved, from 1 to
+            3,600. It is also how long this worker goes on when it cannot renew. A lease is renewed three times in this
+            time, and the leases are looked through once. Give all workers the same value.
+        shard_sync_interval: How many seconds to wait between two searches for shards that nobody has found at the end
+            of their parents, from 1.
+        max_leases_for_worker: The largest number of shards to read at a time, from 1.
+        max_leases_to_steal_at_one_time: The largest number of leases to take at a time from a worker that holds more
+            than its share, from 1.
+        max_records: The largest number of Kinesis records in a `GetRecords` call, from 1 to 10,000.
+        batch_max_records: The largest number of user records in a batch, from 1.
+        idle_time_between_reads: How many seconds to wait after a `GetRecords` call that brought nothing and said that
+            there is no more, from 0.2.
+        prefetch_max_bytes: How many bytes of Kinesis records of a shard may wait before no more are read ahead, from 1.
+            One response may go beyond it by up to 10 MiB.
+        max_connections: The largest number of calls at a time, from 2 to 1,000.
+        connect_timeout: For how many seconds to wait for a connection, from 0.1 to 300.
+        request_timeout: For how many seconds to wait for a response, from 0.1 to 600.
+        on_corrupt: What to do with a corrupt aggregate; see `unpack`.
+        out_of_range: What to do with a sub-record whose hash key the shard does not own; see `unpack`.
 
     Raises:
-        ValueError: a setting is out of its range.
+        ValueError: A setting is out of its range.
     """
 
     failover_time: float = 10.0

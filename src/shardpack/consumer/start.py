@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypeAlias
 
 from ..leases.lease import is_started
 from ..records import Position
 
 _CLOCK_SKEW = 300.0  # AWS refuses requests of clients whose clocks are off by more
 _BY_SEQUENCE_NUMBER = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
+
+IteratorArguments: TypeAlias = dict[str, str | datetime]
+"""What `GetShardIterator` takes, but for the stream and the shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Start:
 
     def iterator_arguments(
         self, shard_id: str, checkpoint: Position, *, has_parents: bool, latest_since: float | None = None
-    ) -> dict[str, Any]:
+    ) -> IteratorArguments:
         """What `GetShardIterator` takes to read a shard on from its checkpoint.
 
         Args:
@@ -76,10 +79,10 @@ class Start:
         return {"ShardIteratorType": "TRIM_HORIZON"}
 
 
-def from_moment(wall_time: float) -> dict[str, Any]:
+def from_moment(wall_time: float) -> IteratorArguments:
     """What `GetShardIterator` takes to read on from a moment by this machine's clock, in seconds since the epoch."""
     return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": datetime.fromtimestamp(wall_time - _CLOCK_SKEW, UTC)}
 
 
-def _by_sequence_number(kind: str, sequence_number: str) -> dict[str, Any]:
+def _by_sequence_number(kind: str, sequence_number: str) -> IteratorArguments:
     return {"ShardIteratorType": kind, "StartingSequenceNumber": sequence_number}

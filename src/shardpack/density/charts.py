@@ -33,7 +33,7 @@ def page(measured: Measurement, name: str) -> str:
     sections = [("User records in each Kinesis record", _svg(_per_record(measured)))]
     if measured.rate is not None:
         sections.append(("What it costs a month", _svg(_costs(measured))))
-    if measured.curve:
+    if _points(measured):
         sections.append(("Density against latency", _svg(_curve(measured))))
     sections.append(("Where the bytes of a user record go", _svg(_bytes(measured))))
     sections.append(("All numbers", _table(measured)))
@@ -88,7 +88,8 @@ def _height(measured: Measurement) -> float:
 def _draw_per_record(axes: Any, measured: Measurement) -> None:
     values = [row.per_kinesis_record.mean for row in measured.rows]
     _bars(axes, measured, values, [f"{value:,.0f}" for value in values])
-    axes.set_xscale("log")
+    if any(values):  # an empty input has none that a logarithm could show
+        axes.set_xscale("log")
     axes.set_xlim(0.8, max(2.0, *values) * 4)
     axes.set_xlabel("user records in a Kinesis record, mean (each step is ten times)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -126,9 +127,14 @@ def _main(measured: Measurement) -> Figure:
     return figure
 
 
+def _points(measured: Measurement) -> list[tuple[float, float, float]]:
+    """Seconds, milliseconds and records of the curve; no logarithm has a place for what did not wait at all."""
+    return [(seconds, p99 * 1000, each) for seconds, each, _, p99 in measured.curve if p99]
+
+
 def _curve(measured: Measurement) -> Figure:
     figure, axes = _figure(3.5)
-    points = [(seconds, p99 * 1000, each) for seconds, each, _, p99 in measured.curve if p99]
+    points = _points(measured)
     axes.plot([x for _, x, _ in points], [y for _, _, y in points], marker="o", color=_BEST)
     for seconds, x, y in points:
         axes.annotate(f"{seconds:g} s", (x, y), textcoords="offset points", xytext=(5, -12), fontsize=9)

@@ -17,6 +17,11 @@ from ..limits import (
     SHARD_BYTES_PER_SECOND,
     SHARD_RECORDS_PER_SECOND,
     Limits,
+    check_callable,
+    check_iterable,
+    check_number,
+    check_type,
+    shown,
 )
 from ..packing.packer import Packer
 from ..records import PackedRecord, UserRecord, UserRecordLike, check_user_record
@@ -27,6 +32,7 @@ from .rows import Measurement, Overhead, Row, Spread
 from .strategy import Strategy, usual_strategies
 
 _BATCH = 1000
+_LEAST, _MOST = 1e-6, 1e12
 _MOST_ROUTES = 100_000  # whose bytes are counted one by one for the lower bound
 _CURVE_RECORDS = 200_000  # the curve is made of the first ones: seven packers more take their time
 _CURVE_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -88,20 +94,32 @@ def measure(
 
     Raises:
         ValueError: an argument is out of its range.
+        TypeError: an argument has the wrong type.
         InvalidRecordError, RecordTooLargeError: as `Packer.add`.
     """
     _check(rate, record_max_buffered_time)
+    check_iterable("records", records, "user records")
+    check_type("prices", prices or Prices(), Prices, "Prices(...), or None for the usual ones")
+    check_iterable("peers", peers, "packers to compare with, such as AwsKinesisAgg")
+    if progress is not None:
+        check_callable("progress", progress, "a function that takes a number, or None")
+    for peer in peers:
+        check_type("the strategy of a peer", getattr(peer, "strategy", None), Strategy, "peers that have a Strategy")
+    if strategies is not None:
+        check_iterable("strategies", strategies, "Strategy objects, or None for the usual ones")
     strategies = tuple(usual_strategies() if strategies is None else strategies)
+    for strategy in strategies:
+        check_type("a strategy", strategy, Strategy, "Strategy objects")
     if not strategies:
         raise ValueError("strategies is empty; give at least one Strategy")
     if record_max_buffered_time is not None and rate is None and not timestamps:
         raise ValueError("record_max_buffered_time needs the rate, or records with timestamps")
-    has_time = rate is not None or timestamps
+    has_time = rate is not None or bool(timestamps)
     counters = [
         *(_Counter(one, _packing(one, timed=has_time, seconds=record_max_buffered_time)) for one in strategies),
         *(_Counter(peer.strategy, peer) for peer in peers),
     ]
-    curve = [_Counter(_CURVE, Timed(_CURVE, seconds)) for seconds in _CURVE_SECONDS * has_time]
+    curve = [_Counter(_CURVE, Timed(_CURVE, seconds)) for seconds in (_CURVE_SECONDS if has_time else ())]
     clock = _Clock(rate)
     count = 0
     source = _clocked(cast("Clocked", records)) if timestamps else clock.told(cast("Iterable[UserRecordLike]", records))
@@ -126,13 +144,18 @@ def measure(
 
 def _check(rate: float | None, record_max_buffered_time: float | None) -> None:
     for name, value in (("rate", rate), ("record_max_buffered_time", record_max_buffered_time)):
-        if value is not None and not (isinstance(value, int | float) and 0 < value < inf):
-            raise ValueError(f"{name} is {value!r}; give a number above 0")
+        # Beyond these limits, sums would be too large for a number.
+        if value is not None and not (isinstance(value, int | float) and _LEAST <= value <= _MOST):
+            raise ValueError(f"{name} is {shown(value)}; give a number above 0, from {_LEAST:g} to {_MOST:g}")
 
 
 def _clocked(records: Clocked) -> Iterator[Timestamped]:
     latest = -inf
-    for record, moment in records:
+    for pair in records:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"{shown(pair)} is no pair of a user record and its time; with timestamps=True give such")
+        record, moment = pair
+        check_number("the time of a user record", moment)
         latest = max(latest, float(moment))  # lines of a log may be a little out of order
         yield check_user_record(record), latest
 
@@ -181,7 +204,7 @@ class _Clock:
 
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
-        self._random = random.Random(0)  # noqa: S311  # no secret
+        self._random = random.Random(0)  # no secret
         self._first = inf
         self._last = -inf
         self._count = 0
@@ -202,7 +225,7 @@ class _Clock:
     def rate(self) -> float | None:
         """Of the timestamps."""
         seconds = self._last - self._first
-        return self._count / seconds if seconds > 0 else None
+        return self._count / seconds if seconds >= _LEAST else None
 
 
 class _Counter:

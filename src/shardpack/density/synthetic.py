@@ -27,7 +27,7 @@ def synthetic(spec: str, count: int, *, keys: int = 5000, seed: int = 0) -> Iter
         ValueError: the spec is none.
     """
     kinds = _kinds(spec)
-    source = random.Random(seed)  # noqa: S311  # no secret
+    source = random.Random(seed)  # no secret
     block = source.randbytes(_BLOCK)
     for _ in range(count):
         name, least, most = kinds[source.randrange(len(kinds))]

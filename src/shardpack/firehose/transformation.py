@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import DecodeError
-from ..limits import MIB
+from ..limits import MIB, check_callable, check_integer, check_type, shown
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt, unpack
 
@@ -64,9 +64,12 @@ def transform(
 
     Raises:
         DecodeError: the event is none of Firehose's: no ``records``, or one without a ``recordId`` or with another's.
-        TypeError: ``fn`` returned something else.
+        TypeError: ``fn`` returned something else, or an argument has the wrong type.
         ValueError: ``on_corrupt`` is none of the above.
     """
+    check_callable("fn", fn, "a function that takes a user record")
+    check_type("delimiter", delimiter, bytes, "bytes, such as b''")
+    check_integer("max_response_bytes", max_response_bytes)
     unpack((), on_corrupt=on_corrupt)  # raises now what it would raise at the first record
     records = _records_of(event)
     # What a failed record takes without its data, which is the least that each must be answered with.
@@ -122,9 +125,9 @@ class _ResultError(TypeError):
 def _check_result(result: object) -> tuple[bytes, dict[str, str]]:
     data, keys = result if isinstance(result, Transformed) else (result, {})
     if not isinstance(data, bytes):
-        raise _ResultError(f"fn returned {result!r:.80}; give bytes, Transformed(bytes, partition_keys) or None")
-    if not all(isinstance(text, str) for pair in keys.items() for text in pair):
-        raise _ResultError(f"the partition keys {keys!r:.80} are not all str, as Firehose takes them")
+        raise _ResultError(f"fn returned {shown(result)}; give bytes, Transformed(bytes, partition_keys) or None")
+    if not isinstance(keys, Mapping) or not all(isinstance(text, str) for pair in keys.items() for text in pair):
+        raise _ResultError(f"the partition keys {shown(keys)} are not all str, as Firehose takes them")
     return data, dict(keys)
 
 
@@ -140,9 +143,11 @@ def _records_of(event: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     for number, record in enumerate(given):
         record_id = record.get("recordId") if isinstance(record, Mapping) else None
         if not isinstance(record_id, str):
-            raise DecodeError(f"record {number} of the event has no 'recordId' to answer under: {record!r:.80}")
+            raise DecodeError(f"record {number} of the event has no 'recordId' to answer under: {shown(record)}")
         if record_id in records:
-            raise DecodeError(f"the event has the recordId {record_id!r} twice, so one of them would go unanswered")
+            raise DecodeError(
+                f"the event has the recordId {shown(record_id)} twice, so one of them would go unanswered"
+            )
         records[record_id] = record
     return records
 

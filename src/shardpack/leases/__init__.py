@@ -1,6 +1,7 @@
 """Who reads which shard, and how far they have come.
 
-`lease` says what a lease is and what a store of leases does. `memory`, `sqlite` and `dynamodb` are the stores.
+`lease` says what a lease is and what a store of leases does. `memory`, `sqlite` and `dynamodb` are the stores; `items`
+says what a lease looks like in DynamoDB, and `table` makes the calls there.
 `balance` decides which leases a worker takes. Stores are called by the shells of the consumer; everything else here
 does no I/O. May import `records`, `errors` and `aws`.
 """

@@ -1,4 +1,7 @@
-"""Which leases to take, and which to delete: the KCL's rules (kpl-kcl-semantics.md, B8 and B10)."""
+"""Which leases to take, and which to delete: the KCL's rules.
+
+They are those of ``DynamoDBLeaseTaker``, ``BlockOnParentShardTask`` and ``LeaseCleanupManager`` in KCL 3.5.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,16 @@ class BalanceSettings(Protocol):
     """What a worker's settings say about sharing leases; `ConsumerConfig` explains them."""
 
     @property
-    def failover_time(self) -> float: ...
+    def failover_time(self) -> float:
+        """Seconds after which a lease whose counter has not moved may be taken."""
+
     @property
-    def max_leases_for_worker(self) -> int: ...
+    def max_leases_for_worker(self) -> int:
+        """Most leases that this worker holds."""
+
     @property
-    def max_leases_to_steal_at_one_time(self) -> int: ...
+    def max_leases_to_steal_at_one_time(self) -> int:
+        """Most leases that this worker takes at a time from one that holds more than its share."""
 
 
 class LeaseView:

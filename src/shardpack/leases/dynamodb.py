@@ -1,23 +1,23 @@
 """Leases in DynamoDB, for a fleet, in the table that the KCL for Java uses.
 
-Every attribute, type and condition is the KCL's (kpl-kcl-semantics.md, B6 and B7; DynamoDBLeaseSerializer and
-DynamoDBLeaseRefresher of KCL 3.5), so that workers of either kind may continue what the other began. Items are updated,
+Every attribute, type and condition is the KCL's (``DynamoDBLeaseSerializer`` and ``DynamoDBLeaseRefresher`` of KCL
+3.5), so that workers of either kind may continue what the other began. Items are updated,
 never replaced: attributes that only the KCL knows, such as ``throughputKBps`` and ``streamName``, stay as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..errors import LeaseStoreError
 from ..records import Position
+from .items import Item, Values, as_read, as_read_or_handed_over, handed_over, is_lease_item, item_of, key_of, lease_of
 from .lease import Lease
 from .local import in_order, is_switch, lost
 from .table import RefusedError, Table
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
-_ENTITY_TYPE = "LEASE"
 # As the KCL creates it, index included: a KCL 3.x that finds no index must be allowed to, and does, update the table.
 _TABLE = {
     "KeySchema": [{"AttributeName": "leaseKey", "KeyType": "HASH"}],
@@ -37,11 +37,6 @@ _TABLE = {
     ],
     "BillingMode": "PAY_PER_REQUEST",
 }
-
-_ZERO = {"N": "0"}
-
-_Values: TypeAlias = dict[str, dict[str, Any]]  # by name, as the API has them: {"N": "1"}
-Item: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 class DynamoDBLeases:
@@ -87,6 +82,13 @@ class DynamoDBLeases:
         return f"DynamoDBLeases({self._table.name!r})"
 
     def prepare(self) -> None:
+        """See that the table is there and is a lease table; create it if it is missing and that is allowed.
+
+        Returns when the table can be used. Again and again does no harm.
+
+        Raises:
+            LeaseStoreError: the table is missing and may not be created, has another key, or cannot be reached.
+        """
         description = self._table.prepare(self._settings)
         types = {one["AttributeName"]: one["AttributeType"] for one in description["AttributeDefinitions"]}
         keys = [(one["AttributeName"], one["KeyType"], types[one["AttributeName"]]) for one in description["KeySchema"]]
@@ -99,18 +101,30 @@ class DynamoDBLeases:
             )
 
     def list(self) -> list[Lease]:
+        """Every lease in the table, read consistently; items of the KCL's that are no leases are left out.
+
+        Raises:
+            LeaseStoreError: the table cannot be read, or an item is no lease.
+        """
         leases: list[Lease] = []
         start: dict[str, Any] = {}
         while True:
             page = self._table.call("Scan", ConsistentRead=True, **start)
-            # KCL 3.5 keeps its leader, its metrics and its migrations in the same table.
-            leases += [self._lease(item) for item in page["Items"] if _is_lease(item)]
+            leases += [self._lease(item) for item in page["Items"] if is_lease_item(item)]
             if not page.get("LastEvaluatedKey"):
                 return leases
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def create(self, lease: Lease) -> bool:
-        item = _item(lease)
+        """Add a lease (KCL: ``createLeaseIfNotExists``).
+
+        Returns:
+            False if there is one with its key, which is then left as it is.
+
+        Raises:
+            LeaseStoreError: the table cannot be written; whether the lease was added is unknown.
+        """
+        item = item_of(lease)
 
         def put() -> Lease:
             self._table.call(
@@ -118,32 +132,73 @@ class DynamoDBLeases:
             )
             return lease
 
-        return self._write(lease, put, lambda row: row is not None and _item(row) == item) is not None
+        return self._write(lease, put, lambda row: row is not None and item_of(row) == item) is not None
 
     def take(self, lease: Lease, owner: str) -> Lease | None:
+        """Make `owner` the lease's owner, whoever held it (KCL: ``takeLease``).
+
+        Args:
+            lease: as it was last read or written.
+            owner: the worker that takes it.
+
+        Returns:
+            The lease as it is now; None if it has changed since it was read, or is gone.
+
+        Raises:
+            LeaseStoreError: the table cannot be written; whether the lease was taken is unknown.
+        """
         change = "SET leaseCounter = :next, leaseOwner = :taker REMOVE checkpointOwner"
-        values: _Values = {":taker": {"S": owner}}
+        values: Values = {":taker": {"S": owner}}
         if is_switch(lease, owner):
             change += " ADD ownerSwitchesSinceCheckpoint :one"
             values[":one"] = {"N": "1"}
-        return self._update(lease, _as_read, change, values, lambda row: row.owner == owner, holder=False)
+        return self._update(lease, as_read, change, values, lambda row: row.owner == owner, holder=False)
 
     def renew(self, lease: Lease) -> Lease:
+        """Show that the holder is alive: raise the lease's counter by one (KCL: ``renewLease``).
+
+        Args:
+            lease: as it was last written.
+
+        Returns:
+            The lease as it is now.
+
+        Raises:
+            LeaseLostError: the lease has changed since, is gone, or is nobody's; or a KCL 3.x gives it to another
+                worker.
+            LeaseStoreError: the table cannot be written; whether the lease was renewed is unknown.
+        """
         if lease.owner is None:
             raise lost(lease)
-        renewed = self._update(lease, _as_read, "SET leaseCounter = :next", {}, lambda row: _is_held_on(row, lease))
+        renewed = self._update(lease, as_read, "SET leaseCounter = :next", {}, lambda row: _is_held_on(row, lease))
         if renewed is None:
             raise lost(lease)
         return renewed
 
     def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
+        """Record that everything up to and including `position` is done; renews the lease too.
+
+        A pending checkpoint of the KCL's is removed, as its ``DynamoDBCheckpointer`` does.
+
+        Args:
+            lease: as it was last written.
+            position: the position.
+            children: ids of the shard's children, at `Position.SHARD_END`; none: those known stay.
+
+        Returns:
+            The lease as it is now; in a hand-over it has another owner, see `Leases.checkpoint`.
+
+        Raises:
+            LeaseLostError: the lease has changed since, is gone, or is nobody's; nothing is recorded.
+            LeaseStoreError: the table cannot be written; whether the position was recorded is unknown.
+        """
         if lease.owner is None:
             raise lost(lease)
         change = (
             "SET leaseCounter = :next, checkpoint = :checkpoint, checkpointSubSequenceNumber = :sub,"
             " ownerSwitchesSinceCheckpoint = :zero"
         )
-        values: _Values = {
+        values: Values = {
             ":checkpoint": {"S": position.sequence_number},
             ":sub": {"N": str(position.sub_sequence_number)},
             ":zero": {"N": "0"},
@@ -154,7 +209,7 @@ class DynamoDBLeases:
         change += " REMOVE pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState"
         written = self._update(
             lease,
-            _as_read_or_handed_over,
+            as_read_or_handed_over,
             change,
             values,
             lambda row: (
@@ -168,25 +223,41 @@ class DynamoDBLeases:
         return written
 
     def release(self, lease: Lease) -> bool:
+        """Give the lease up, so that another worker can take it at once; ends a hand-over that has begun.
+
+        Returns:
+            False if it was lost before.
+
+        Raises:
+            LeaseStoreError: the table cannot be written; whether the lease was given up is unknown.
+        """
         if lease.owner is None:
             return False
         change = "SET leaseCounter = :next REMOVE leaseOwner"
-        if lease.checkpoint_owner is None and self._update(lease, _as_read, change, {}, lambda row: row.owner is None):
+        if lease.checkpoint_owner is None and self._update(lease, as_read, change, {}, lambda row: row.owner is None):
             return True
         # In a hand-over the next owner is known already, and waits for the checkpoint owner to go.
         change = "SET leaseCounter = :next REMOVE checkpointOwner"
-        condition = _handed_over if lease.checkpoint_owner is None else _as_read
+        condition = handed_over if lease.checkpoint_owner is None else as_read
         released = self._update(lease, condition, change, {}, lambda row: row.checkpoint_owner is None)
         return released is not None
 
     def delete(self, lease: Lease) -> bool:
-        condition, values = _as_read(lease)
+        """Remove a lease that is no longer needed.
+
+        Returns:
+            False if it has changed since it was read, or is gone.
+
+        Raises:
+            LeaseStoreError: the table cannot be written; whether the lease was removed is unknown.
+        """
+        condition, values = as_read(lease)
 
         def delete() -> Lease:
             self._table.call(
                 "DeleteItem",
                 {_CONDITION_FAILED},
-                Key=_key(lease.key),
+                Key=key_of(lease.key),
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,
             )
@@ -197,9 +268,9 @@ class DynamoDBLeases:
     def _update(
         self,
         lease: Lease,
-        condition: Callable[[Lease], tuple[str, _Values]],
+        condition: Callable[[Lease], tuple[str, Values]],
         change: str,
-        values: _Values,
+        values: Values,
         is_done: Callable[[Lease], bool],
         *,
         holder: bool = True,
@@ -211,7 +282,7 @@ class DynamoDBLeases:
             answer = self._table.call(
                 "UpdateItem",
                 {_CONDITION_FAILED},
-                Key=_key(lease.key),
+                Key=key_of(lease.key),
                 ConditionExpression=expression,
                 UpdateExpression=change,
                 ExpressionAttributeValues={**expected, **values, ":next": {"N": str(lease.counter + 1)}},
@@ -251,23 +322,18 @@ class DynamoDBLeases:
         return written
 
     def _get(self, key: str) -> Lease | None:
-        item = self._table.call("GetItem", Key=_key(key), ConsistentRead=True).get("Item")
+        item = self._table.call("GetItem", Key=key_of(key), ConsistentRead=True).get("Item")
         return None if item is None else self._lease(item)
 
     def _lease(self, item: Item) -> Lease:
         try:
-            return _lease(item)
+            return lease_of(item)
         except (KeyError, ValueError) as error:
             raise LeaseStoreError(
                 f"the item {item.get('leaseKey')} of the lease table {self._table.name!r} is no lease"
                 f" ({type(error).__name__}: {error}); correct it, or delete it if it is not the KCL's",
                 retriable=False,
             ) from error
-
-
-def _is_lease(item: Item) -> bool:
-    # Before 3.5 the KCL wrote none, and kept nothing but leases (B9).
-    return "entityType" not in item or item["entityType"].get("S") == _ENTITY_TYPE
 
 
 def _holder(lease: Lease) -> str | None:
@@ -278,78 +344,3 @@ def _holder(lease: Lease) -> str | None:
 def _is_held_on(row: Lease, lease: Lease) -> bool:
     """Whether the same worker holds the lease in the same way."""
     return (row.owner, row.checkpoint_owner) == (lease.owner, lease.checkpoint_owner)
-
-
-# Conditions: an expression and the values in it.
-
-
-def _as_read(lease: Lease) -> tuple[str, _Values]:
-    """Nobody has written the lease since it was read."""
-    terms = ["leaseCounter = :counter"]
-    values: _Values = {":counter": {"N": str(lease.counter)}}
-    for name, value in (("leaseOwner", lease.owner), ("checkpointOwner", lease.checkpoint_owner)):
-        if value is None:
-            terms.append(f"attribute_not_exists({name})")
-        else:
-            terms.append(f"{name} = :{name}")
-            values[f":{name}"] = {"S": value}
-    return " AND ".join(terms), values
-
-
-def _handed_over(lease: Lease) -> tuple[str, _Values]:
-    """A hand-over to another worker has begun since the lease was read; it left the counter alone (B7)."""
-    values: _Values = {":counter": {"N": str(lease.counter)}, ":leaseOwner": {"S": lease.owner}}
-    return "leaseCounter = :counter AND checkpointOwner = :leaseOwner", values
-
-
-def _as_read_or_handed_over(lease: Lease) -> tuple[str, _Values]:
-    condition, values = _as_read(lease)
-    if lease.checkpoint_owner is None:
-        condition = f"({condition}) OR ({_handed_over(lease)[0]})"
-    return condition, values
-
-
-# Items.
-
-
-def _key(key: str) -> _Values:
-    return {"leaseKey": {"S": key}}
-
-
-def _item(lease: Lease) -> _Values:
-    """The item that the KCL creates for the lease (DynamoDBLeaseSerializer.toDynamoRecord)."""
-    item: _Values = {
-        **_key(lease.key),
-        "leaseCounter": {"N": str(lease.counter)},
-        "ownerSwitchesSinceCheckpoint": {"N": str(lease.owner_switches)},
-        "checkpoint": {"S": lease.checkpoint.sequence_number},
-        "checkpointSubSequenceNumber": {"N": str(lease.checkpoint.sub_sequence_number)},
-        "entityType": {"S": _ENTITY_TYPE},
-    }
-    if lease.owner is not None:
-        item["leaseOwner"] = {"S": lease.owner}
-    if lease.checkpoint_owner is not None:
-        item["checkpointOwner"] = {"S": lease.checkpoint_owner}
-    if lease.parents:
-        item["parentShardId"] = {"SS": in_order(lease.parents)}
-    if lease.children:
-        item["childShardIds"] = {"SS": in_order(lease.children)}
-    if lease.hash_range is not None:
-        item["startingHashKey"], item["endingHashKey"] = ({"S": str(key)} for key in lease.hash_range)
-    return item
-
-
-def _lease(item: Item) -> Lease:
-    """The lease that an item says, older versions' included (DynamoDBLeaseSerializer.fromDynamoRecord)."""
-    starting, ending = (item.get(name, {}).get("S") for name in ("startingHashKey", "endingHashKey"))
-    return Lease(
-        item["leaseKey"]["S"],
-        owner=item.get("leaseOwner", {}).get("S"),
-        counter=int(item["leaseCounter"]["N"]),
-        checkpoint=Position(item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", _ZERO).get("N", 0))),
-        owner_switches=int(item.get("ownerSwitchesSinceCheckpoint", _ZERO).get("N", 0)),
-        parents=in_order(item.get("parentShardId", {}).get("SS", ())),
-        children=in_order(item.get("childShardIds", {}).get("SS", ())),
-        hash_range=(int(starting), int(ending)) if starting and ending else None,
-        checkpoint_owner=item.get("checkpointOwner", {}).get("S"),
-    )

@@ -1,9 +1,9 @@
 """What a lease is, and what a store of leases does: who reads which shard, and how far they have come.
 
-The rules are the KCL's (kpl-kcl-semantics.md, B6 to B8), so that a table may be shared with a Java fleet. A worker that
-holds a lease proves that it is alive by raising the lease's counter; others compare no clocks, they watch whether the
-counter moves. Every write is conditional: counter, owner and checkpoint owner must be what the writer last saw. (The
-KCL looks at the counter alone, which a lease that was deleted and created again may reach a second time.)
+The rules are the KCL's (``Lease`` and ``DynamoDBLeaseRefresher``), so that a table may be shared with a Java fleet. A
+worker that holds a lease proves that it is alive by raising the lease's counter; others compare no clocks, they watch
+whether the counter moves. Every write is conditional: counter, owner and checkpoint owner must be what the writer last
+saw. (The KCL looks at the counter alone, which a lease that was deleted and created again may reach a second time.)
 """
 
 from __future__ import annotations

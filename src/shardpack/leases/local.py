@@ -1,4 +1,4 @@
-"""The rules of the KCL's conditional writes (kpl-kcl-semantics.md, B7), for stores that can lock all their leases."""
+"""The rules of the KCL's conditional writes (``DynamoDBLeaseRefresher``), for stores that can lock all their leases."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ class LocalLeases:
         raise NotImplementedError
 
     def prepare(self) -> None:
+        """Make the store ready for use; again and again does no harm.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
         self.list()  # what cannot be read shows at once
 
     def claim(self, stream: str) -> None:
@@ -63,10 +68,23 @@ class LocalLeases:
                 )
 
     def list(self) -> list[Lease]:
+        """Every lease there is.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
         with self._rows() as rows:
             return rows.all()
 
     def create(self, lease: Lease) -> bool:
+        """Add a lease.
+
+        Returns:
+            False if there is one with its key, which is then left as it is.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
         with self._rows() as rows:
             if rows.get(lease.key) is not None:
                 return False
@@ -74,6 +92,18 @@ class LocalLeases:
             return True
 
     def take(self, lease: Lease, owner: str) -> Lease | None:
+        """Make `owner` the lease's owner, whoever held it.
+
+        Args:
+            lease: as it was last read or written.
+            owner: the worker that takes it.
+
+        Returns:
+            The lease as it is now; None if it has changed since it was read, or is gone.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
         with self._rows() as rows:
             row = rows.get(lease.key)
             if row is None or not is_unchanged(row, lease):
@@ -84,6 +114,18 @@ class LocalLeases:
             return taken
 
     def renew(self, lease: Lease) -> Lease:
+        """Show that the holder is alive: raise the lease's counter by one.
+
+        Args:
+            lease: as it was last written.
+
+        Returns:
+            The lease as it is now.
+
+        Raises:
+            LeaseLostError: the lease has changed since, is gone, or is nobody's.
+            LeaseStoreError: the store cannot be used.
+        """
         with self._rows() as rows:
             row = rows.get(lease.key)
             if row is None or row.owner is None or not is_unchanged(row, lease):
@@ -93,6 +135,20 @@ class LocalLeases:
             return renewed
 
     def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
+        """Record that everything up to and including `position` is done; renews the lease too.
+
+        Args:
+            lease: as it was last written.
+            position: the position.
+            children: ids of the shard's children, at `Position.SHARD_END`; none: those known stay.
+
+        Returns:
+            The lease as it is now; in a hand-over it has another owner, see `Leases.checkpoint`.
+
+        Raises:
+            LeaseLostError: the lease has changed since, is gone, or is nobody's; nothing is recorded.
+            LeaseStoreError: the store cannot be used.
+        """
         with self._rows() as rows:
             row = rows.get(lease.key)
             if row is None or not may_checkpoint(row, lease):
@@ -108,6 +164,14 @@ class LocalLeases:
             return written
 
     def release(self, lease: Lease) -> bool:
+        """Give the lease up, so that another worker can take it at once; ends a hand-over that has begun.
+
+        Returns:
+            False if it was lost before.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
         with self._rows() as rows:
             row = rows.get(lease.key)
             if row is None or not may_checkpoint(row, lease):
@@ -118,6 +182,14 @@ class LocalLeases:
             return True
 
     def delete(self, lease: Lease) -> bool:
+        """Remove a lease that is no longer needed.
+
+        Returns:
+            False if it has changed since it was read, or is gone.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
         with self._rows() as rows:
             row = rows.get(lease.key)
             if row is None or not is_unchanged(row, lease):
@@ -132,7 +204,7 @@ def is_unchanged(row: Lease, lease: Lease) -> bool:
 
 
 def may_checkpoint(row: Lease, lease: Lease) -> bool:
-    """Whether the holder has the lease still, or a hand-over has begun, which leaves the counter alone (B7)."""
+    """Whether the holder has the lease still, or a hand-over has begun, which leaves the counter alone."""
     handed_over = lease.checkpoint_owner is None and row.checkpoint_owner == lease.owner
     return lease.owner is not None and (is_unchanged(row, lease) or (row.counter == lease.counter and handed_over))
 

@@ -61,18 +61,20 @@ class SQLiteLeases(LocalLeases):
     Args:
         path: the file; its folder must exist, and the processes must be allowed to write to both.
         timeout: seconds to wait while other processes write.
+        read_only: only look: nothing is made or changed, and what would is refused.
 
     Raises:
         ValueError: the path is SQLite's ``":memory:"``; `MemoryLeases` are in memory.
         LeaseStoreError: by every method: the file cannot be used, or is no lease file of this version.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0, read_only: bool = False) -> None:
         if os.fspath(path) == ":memory:":  # which each operation would open anew, and find empty
             raise ValueError("path is ':memory:'; SQLiteLeases need a file, and MemoryLeases are in memory")
         # Absolute, so that it stays the same file when the process changes its folder.
         self._path = Path(path).absolute()
         self._timeout = timeout
+        self._read_only = read_only
 
     def __repr__(self) -> str:
         return f"SQLiteLeases({str(self._path)!r})"
@@ -80,14 +82,19 @@ class SQLiteLeases(LocalLeases):
     @contextmanager
     def _rows(self) -> Iterator[_Rows]:
         try:
-            with _lock, closing(sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)) as connection:
+            with _lock, closing(self._connect()) as connection:
                 # A reader that would write later could meet another such one, and neither could go on: lock at once.
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
                 self._check(connection)
                 yield _Rows(connection, self._path)
                 connection.execute("COMMIT")  # without it, closing rolls back
         except sqlite3.Error as error:
             raise self._failed(error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self._read_only:
+            return sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
+        return sqlite3.connect(f"{self._path.as_uri()}?mode=ro", timeout=self._timeout, isolation_level=None, uri=True)
 
     def _check(self, connection: sqlite3.Connection) -> None:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -105,6 +112,11 @@ class SQLiteLeases(LocalLeases):
                 f"{self._path} is a SQLite database of something else; give the leases a file of their own",
                 retriable=False,
             )
+        if self._read_only:
+            raise LeaseStoreError(
+                f"{self._path} is empty, no lease file yet; give the one that the consumer's SQLiteLeases have",
+                retriable=False,
+            )
         connection.execute(_CREATE)
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
@@ -116,6 +128,13 @@ class SQLiteLeases(LocalLeases):
             remedy = f"another process has held its lock for more than {self._timeout} s; end what keeps it"
         elif _is_missing(self._path.parent):
             remedy = f"the folder {self._path.parent} does not exist; make it"
+        elif self._read_only and "readonly" in reason:
+            remedy = (
+                "it was opened to look only; if nothing was to be changed, a process was killed while it wrote: let a"
+                " worker use it, which puts it right"
+            )
+        elif self._read_only and "unable to open" in reason:
+            remedy = "it must be there, and readable"
         elif "unable to open" in reason or "readonly" in reason:
             remedy = "the file and its folder must be writable, because SQLite keeps its journal beside the file"
         elif "not a database" in reason or "malformed" in reason:
@@ -163,10 +182,10 @@ class _Rows:
     def _lease(self, row: tuple[Any, ...]) -> Lease:
         try:
             return _lease(*row)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
             raise LeaseStoreError(
-                f"the row {row[0]!r} of the lease file {self._path} is no lease ({type(error).__name__}: {error});"
-                " correct it, or delete it",
+                f"the row {row[0]!r:.100} of the lease file {self._path} is no lease ({type(error).__name__}:"
+                f" {error!s:.200}); correct it, or delete it",
                 retriable=False,
             ) from error
 
@@ -201,14 +220,35 @@ def _lease(
     ending: str | None,
     checkpoint_owner: str | None,
 ) -> Lease:
+    for name, value, kind in (
+        ("leaseKey", key, str),
+        ("leaseOwner", owner, str | None),
+        ("leaseCounter", counter, int),
+        ("ownerSwitchesSinceCheckpoint", owner_switches, int),
+        ("checkpointOwner", checkpoint_owner, str | None),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} is {value!r:.60}, of type {type(value).__name__}")
     return Lease(
         key,
         owner=owner,
         counter=counter,
         checkpoint=Position(checkpoint, sub_sequence_number),
         owner_switches=owner_switches,
-        parents=tuple(json.loads(parents)),
-        children=tuple(json.loads(children)),
+        parents=_shard_ids("parentShardId", parents),
+        children=_shard_ids("childShardIds", children),
         hash_range=None if starting is None or ending is None else (int(starting), int(ending)),
         checkpoint_owner=checkpoint_owner,
     )
+
+
+def _shard_ids(name: str, text: str) -> tuple[str, ...]:
+    """The ids in a JSON list.
+
+    Raises:
+        TypeError, ValueError, RecursionError: it is none.
+    """
+    ids = json.loads(text)
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise TypeError(f"{name} is {text!r:.60}; expected a JSON list of shard ids")
+    return tuple(ids)

@@ -1,6 +1,6 @@
 """A record processor under the KCL's MultiLangDaemon: the KCL for Java leases, reads and de-aggregates, Python handles.
 
-The daemon starts one process for each shard, and talks to it in lines of JSON (kpl-kcl-semantics.md, D). `run`,
+The daemon starts one process for each shard, and talks to it in lines of JSON (KCL: ``MultiLangProtocol``). `run`,
 `run_each` and `run_processor` are that process. The first two take the handlers of `Consumer.run` and
 `Consumer.run_each`; the third takes a `RecordProcessor`, which decides about its checkpoints itself.
 """

@@ -1,4 +1,4 @@
-"""The daemon's lines as values (kpl-kcl-semantics.md, D)."""
+"""The daemon's lines as values (``software.amazon.kinesis.multilang.messages``)."""
 
 from __future__ import annotations
 

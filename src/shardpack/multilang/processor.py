@@ -99,8 +99,8 @@ class Checkpointer:
     def checkpoint(self, at: ReceivedRecord | Position | None = None) -> None:
         """Have it recorded that everything up to and including a user record is done; returns when it is.
 
-        It is exact inside an aggregate: sequence number and sub-sequence number are recorded (kpl-kcl-semantics.md,
-        B5). Throttling is waited out.
+        It is exact inside an aggregate: sequence number and sub-sequence number are recorded, as by the KCL's
+        ``ShardRecordProcessorCheckpointer``. Throttling is waited out.
 
         Args:
             at: a record that was handed over, or its position; it need not be of the last batch. None: everything that

@@ -9,7 +9,7 @@ so what is chosen of each key are always its oldest.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,6 +43,7 @@ class Lookahead:
         start: makes the builder of a route's next aggregate, which holds its first record, or nothing where that record
             only fits alone, as it is.
         capacity: of a route's builders.
+        closed: gives the list to which aggregates that have to go out are added.
         max_user_records: most in one aggregate; 0: no such limit.
     """
 
@@ -52,21 +53,20 @@ class Lookahead:
         in_all: int,
         start: Callable[[Route, UserRecord], Builder],
         capacity: Callable[[Route], int],
+        closed: Callable[[], list[Closed]],
         max_user_records: int,
     ) -> None:
         self._per_route = per_route
         self._in_all = in_all
         self._start = start
         self._capacity = capacity
+        self._closed = closed
         self._max_user_records = max_user_records
         self._routes: dict[Hashable, _Queue] = {}
         self._size = 0
 
-    def add(self, route: Route, record: UserRecord) -> list[Closed]:
-        """Let a record wait.
-
-        Returns:
-            The aggregates that have to go out now.
+    def add(self, route: Route, record: UserRecord) -> None:
+        """Let a record wait, and close the aggregates that have to go out now.
 
         Raises:
             RecordTooLargeError: it does not fit, even alone; nothing has changed.
@@ -80,32 +80,44 @@ class Lookahead:
             queue = self._routes[key] = _Queue(route)
         queue.append(waiting)
         self._size += waiting.size
-        out = []
         if queue.size > self._per_route:
-            out.append(self._next(key))
+            self._next(key)
         while self._size > self._in_all:
-            out.append(self._next(next(iter(self._routes))))
-        return out
+            self._next(next(iter(self._routes)))
 
-    def flush(self) -> list[Closed]:
-        """All that wait, as aggregates."""
-        return list(self._all())
-
-    def _all(self) -> Iterator[Closed]:
+    def flush(self) -> None:
+        """Close all that wait."""
         while self._routes:
-            yield self._next(next(iter(self._routes)))
+            self._next(next(iter(self._routes)))
 
-    def _next(self, key: Hashable) -> Closed:
+    def mend(self) -> None:
+        """Add up again what waits, after an interrupt."""
+        self._routes = {key: queue for key, queue in self._routes.items() if queue}
+        for queue in self._routes.values():
+            queue.size = sum(waiting.size for waiting in queue)
+        self._size = sum(queue.size for queue in self._routes.values())
+
+    def _next(self, key: Hashable) -> None:
         queue = self._routes[key]
-        before = queue.size
+        waiting, size, closed = list(queue), queue.size, self._closed()
+        already = len(closed)
+        try:
+            closed.append(self._filled(queue))
+        except BaseException:
+            if len(closed) == already:  # an interrupt: all of them wait again
+                queue.clear()
+                queue.extend(waiting)
+            raise
+        self._size -= size - queue.size
+        if not queue:
+            del self._routes[key]
+
+    def _filled(self, queue: _Queue) -> Closed:
         first = queue.popleft().record
         builder = self._start(queue.route, first)
         if builder.count:
             builder.capacity = self._capacity(queue.route)
             _Filling(builder, queue, first.partition_key, self._max_user_records).fill()
-        self._size -= before - queue.size
-        if not queue:
-            del self._routes[key]
         return Closed(queue.route, builder, first)
 
 

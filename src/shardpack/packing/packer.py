@@ -1,6 +1,6 @@
 """User records in, Kinesis records out.
 
-A **route** decides which user records may share an aggregate (design.md, section 4). Every route has at most one open
+A **route** decides which user records may share an aggregate (docs/architecture.md). Every route has at most one open
 aggregate; a record that does not fit closes it and opens the next, so order is kept within a route.
 """
 
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import sys
+from _thread import RLock  # `threading` is slow to import, and has the same
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import RecordTooLargeError
-from ..hashing import ShardMap, hash_key, lane_of, lane_partition_key
+from ..errors import RecordTooLargeError, ShardpackError
+from ..hashing import ShardMap
 from ..limits import MIB, Limits
 from ..records import (
     BytesLike,
@@ -24,49 +26,52 @@ from ..records import (
     check_partition_key,
     check_tags,
 )
-from ..wire import is_aggregated
 from ..wire.backend import Adding, backend, native
 from ..wire.core import Builder, Routes
+from .finishing import effective_hash_key, finished, must_wrap
+from .handing_out import Packing
 from .lookahead import Lookahead
-from .route import AGGREGATE_PARTITION_KEY, Closed, Route
-from .settings import By, HashKeys, check_settings, check_types
-
-_CACHED_ROUTES = 65_536
+from .route import Closed, Route
+from .router import Router
+from .settings import By, HashKeys, check_settings, check_types, check_user_records, fields_of
 
 # Memory is counted by what open aggregates may grow to, which doubles as they grow, and by what each takes besides.
-_FIRST_CAPACITY = 4096
-_AGGREGATE_COST = 4096
-
+_FIRST_CAPACITY = _AGGREGATE_COST = 4096
 _TOGETHER = 16
 
 
 class Packer(Adding):
     """Fills Kinesis records with user records.
 
+    Threads may share one: each user record is taken once, and each Kinesis record is handed out once, to one of them.
+    After an interrupt in the middle of a call, such as Ctrl-C, all that was taken before comes out with later calls;
+    the user record of that call may have been taken, or not.
+
     Args:
-        by: which user records may share an aggregate. ``"shard"``: those that go to one shard by the shard map, so that
-            a partition key stays on its shard. ``"key"``: those of one partition key, which stays the outer key.
-            ``"any"``: all, which fills best and gives up key affinity, and with it the order of a key's records across
-            aggregates. Default: ``"shard"`` with a shard map, else ``"any"``.
-        shard_map: the open shards; needed by ``"shard"``, and only then used.
-        limits: how large a Kinesis record may become.
-        hash_keys: ``"pinned"``: sub-records carry the outer explicit hash key, so that the KCL drops none of them
-            whatever shard they land on; a user's own explicit hash key is kept, by grouping records by it. ``"kpl"``:
-            byte for byte what the KPL writes; lossy when a stream reshards, unless the sender checks where each
-            aggregate landed (design.md, section 4).
-        lanes: subdivide each shard by user key, 1 for no lanes. The outer partition key names the lane, so that
-            Lambda's ParallelizationFactor works on aggregates; to keep that true, a lone record is sent as an aggregate
-            too. Needs ``by="shard"``.
-        max_buffered_bytes: about how much memory open aggregates may take; beyond it the one opened first is closed
-            before it is full. Matters for many shards, keys or explicit hash keys at once.
-        lookahead: let up to so many limits' worth of user records wait on each route, and send those together that fill
-            Kinesis records best; a record never overtakes an earlier one of its partition key. 0, the default, keeps
-            all of a route's records in the order in which they came. Worth it for records that are large against the
-            limit: 100 to 400 KiB in 1 MiB leave 15 % empty without it, 1 % with 4.
+        by: Which user records may share an aggregate. With ``"shard"``, those that the shard map sends to one shard;
+            a partition key then stays on its shard. With ``"key"``, those of one partition key, which stays the outer
+            key. With ``"any"``, all; this fills best, but a key's records go to several shards and lose their order
+            across aggregates. The default is ``"shard"`` if there is a shard map, and ``"any"`` if there is none.
+        shard_map: The open shards. ``"shard"`` needs it; the other routes do not use it.
+        limits: How large a Kinesis record may become. The default is ``Limits()``: 1 MiB.
+        hash_keys: With ``"pinned"``, each sub-record carries the explicit hash key of the aggregate, so the KCL drops
+            none of them, whatever shard the aggregate lands on. Records with an explicit hash key of their own keep
+            it, and share aggregates only with their equals. With ``"kpl"``, the bytes are those that the KPL writes;
+            when the stream reshards, records are lost unless the sender checks where each aggregate landed
+            (docs/architecture.md).
+        lanes: Into how many lanes each shard is divided, by partition key. 1 means no lanes. The outer partition key
+            names the lane, so that Lambda's ParallelizationFactor works on aggregates. A lone record is then sent as
+            an aggregate too. Needs ``by="shard"``.
+        max_buffered_bytes: About how many bytes of memory the open aggregates may take. Beyond that, the aggregate that
+            was opened first is closed before it is full. This matters for many shards, keys or explicit hash keys.
+        lookahead: How many limits' worth of user records may wait on each route, so that those that fill a Kinesis
+            record best can go together. A record never overtakes an earlier one of its partition key. 0, the default,
+            keeps all records of a route in order. It is worth it for records that are large against the limit: 100 to
+            400 KiB in 1 MiB leave 15 % empty with 0, and 1 % with 4.
 
     Raises:
-        ValueError: a setting is out of its range, or two of them exclude each other.
-        TypeError: a setting is of the wrong type.
+        ValueError: A setting is out of its range, or two settings exclude each other.
+        TypeError: A setting has the wrong type.
     """
 
     def __init__(
@@ -93,32 +98,23 @@ class Packer(Adding):
         self._new_builder: Callable[[int, str | None], Builder] = backend().builder
         self._build_many = backend().build_many
         self._open: dict[Hashable, Route] = {}  # in the order in which they were opened
+        self._closed: list[Closed] = []  # what is complete, and not handed out yet
+        self._kept: list[PackedRecord] = []  # likewise: an interrupt came as they were to be handed out
+        self._lock = RLock()
         self._headroom = max_buffered_bytes
-        # A route has one object as long as anything refers to it: two would each have an aggregate open.
-        self._routes: dict[Hashable, Route] = {}
-        # How `add` finds the route of a record without an explicit hash key: one for all, or by its key.
-        self._route_of_all = Route(None) if self._by == "any" else None
-        self._route_of_key: dict[str, Route] = {}
-        # What is kept of them whatever is forgotten, because `_simple` refers to it.
-        self._fixed_routes = self._routes_by_shard() if self._by == "shard" and lanes == 1 else {}
-        self._routes.update(self._fixed_routes)
+        self._router = Router(self._by, shard_map, lanes, pinned=self._pinned, open_routes=self._open)
         self._simple = self._routes_of_simple()
         self._lookahead = self._waiting(lookahead) if lookahead else None
-
-    def _routes_by_shard(self) -> dict[Hashable, Route]:
-        shards = self._shard_map.shards if self._shard_map else ()
-        return {(shard.shard_id, None): Route((shard.shard_id, None), shard.shard_id) for shard in shards}
 
     def _routes_of_simple(self) -> Routes | None:
         """How the core finds the routes of records without an explicit hash key; None: it is not to add them itself."""
         routes = backend().routes
         if routes is None or self._max_user_records:
             return None
-        by_shard = type(self._shard_map) is ShardMap and bool(self._fixed_routes)
+        router = self._router
+        by_shard = type(self._shard_map) is ShardMap and bool(router.fixed)
         ends = [shard.ending_hash_key for shard in self._shard_map.shards] if by_shard and self._shard_map else []
-        return routes(
-            self._route_of_all, self._route_of_key, ends, list(self._fixed_routes.values()) if by_shard else []
-        )
+        return routes(router.of_all, router.of_key, ends, list(router.fixed.values()) if by_shard else [])
 
     def _waiting(self, lookahead: int) -> Lookahead:
         limit = self._limits.max_record_bytes
@@ -127,6 +123,7 @@ class Packer(Adding):
             in_all=self._max_buffered_bytes,
             start=self._start,
             capacity=lambda route: limit - route.outer_size,
+            closed=lambda: self._closed,
             max_user_records=self._max_user_records or 0,
         )
 
@@ -152,55 +149,109 @@ class Packer(Adding):
             InvalidRecordError: a field breaks a rule of the service.
             RecordTooLargeError: the record does not fit, even alone. In both cases nothing has changed.
         """
-        # The way of most records: no explicit hash key, and an open aggregate with room.
-        if explicit_hash_key is None and not tags and type(data) is bytes:
-            try:
-                route = self._route_of_all or self._route_of_key[partition_key]
-                if route.add(partition_key, data):
-                    if not self._max_user_records:
-                        return []
-                    closed = self._settle(route)
-                    return self._finish(closed) if closed else []
-            except (KeyError, TypeError):  # the first record of a partition key; one that no dict can look up
-                pass
-        closed = self._add_any(partition_key, data, explicit_hash_key, tags)
-        return self._finish(closed) if closed else []
+        return self._alone(partial(self._take, partition_key, data, explicit_hash_key, tags))
 
     _add_in_python = add
     if not TYPE_CHECKING and native != "pure":
         del add  # `Adding` has one, which leaves to this one what is not simple
 
     def add_all(self, user_records: Iterable[UserRecordLike]) -> Iterator[PackedRecord]:
-        """`add` over an iterable, lazily; what is still open afterwards waits for `flush`.
+        """Take each user record of an iterable, lazily. What is still open afterwards waits for `flush`.
 
-        Of a list or tuple, up to 16 Kinesis records come out together: their checksums are made side by side. Of any
-        other iterable, each comes out as soon as it is complete.
+        From a list or tuple, up to 16 Kinesis records come out together, because their checksums are made side by side.
+        From any other iterable, each comes out as soon as it is complete. When the iterator is left before its end,
+        what has not come out comes with the next call. Raises TypeError for
+        what is not iterable, and otherwise what `add` raises.
         """
+        check_user_records(user_records)
         return self._all(user_records, flush=False)
 
     def _all(self, user_records: Iterable[UserRecordLike], *, flush: bool) -> Iterator[PackedRecord]:
+        return Packing(self._groups(user_records, flush=flush), self._keep)
+
+    def _keep(self, packed: list[PackedRecord]) -> None:
+        with self._lock:
+            self._kept += packed
+            del packed[:]  # so that once more does no harm
+
+    def _groups(self, user_records: Iterable[UserRecordLike], *, flush: bool) -> Iterator[list[PackedRecord]]:
         fill = backend().fill
         if fill is None or self._simple is None:
-            for packed in filter(None, itertools.starmap(self.add, user_records)):
-                yield from packed
-            if flush:
-                yield from self.flush()
-            return
-        most_together = _TOGETHER if isinstance(user_records, list | tuple) else 1
-        records = iter(user_records)
-        closed: list[Closed] = []
+            yield from itertools.starmap(self.add, map(fields_of, user_records))
+        else:
+            most_together = _TOGETHER if isinstance(user_records, list | tuple) else 1
+            records = iter(user_records)
+            try:
+                while taken := fill(records, self._simple):
+                    yield self._alone(partial(self._add_any, *fields_of(taken[0])), most_together)
+            except Exception:
+                yield self._alone(_nothing)  # what was complete before the record that is refused
+                raise
+        yield self._alone(self._close_all if flush else _nothing)
+
+    def _alone(self, work: Callable[[], None], together: int = 1) -> list[PackedRecord]:
+        """Do some work while no other thread does any, and hand out what is complete, if it is so many or more.
+
+        Whatever breaks in, at any moment, leaves all that was taken to the next call.
+        """
+        out: list[PackedRecord] = []
         try:
-            while taken := fill(records, self._simple):
-                closed += next(itertools.starmap(self._add_any, taken))
-                if len(closed) >= most_together:
-                    yield from self._finish(closed)
-                    closed = []
-        except Exception:
-            yield from self._finish(closed)  # what was complete before the record that is refused
+            with self._lock:
+                try:
+                    work()
+                except BaseException as error:
+                    if not isinstance(error, ShardpackError):
+                        self._mend()
+                    raise
+                if len(self._closed) + len(self._kept) >= together:
+                    out = self._complete()
+        except BaseException:
+            self._keep(out)
             raise
-        if flush:
-            closed += self._close_all()
-        yield from self._finish(closed)
+        return out
+
+    def _complete(self) -> list[PackedRecord]:
+        complete = self._kept + finished(self._closed, self._build_many, by_key=self._by == "key", lanes=self._lanes)
+        self._closed, self._kept = [], []  # no interrupt comes between here and the name that the caller has for it
+        return complete
+
+    def _mend(self) -> None:
+        """Finish what an interrupt has cut in two: an aggregate is open, or closed, or was never there."""
+        closed = {id(one.builder) for one in self._closed}
+        for key, route in list(self._open.items()):
+            if route.builder is None or id(route.builder) in closed:
+                route.close()
+                del self._open[key]
+        if self._lookahead:
+            self._lookahead.mend()
+        taken = sum(route.builder.capacity + _AGGREGATE_COST for route in self._open.values() if route.builder)
+        self._headroom = self._max_buffered_bytes - taken
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._lock = RLock()
+
+    def _take(
+        self,
+        partition_key: str,
+        data: BytesLike,
+        explicit_hash_key: str | int | None,
+        tags: Iterable[tuple[str, str | None]],
+    ) -> None:
+        # The way of most records: no explicit hash key, and an open aggregate with room.
+        if explicit_hash_key is None and not tags and type(data) is bytes:
+            try:
+                route = self._router.of_all or self._router.of_key[partition_key]
+                if route.add(partition_key, data):
+                    if self._max_user_records:
+                        self._settle(route)
+                    return
+            except (KeyError, TypeError):  # the first record of a partition key; one that no dict can look up
+                pass
+        self._add_any(partition_key, data, explicit_hash_key, tags)
 
     def _add_any(
         self,
@@ -208,7 +259,7 @@ class Packer(Adding):
         data: BytesLike,
         explicit_hash_key: str | int | None = None,
         tags: Iterable[tuple[str, str | None]] = (),
-    ) -> list[Closed]:
+    ) -> None:
         check_partition_key(partition_key)
         record = UserRecord(
             partition_key,
@@ -216,30 +267,31 @@ class Packer(Adding):
             check_explicit_hash_key(explicit_hash_key),
             check_tags(tags) if tags else (),
         )
-        return self._add_checked(record)
+        self._add_checked(record)
 
     def flush(self) -> list[PackedRecord]:
-        """Close everything that is open, in the order in which it was opened."""
-        return self._finish(self._close_all())
+        """Close all open aggregates, and return them in the order in which they were opened."""
+        return self._alone(self._close_all)
 
-    def _close_all(self) -> list[Closed]:
+    def _close_all(self) -> None:
         if self._lookahead:
-            return self._lookahead.flush()
-        return [self._close(route) for route in list(self._open.values())]
+            self._lookahead.flush()
+        for route in list(self._open.values()):
+            self._close(route)
 
-    def _add_checked(self, record: UserRecord) -> list[Closed]:
-        route = self._route_for(record)
+    def _add_checked(self, record: UserRecord) -> None:
+        route = self._router.route_for(record)
         if self._lookahead:
-            return self._lookahead.add(route, record)
-        closed = []
+            self._lookahead.add(route, record)
+            return
         if not self._add_to_open(route, record):
             builder = self._start(route, record)  # raises before anything has changed
             if route.builder is not None:
-                closed.append(self._close(route))
+                self._close(route)
             self._open[route.key] = route
             self._headroom -= builder.capacity + _AGGREGATE_COST
             route.open(builder, record)
-        return closed + self._settle(route)
+        self._settle(route)
 
     def _add_to_open(self, route: Route, record: UserRecord) -> bool:
         """Take the record into the route's open aggregate, if there is one and it fits."""
@@ -256,48 +308,16 @@ class Packer(Adding):
             builder.capacity = grown
         return True
 
-    def _route_for(self, record: UserRecord) -> Route:
-        route = self._route_of_all or self._route_of_key.get(record.partition_key)
-        if route is not None and record.explicit_hash_key is None:
-            return route
-        key, shard_id, partition_key = self._place(record)
-        route = self._routes.get(key) or Route(key, shard_id, partition_key)
-        # Twice what is open: clearing keeps that much, and must not come again with the next key.
-        if max(len(self._routes), len(self._route_of_key)) >= max(_CACHED_ROUTES, 2 * len(self._open)):
-            self._route_of_key.clear()
-            self._routes = {**self._fixed_routes, **self._open}
-        self._routes[key] = route
-        if record.explicit_hash_key is None:
-            self._route_of_key[record.partition_key] = route
-        return route
-
-    def _place(self, record: UserRecord) -> tuple[Hashable, str | None, str]:
-        """The route's key, its shard, and the outer partition key of its aggregates."""
-        if self._by == "key":
-            return (record.partition_key, record.explicit_hash_key), None, record.partition_key
-        # Pinned, a user's own explicit hash key is the pin, so only its equals may share an aggregate.
-        own = record.explicit_hash_key if self._pinned else None
-        if self._shard_map is None or self._by == "any":
-            return own, None, AGGREGATE_PARTITION_KEY
-        if record.explicit_hash_key is None:
-            shard_id = self._shard_map.shard_for_partition_key(record.partition_key).shard_id
-        else:
-            shard_id = self._shard_map.shard_for(int(record.explicit_hash_key)).shard_id
-        if self._lanes == 1:
-            return (shard_id, own), shard_id, AGGREGATE_PARTITION_KEY
-        lane = lane_of(record.partition_key, self._lanes)
-        return (shard_id, own, lane), shard_id, lane_partition_key(lane)
-
     def _start(self, route: Route, record: UserRecord) -> Builder:
         """A builder that holds the record, or nothing, if the record fits only as it is, not in an aggregate."""
-        pin = self._hash_key(record) if self._pinned and self._by != "key" else None
+        pin = effective_hash_key(record) if self._pinned and self._by != "key" else None
         limit = self._limits.max_record_bytes
         builder = self._new_builder(limit - route.outer_size, pin)
         if builder.add_any(*record):
             builder.capacity = min(builder.capacity, max(builder.size, _FIRST_CAPACITY))
             return builder
         size = len(record.data) + len(record.partition_key.encode())
-        if self._must_wrap(record):
+        if must_wrap(record, self._lanes):
             whole = self._new_builder(sys.maxsize, pin)
             whole.add_any(*record)
             size = whole.size + route.outer_size
@@ -311,52 +331,27 @@ class Packer(Adding):
             )
         return builder
 
-    def _settle(self, route: Route) -> list[Closed]:
+    def _settle(self, route: Route) -> None:
         """Close the route if nothing more may join it, and the oldest ones if memory runs short."""
-        closed = []
         builder = route.builder
         if builder is not None and builder.count in (0, self._max_user_records):
-            closed.append(self._close(route))
+            self._close(route)
         while self._headroom < 0:
-            closed.append(self._close(next(iter(self._open.values()))))
-        return closed
+            self._close(next(iter(self._open.values())))
 
-    def _close(self, route: Route) -> Closed:
+    def _close(self, route: Route) -> None:
+        builder, first = route.builder, route.first
+        if builder is None or first is None:
+            raise AssertionError(f"route {route.key!r} is not open")
+        self._closed.append(Closed(route, builder, first))
+        route.close()
         del self._open[route.key]
-        builder, first = route.close()
         self._headroom += builder.capacity + _AGGREGATE_COST
-        return Closed(route, builder, first)
+        builder.capacity = 0  # for a thread that has just found it open
 
-    def _finish(self, closed: list[Closed]) -> list[PackedRecord]:
-        """What was closed, as Kinesis records; the checksums of several are made side by side."""
-        aggregated = [one.builder.count > 1 or self._must_wrap(one.first) for one in closed]
-        blobs = iter(self._build_many([one.builder for one in itertools.compress(closed, aggregated)]))
-        return [
-            self._aggregate(one, next(blobs)) if is_aggregate else self._lone(one)
-            for one, is_aggregate in zip(closed, aggregated, strict=True)
-        ]
 
-    def _aggregate(self, closed: Closed, blob: bytes) -> PackedRecord:
-        route, builder, first = closed
-        outer = first.explicit_hash_key if self._by == "key" else self._hash_key(first)
-        return PackedRecord(blob, route.partition_key, outer, builder.count, route.shard_id)
-
-    @staticmethod
-    def _lone(closed: Closed) -> PackedRecord:
-        first = closed.first
-        return PackedRecord(first.data, first.partition_key, first.explicit_hash_key, 1, closed.route.shard_id)
-
-    def _must_wrap(self, record: UserRecord) -> bool:
-        """Whether a lone record goes out as an aggregate, and not as it is, the way the KPL sends it (A4).
-
-        Data that is itself a sound aggregate would come out expanded, tags would be lost, and a lane is known by its
-        partition key.
-        """
-        return self._lanes > 1 or bool(record.tags) or is_aggregated(record.data)
-
-    @staticmethod
-    def _hash_key(record: UserRecord) -> str:
-        return record.explicit_hash_key or str(hash_key(record.partition_key))
+def _nothing() -> None:
+    pass
 
 
 def pack(
@@ -370,22 +365,24 @@ def pack(
     max_buffered_bytes: int = 256 * MIB,
     lookahead: int = 0,
 ) -> Iterator[PackedRecord]:
-    """`Packer` over an iterable, lazily: Kinesis records come out as they fill, the rest at the end.
+    """Pack the user records of an iterable, lazily. A Kinesis record comes out when it is full, the rest at the end.
 
     Args:
         user_records: `UserRecord` objects, or tuples of partition key, data, and perhaps explicit hash key and tags.
-        by: this and the other settings are those of `Packer`.
-        shard_map: see `Packer`.
-        limits: see `Packer`.
-        hash_keys: see `Packer`.
-        lanes: see `Packer`.
-        max_buffered_bytes: see `Packer`.
-        lookahead: see `Packer`.
+        by: This and the other settings are those of `Packer`.
+        shard_map: See `Packer`.
+        limits: See `Packer`.
+        hash_keys: See `Packer`.
+        lanes: See `Packer`.
+        max_buffered_bytes: See `Packer`.
+        lookahead: See `Packer`.
 
     Raises:
-        InvalidRecordError, RecordTooLargeError: as `Packer.add`; everything before that record has come out or is lost
-            with the generator, so check records first if you cannot stop at a bad one.
+        InvalidRecordError, RecordTooLargeError: As `Packer.add` does. What was packed before the bad record has come
+            out, or is lost with the generator. So check records first if you cannot stop at a bad one.
+        TypeError: ``user_records`` is not iterable, or a setting has the wrong type.
     """
+    check_user_records(user_records)
     packer = Packer(
         by=by,
         shard_map=shard_map,

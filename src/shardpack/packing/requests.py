@@ -18,41 +18,50 @@ from ..limits import (
     SHARD_BYTES_PER_SECOND,
     SHARD_RECORDS_PER_SECOND,
     check_integer,
+    check_iterable,
+    check_number,
+    check_type,
+    shown,
 )
 from ..records import PackedRecord
 
 
 @dataclass(frozen=True, slots=True)
 class PutRequest:
-    """The records of one `PutRecords` call.
+    """The Kinesis records of one `PutRecords` call.
 
     Attributes:
-        records: the Kinesis records, in their order.
+        records: The Kinesis records, in their order.
     """
 
     records: tuple[PackedRecord, ...]
 
     @property
     def entries(self) -> list[dict[str, str | bytes]]:
-        """What boto3's ``put_records`` takes as ``Records``."""
+        """The list that boto3's ``put_records`` takes as ``Records``."""
         return [record.entry for record in self.records]
 
     @property
     def size(self) -> int:
-        """Bytes as Kinesis counts them: data and partition keys."""
+        """The size of the call in bytes, as Kinesis counts them: data and partition keys."""
         return sum(record.size for record in self.records)
 
     def retry(self, response: Mapping[str, Any]) -> PutRequest | None:
-        """The request for what a partial failure left, or None when everything was stored.
+        """The request for the records that a partial failure left.
 
         Args:
-            response: what ``put_records`` returned.
+            response: What ``put_records`` returned.
+
+        Returns:
+            The request, or None when every record was stored.
 
         Raises:
-            DeliveryError: the response does not have one result for each record, so nobody knows which of them were
-                stored. Its ``records`` are all of this request's.
+            DeliveryError: The response does not have one result for each record, so nobody knows which records were
+                stored. The error's ``records`` are all records of this request.
         """
-        results = response.get("Records") or ()
+        results = (response.get("Records") if isinstance(response, Mapping) else None) or ()
+        if not isinstance(results, list | tuple) or not all(isinstance(result, Mapping) for result in results):
+            results = ()
         if len(results) != len(self.records):
             raise DeliveryError(
                 f"PutRecords answered {len(results)} results for {len(self.records)} records; which of them were"
@@ -74,21 +83,25 @@ def put_requests(
 ) -> Iterator[PutRequest]:
     """Group Kinesis records into `PutRecords` calls, lazily and in their order.
 
+    The bounds are those of the `PutRecords` API reference.
+
     Args:
-        packed_records: what `pack` or a `Packer` gave.
-        max_records: most records in a call, 1 to 500.
-        max_bytes: most bytes in a call, partition keys counted, up to 10 MiB. A larger record goes alone.
+        packed_records: What `pack` or a `Packer` gave.
+        max_records: The largest number of records in a call, from 1 to 500.
+        max_bytes: The largest size of a call in bytes, partition keys counted, up to 10 MiB. A record that is larger
+            than this goes alone.
 
     Raises:
-        ValueError: a setting is out of its range, or a record is larger than any call takes (10 MiB).
-        TypeError: a setting is no int.
+        ValueError: A setting is out of its range, or a record is larger than any call takes (10 MiB).
+        TypeError: A setting is not an int, or something is not a `PackedRecord`.
     """
     check_integer("max_records", max_records)
     check_integer("max_bytes", max_bytes)
     if not 1 <= max_records <= MAX_REQUEST_RECORDS:
-        raise ValueError(f"max_records is {max_records}; PutRecords takes 1 to {MAX_REQUEST_RECORDS}")
+        raise ValueError(f"max_records is {shown(max_records)}; PutRecords takes 1 to {MAX_REQUEST_RECORDS}")
     if not 1 <= max_bytes <= MAX_REQUEST_BYTES:
-        raise ValueError(f"max_bytes is {max_bytes:,}; PutRecords takes up to {MAX_REQUEST_BYTES:,}")
+        raise ValueError(f"max_bytes is {shown(max_bytes, ',')}; PutRecords takes up to {MAX_REQUEST_BYTES:,}")
+    check_iterable("packed_records", packed_records, "PackedRecord objects, such as pack() gives")
     return _grouped(packed_records, max_records, max_bytes)
 
 
@@ -96,6 +109,7 @@ def _grouped(packed_records: Iterable[PackedRecord], max_records: int, max_bytes
     group: list[PackedRecord] = []
     group_bytes = 0
     for record in packed_records:
+        check_type("a packed record", record, PackedRecord, "PackedRecord objects, such as pack() gives")
         size = record.size
         if size > MAX_RECORD_BYTES:
             raise ValueError(
@@ -112,25 +126,31 @@ def _grouped(packed_records: Iterable[PackedRecord], max_records: int, max_bytes
 
 
 class ShardBudget:
-    """What each shard takes in a second: 1,000 records and 1 MiB, as token buckets (KPL's limiter, A7).
+    """Says how long to wait so that each shard gets at most 1,000 records and 1 MiB in a second.
 
-    The clock is the caller's, so it can be any that runs evenly, such as ``time.monotonic()``. A bucket starts full.
+    Each shard has two token buckets, one for records and one for bytes, as in the KPL's ``Limiter``. They start full.
+    The caller gives the time, from any clock that runs evenly, such as ``time.monotonic()``.
 
     Args:
-        rate_limit: how much of the shard's budget to use; 1.0 is all. The KPL takes 1.5, because a shard's short-term
-            limit is higher than its nominal one, and lets Kinesis throttle the rest.
-        burst_bytes: what a shard takes at once after a rest. A record larger than that waits until the bucket is full,
-            and those after it until it is paid for.
+        rate_limit: The part of the shard's budget to use; 1.0 is all of it. The KPL uses 1.5, because a shard's
+            short-term limit is higher than its nominal one, and lets Kinesis throttle the rest.
+        burst_bytes: How many bytes a shard takes at once after a rest. A larger record waits until the bucket is full,
+            and the records after it wait until it is paid for.
 
     Raises:
-        ValueError: a setting is not positive.
+        ValueError: A setting is not positive.
+        TypeError: A setting is not a number.
     """
 
     def __init__(self, *, rate_limit: float = 1.0, burst_bytes: int = SHARD_BYTES_PER_SECOND) -> None:
+        check_number("rate_limit", rate_limit)
+        check_integer("burst_bytes", burst_bytes)
         if not 0 < rate_limit < float("inf"):
-            raise ValueError(f"rate_limit is {rate_limit}; give a positive factor, 1.0 for the shard's whole budget")
+            raise ValueError(
+                f"rate_limit is {shown(rate_limit)}; give a positive factor, 1.0 for the shard's whole budget"
+            )
         if burst_bytes < 1:
-            raise ValueError(f"burst_bytes is {burst_bytes}; give at least 1")
+            raise ValueError(f"burst_bytes is {shown(burst_bytes)}; give at least 1")
         self._rate_limit = rate_limit
         self._burst_bytes = burst_bytes
         self._buckets: dict[str | None, tuple[_TokenBucket, _TokenBucket]] = {}
@@ -138,15 +158,22 @@ class ShardBudget:
     def wait_for(self, packed: PackedRecord, now: float) -> float:
         """Reserve a record's place in its shard's budget, and say how long to wait before putting it.
 
-        Each call takes its share, so ask once per record and put. Records without a shard id share one budget.
+        Every call takes its share of the budget. So ask once for each time that a record is put. Records without a
+        shard id share one budget.
 
         Args:
-            packed: the record.
-            now: seconds on the caller's clock; times that lie before an earlier call's count as that call's.
+            packed: The Kinesis record.
+            now: The time in seconds on the caller's clock. A time before that of an earlier call counts as that one.
 
         Returns:
-            Seconds from `now`; 0.0 when it can go at once.
+            How many seconds after `now` the record may go. 0.0 means at once.
+
+        Raises:
+            TypeError: ``packed`` is not a `PackedRecord`, or ``now`` is not a number.
+            ValueError: ``now`` is not finite.
         """
+        check_type("packed", packed, PackedRecord, "a PackedRecord, such as pack() gives")
+        check_number("now", now)
         buckets = self._buckets.get(packed.shard_id)
         if buckets is None:
             buckets = self._buckets[packed.shard_id] = (

@@ -9,7 +9,8 @@ from ..records import UserRecord
 from ..wire.core import Builder
 
 AGGREGATE_PARTITION_KEY = "a"
-"""The outer partition key of an aggregate that mixes keys: the KPL's constant (A5), which an EHK overrides."""
+"""The outer partition key of an aggregate that mixes keys: the KPL's constant
+(``KinesisRecord::partition_key``), which the explicit hash key overrides."""
 
 
 class Route:
@@ -29,15 +30,14 @@ class Route:
         self.add: Callable[[str, bytes], bool] = _refuse  # the open builder's, looked up once
 
     def open(self, builder: Builder, first: UserRecord) -> None:
-        self.builder, self.first, self.add = builder, first, builder.add
+        """Make `builder` the open aggregate; `first` is the record that it holds, or that is to go alone."""
+        self.first, self.add = first, builder.add
+        self.builder = builder
 
-    def close(self) -> tuple[Builder, UserRecord]:
-        builder, first = self.builder, self.first
-        if builder is None or first is None:
-            raise AssertionError(f"route {self.key!r} is not open")
-        self.builder = self.first = None
-        self.add = _refuse
-        return builder, first
+    def close(self) -> None:
+        """Have nothing open any more."""
+        self.builder = None
+        self.first, self.add = None, _refuse
 
 
 def _refuse(_partition_key: str, _data: bytes) -> bool:

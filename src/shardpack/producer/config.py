@@ -1,4 +1,4 @@
-"""The producer's settings, under the KPL's names and with its defaults (kpl-kcl-semantics.md, A13)."""
+"""The producer's settings, under the KPL's names and with its defaults (``KinesisProducerConfiguration``)."""
 
 from __future__ import annotations
 
@@ -18,34 +18,38 @@ from ..limits import (
 
 @dataclass(frozen=True, slots=True)
 class ProducerConfig:
-    """How a producer aggregates, batches, retries, and when it makes its caller wait.
+    """How a producer aggregates, batches and retries, and when it makes its caller wait.
+
+    Names and defaults are those of the KPL's ``KinesisProducerConfiguration`` where it has the setting.
 
     Attributes:
-        aggregation_enabled: put many user records into one Kinesis record. Turned off by the producer itself on a
-            stream whose ``RecordDistributionStrategy`` is ``AUTO``, where every aggregate may be dropped.
-        aggregation_max_count: most user records in an aggregate, from 1.
-        aggregation_max_size: most bytes of an aggregate, its partition key counted; 64 to 10,485,760.
-        collection_max_count: most Kinesis records in a `PutRecords` call, 1 to 500.
-        collection_max_size: most bytes in a `PutRecords` call, partition keys counted; 52,224 to 10,485,760.
-        record_max_buffered_time: seconds that a user record may wait for others before it is sent.
-        record_ttl: seconds after which a user record that is still not stored fails; from 0.1.
-        rate_limit: percent of a shard's 1,000 records/s and 1 MiB/s to use; above 100 because a shard's short-term
-            limit is higher than its nominal one, and Kinesis throttles the rest.
-        fail_if_throttled: fail user records that Kinesis throttles, in place of putting them again.
-        max_connections: most `PutRecords` calls at once, 1 to 256.
-        connect_timeout: seconds to wait for a connection, 0.1 to 300.
-        request_timeout: seconds to wait for a response, 0.1 to 600.
-        max_outstanding_records: user records that `put` takes before it waits, from 1. (Not a setting of the KPL, which
-            has no back-pressure, A12.)
-        max_outstanding_bytes: bytes of data and keys that `put` takes before it waits, from 1.
-        hash_keys: ``"pinned"`` or ``"kpl"``, see `Packer`.
-        metrics_level: which metrics go to OpenTelemetry, where it is installed: ``"none"``, ``"summary"`` or
-            ``"detailed"``, which is all. `stats` has them in any case.
-        metrics_granularity: their attributes: ``"global"``: none but the error code; ``"stream"``: the stream too;
-            ``"shard"``: and the shard.
+        aggregation_enabled: Whether many user records share a Kinesis record. The producer turns this off by itself on
+            a stream whose ``RecordDistributionStrategy`` is ``AUTO``, because every aggregate may be dropped there.
+        aggregation_max_count: The largest number of user records in an aggregate, from 1.
+        aggregation_max_size: The largest size of an aggregate in bytes, its partition key counted. From 64 to
+            10,485,760.
+        collection_max_count: The largest number of Kinesis records in a `PutRecords` call, from 1 to 500.
+        collection_max_size: The largest size of a `PutRecords` call in bytes, partition keys counted. From 52,224 to
+            10,485,760.
+        record_max_buffered_time: For how many seconds a user record may wait for others before it is sent.
+        record_ttl: After how many seconds a user record fails if it is still not stored, from 0.1.
+        rate_limit: How much of a shard's 1,000 records and 1 MiB a second to use, in percent. The default is above 100,
+            because a shard's short-term limit is higher than its nominal one; Kinesis throttles the rest.
+        fail_if_throttled: Whether a user record that Kinesis throttles fails at once. Otherwise it is put again.
+        max_connections: The largest number of `PutRecords` calls at a time, from 1 to 256.
+        connect_timeout: For how many seconds to wait for a connection, from 0.1 to 300.
+        request_timeout: For how many seconds to wait for a response, from 0.1 to 600.
+        max_outstanding_records: How many user records may be on their way before `put` waits, from 1. The KPL has no
+            such setting, because it never makes its caller wait.
+        max_outstanding_bytes: How many bytes of data and keys may be on their way before `put` waits, from 1.
+        hash_keys: ``"pinned"`` or ``"kpl"``; see `Packer`.
+        metrics_level: Which metrics go to OpenTelemetry, if it is installed: ``"none"``, ``"summary"``, or
+            ``"detailed"``, which is all of them. `stats` has all of them in any case.
+        metrics_granularity: Which attributes the metrics have. ``"global"`` gives them only the error code,
+            ``"stream"`` also the stream, and ``"shard"`` also the shard.
 
     Raises:
-        ValueError: a setting is out of its range.
+        ValueError: A setting is out of its range.
     """
 
     aggregation_enabled: bool = True

@@ -19,6 +19,7 @@ import pyarrow as pa
 from ..arrow import SCHEMA as _COLUMNS
 from ..arrow import unpack_batches
 from ..arrow._schema import is_other
+from ..limits import MAX_PARTITION_KEY_CHARACTERS
 
 __all__ = ["SCHEMA", "unpack", "unpacked"]
 
@@ -28,12 +29,8 @@ SCHEMA = (
 )
 """The columns of user records as Spark's DDL; they are those of `shardpack.arrow.SCHEMA`."""
 
-# Spark knows neither unsigned numbers nor dictionaries, and counts time in microseconds.
-_TYPES = {
-    "sub_sequence_number": pa.int32(),
-    "partition_key": pa.string(),
-    "approximate_arrival_timestamp": pa.timestamp("us", "UTC"),
-}
+# Spark knows no unsigned numbers, and counts time in microseconds.
+_TYPES = {"sub_sequence_number": pa.int32(), "approximate_arrival_timestamp": pa.timestamp("us", "UTC")}
 
 
 def unpack(batches: Iterable[pa.RecordBatch], **options: Any) -> Iterator[pa.RecordBatch]:
@@ -41,7 +38,9 @@ def unpack(batches: Iterable[pa.RecordBatch], **options: Any) -> Iterator[pa.Rec
 
     Args:
         batches: what ``mapInArrow`` gives: Kinesis records with a binary column ``data``.
-        options: those of `shardpack.arrow.unpack_batches`; hand them over with `functools.partial`.
+        options: those of `shardpack.arrow.unpack_batches`; hand them over with `functools.partial`. Texts are always
+            plain, because Spark knows no dictionaries. So a long key would be written out for each user record that has
+            it, and ``max_key_characters`` is 256 here, the service's own limit, unless you give another.
     """
     return _unpack(batches, (), options)
 
@@ -52,7 +51,7 @@ def unpacked(df: Any, *, data: str = "data", **options: Any) -> Any:
     Args:
         df: a ``pyspark.sql.DataFrame``, of a batch or a stream.
         data: the name of the binary column with the Kinesis records' data.
-        options: the others of `shardpack.arrow.unpack_batches`.
+        options: the others of `shardpack.arrow.unpack_batches`, as for `unpack`.
     """
     from pyspark.sql import types
 
@@ -73,7 +72,8 @@ def unpacked(df: Any, *, data: str = "data", **options: Any) -> Any:
 def _unpack(
     batches: Iterable[pa.RecordBatch], others: tuple[str, ...], options: dict[str, Any]
 ) -> Iterator[pa.RecordBatch]:
-    for batch in unpack_batches(batches, **options):
+    ours = {"max_key_characters": MAX_PARTITION_KEY_CHARACTERS, **options, "repeated": "plain"}
+    for batch in unpack_batches(batches, **ours):
         columns = {name: batch[name] for name in (*_COLUMNS.names, *others)}
         columns |= {name: columns[name].cast(kind) for name, kind in _TYPES.items()}
         yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))

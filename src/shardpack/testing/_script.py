@@ -88,6 +88,7 @@ class Script:
             raise ValueError(f"latency is {min(self.latency, self.latency_after)}; give seconds from 0")
 
     def meets(self, operation: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether a call is one of those that this entry is about."""
         return self.operation in (operation, "*") and (self.when is None or self.when(parameters))
 
 
@@ -134,21 +135,29 @@ class Fault:
         return None, False
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """An entry, and for how many calls it still stands; None: for all."""
+
+    entry: Script
+    calls: int | None
+
+
 class ScriptBook:
     """The entries that wait for their calls."""
 
     def __init__(self) -> None:
-        self._left: list[list[Any]] = []  # [entry, calls left or None]
+        self._left: list[_Waiting] = []
 
     def add(self, entry: Script) -> None:
-        self._left.append([entry, entry.times])
+        self._left.append(_Waiting(entry, entry.times))
 
     def clear(self, operation: str | None) -> None:
-        self._left = [item for item in self._left if operation is not None and item[0].operation != operation]
+        self._left = [one for one in self._left if operation is not None and one.entry.operation != operation]
 
     def waiting(self, now: float) -> list[Script]:
-        self._left = [item for item in self._left if item[0].until is None or now < item[0].until]
-        return [entry for entry, _ in self._left]
+        self._left = [one for one in self._left if one.entry.until is None or now < one.entry.until]
+        return [one.entry for one in self._left]
 
     def take(self, operation: str, parameters: Mapping[str, Any], now: float) -> Fault:
         self.waiting(now)
@@ -156,13 +165,12 @@ class ScriptBook:
 
     def _taken(self, operation: str, parameters: Mapping[str, Any]) -> Iterator[Script]:
         used = False
-        for item in list(self._left):
-            entry, left = item
-            if (used and left is not None) or not entry.meets(operation, parameters):
+        for one in list(self._left):
+            if (used and one.calls is not None) or not one.entry.meets(operation, parameters):
                 continue
-            if left is not None:
+            if one.calls is not None:
                 used = True
-                item[1] -= 1
-                if item[1] == 0:
-                    self._left.remove(item)
-            yield entry
+                one.calls -= 1
+                if one.calls == 0:
+                    self._left.remove(one)
+            yield one.entry

@@ -162,7 +162,7 @@ class Stream:
         self.throttling = throttling
         self.shards: list[StoredShard] = []
         self._pending: tuple[float, Callable[[float], object]] | None = None
-        self._order = random.Random(seed)  # noqa: S311  # a shuffle that a test can repeat
+        self._order = random.Random(seed)  # a shuffle that a test can repeat
         self._round: list[StoredShard] = []
         # Sequence numbers have 56 digits, as the service's have: a prefix of this stream, a count, the shard, a tail.
         self._prefix = (2 << 36) | int(now)

@@ -267,8 +267,8 @@ class FakeKinesis(Client):
     def user_records(self, shard_id: str | None = None, *, stream_name: str | None = None) -> list[ReceivedRecord]:
         """The user records that a fleet of KCL consumers would be given of everything stored.
 
-        Each shard is read to its end, by the KCL's rules (kpl-kcl-semantics.md, B1 to B3): a sub-record whose hash key
-        lies outside its shard's hash range costs the whole aggregate.
+        Each shard is read to its end, by the KCL's rules (``AggregatorUtil``): a sub-record whose hash key lies
+        outside its shard's hash range costs the whole aggregate.
 
         Args:
             shard_id: see `records`.

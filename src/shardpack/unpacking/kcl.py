@@ -1,4 +1,4 @@
-"""What KCL 3.5.1 makes of an aggregate, its losses included (kpl-kcl-semantics.md, B1 to B3).
+"""What KCL 3.5.1 makes of an aggregate, its losses included: ``AggregatorUtil.deaggregate``.
 
 For parity with a Java fleet: ``unpack(on_corrupt="kcl")``. Names of Java methods say which rule is copied.
 """

@@ -12,10 +12,11 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ..errors import DecodeError
-from ..limits import MIB
+from ..limits import MIB, shown
 from ..records import PackedRecord
 from ..wire.backend import backend
 
@@ -104,20 +105,27 @@ def _from_mapping(source: Mapping[str, Any]) -> Iterator[KinesisRecord]:
         yield from kinesis_records(source["records"])
     else:
         raise DecodeError(
-            f"a mapping with the keys {', '.join(map(repr, source)) or 'none'} is no Kinesis record and holds none;"
+            f"a mapping with the keys {_keys(source)} is no Kinesis record and holds none;"
             " expected 'kinesis' (Lambda), 'Data' (boto3), 'data' (Firehose, Kinesis Analytics), 'Records',"
             " 'records', 'EventStream' or 'SubscribeToShardEvent'"
         )
 
 
+def _keys(source: Mapping[str, Any]) -> str:
+    """The first keys of a mapping, for a message; a hostile one has millions."""
+    some = [shown(key) for key in islice(source, _MOST_KEYS)]
+    return ", ".join([*some, "..."] if len(source) > len(some) else some) or "none"
+
+
+_MOST_KEYS = 10
 _KINESIS_FIELDS = frozenset({"partitionKey", "sequenceNumber", "kinesisSchemaVersion"})
 
 
 def _from_lambda(record: Mapping[str, Any]) -> KinesisRecord:
     kinesis = record["kinesis"]
     if not isinstance(kinesis, Mapping) or "data" not in kinesis:
-        raise DecodeError(f"the 'kinesis' field of a Lambda record has no 'data': {kinesis!r:.80}")
-    shard_id, separator, _ = str(record.get("eventID", "")).partition(":")
+        raise DecodeError(f"the 'kinesis' field of a Lambda record has no 'data': {shown(kinesis)}")
+    shard_id, separator, _ = (_text(record, "eventID") or "").partition(":")
     return KinesisRecord(
         _payload(kinesis, "data"),
         _text(kinesis, "partitionKey"),
@@ -144,7 +152,7 @@ def _from_boto3(record: Mapping[str, Any]) -> KinesisRecord:
 def _from_transformation(record: Mapping[str, Any]) -> KinesisRecord:
     metadata = record.get("kinesisRecordMetadata") or record.get("kinesisStreamRecordMetadata") or {}
     if not isinstance(metadata, Mapping):
-        raise DecodeError(f"the metadata of a Kinesis record is no mapping: {metadata!r:.60}")
+        raise DecodeError(f"the metadata of a Kinesis record is no mapping: {shown(metadata)}")
     timestamp = metadata.get("approximateArrivalTimestamp", record.get("approximateArrivalTimestamp"))
     return KinesisRecord(
         _payload(record, "data"),
@@ -168,14 +176,14 @@ def _text(record: Mapping[str, Any], field: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise DecodeError(
-            f"{field!r} of a Kinesis record is {value!r:.60}, of type {type(value).__name__}; expected text"
+            f"{field!r} of a Kinesis record is {shown(value)}, of type {type(value).__name__}; expected text"
         )
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise DecodeError(
             f"{field!r} of a Kinesis record has a lone surrogate at character {error.start}, which UTF-8 cannot hold:"
-            f" {value!r:.60}"
+            f" {shown(value)}"
         ) from None
     return value
 
@@ -183,13 +191,22 @@ def _text(record: Mapping[str, Any], field: str) -> str | None:
 def _index(record: Mapping[str, Any], field: str) -> int:
     """An index that someone before us has given, as Firehose and ``aws_kinesis_agg`` do; text in older events."""
     value = record.get(field)
-    try:
-        number = int(value or 0)
-    except (TypeError, ValueError):
-        number = -1
-    if number < 0:
-        raise DecodeError(f"{field!r} of a Kinesis record is {value!r:.60}; expected an index from 0")
+    number = -1
+    if value is None or value == "":
+        number = 0
+    elif (isinstance(value, str) and value.isdecimal() and len(value) <= _MOST_DIGITS) or (
+        isinstance(value, int | float) and 0 <= value <= _LARGEST_INDEX
+    ):
+        number = int(value)
+    if not 0 <= number <= _LARGEST_INDEX or (isinstance(value, float) and number != value):
+        raise DecodeError(
+            f"{field!r} of a Kinesis record is {shown(value)}; expected an index from 0 to {_LARGEST_INDEX:,}"
+        )
     return number
+
+
+_LARGEST_INDEX = 2**32 - 1
+_MOST_DIGITS = 20  # zeros in front of an index among them
 
 
 def _payload(record: Mapping[str, Any], field: str) -> bytes:
@@ -220,5 +237,8 @@ def _timestamp(value: Any, seconds_in_unit: float) -> datetime | None:
         if isinstance(value, datetime):
             return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
         return datetime.fromtimestamp(float(value) * seconds_in_unit, UTC)
-    except (ValueError, TypeError, OverflowError, OSError) as error:
-        raise DecodeError(f"the arrival timestamp {value!r} is not a point in time ({error})") from None
+    except (ValueError, TypeError, OverflowError, OSError):
+        raise DecodeError(
+            f"the arrival timestamp {shown(value)} is not a point in time ; expected ISO 8601,"
+            " a number of seconds, or for Firehose of milliseconds"
+        ) from None

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any, Literal, TypeAlias
 
-from ..errors import DecodeError, MalformedError, OutOfRangeError
+from ..errors import DecodeError, InvalidRecordError, MalformedError, OutOfRangeError
 from ..hashing import Shard, md5_hash_key
-from ..limits import MAX_HASH_KEY
+from ..limits import MAX_HASH_KEY, check_integer, shown
 from ..records import Position, ReceivedRecord
 from ..wire.backend import backend
 from ..wire.core import Aggregate
@@ -29,70 +29,97 @@ def unpack(
     hash_range: Shard | tuple[int, int] | None = None,
     out_of_range: OutOfRange = "keep",
     after: Position | None = None,
+    max_key_characters: int | None = None,
 ) -> Iterator[ReceivedRecord]:
     """The user records in Kinesis records, lazily and in their order.
 
+    Threads may share the iterator: each user record goes to one of them. After an interrupt in the middle, such as
+    Ctrl-C, it has lost its place, and says so when it is asked again.
+
     Args:
-        records: Kinesis records, or what holds them: boto3 ``GetRecords`` responses, ``SubscribeToShard`` events and
-            ``PutRecords`` entries, Lambda events, Firehose and Kinesis Analytics transformation events, `PackedRecord`
-            objects; one, or an iterable of any mixture, aggregated or plain.
-        on_corrupt: what happens to something that starts like an aggregate and is not a sound one. ``"raw"`` delivers
-            it whole, as one plain record. ``"raise"`` raises, with the reason and the offset. ``"kcl"`` does what KCL
-            3.5.1 does, its losses included (kpl-kcl-semantics.md, B1 to B3).
-        hash_range: the hash range of the shard that the records were read from, as (starting, ending), both inclusive,
-            or a `Shard`. None: every hash key is in range.
-        out_of_range: what happens to sub-records whose hash key is outside: ``"keep"``, ``"drop_record"``,
-            ``"drop_aggregate"`` (all of an aggregate for one, as the KCL does; it removes the duplicates that the KPL
-            makes when a stream reshards), ``"raise"``. Plain records are never dropped.
-        after: skip what is not after this position: how to resume inside an aggregate. Positions compare within a
-            shard. Records without a sequence number are never skipped.
+        records: One Kinesis record, something that holds Kinesis records, or an iterable of any mixture of these. The
+            records may be aggregated or plain. They may be boto3 ``GetRecords`` responses, ``SubscribeToShard`` events,
+            ``PutRecords`` entries, Lambda events, transformation events of Firehose and Kinesis Analytics, the records
+            of any of these, or `PackedRecord` objects.
+        on_corrupt: What to do with data that starts like an aggregate and is not a sound one. ``"raw"`` delivers it
+            whole, as one plain record. ``"raise"`` raises an error with the reason and the offset. ``"kcl"`` does what
+            KCL 3.5.1 does in ``AggregatorUtil.deaggregate``, its losses included.
+        hash_range: The hash range of the shard that the records were read from: a `Shard`, or a pair of its starting
+            and its ending hash key, both inclusive. None means that every hash key is in range.
+        out_of_range: What to do with a sub-record whose hash key is outside the range. ``"keep"`` delivers it.
+            ``"drop_record"`` drops it. ``"drop_aggregate"`` drops the whole aggregate, as the KCL does; this removes
+            the duplicates that the KPL makes when a stream reshards. ``"raise"`` raises an error. Plain records are
+            never dropped.
+        after: Skip all records up to and including this position. This is how to resume inside an aggregate. Positions
+            can be compared within one shard only. Records without a sequence number are never skipped.
+        max_key_characters: Take an aggregate for corrupt if one of its user records has a partition key or an explicit
+            hash key of more characters than this. The service takes partition keys of at most 256 characters, but does
+            not look into aggregates. None gives keys of any length as they are. In memory they cost little, because
+            user records share them. But whoever writes out each user record writes its key as often, and 1 MiB can
+            become 45 GB.
 
     Raises:
-        ValueError: an option is not one of those above.
-        DecodeError: a record is corrupt and ``on_corrupt="raise"``, or a mapping is no Kinesis record.
-        OutOfRangeError: see ``out_of_range``.
-        TypeError: something is neither a record nor an iterable of records, or an option has the wrong type.
+        ValueError: An option is not one of those above, or is out of its range.
+        DecodeError: A record is corrupt and ``on_corrupt="raise"``, or a mapping is no Kinesis record.
+        OutOfRangeError: A sub-record is out of range and ``out_of_range="raise"``.
+        TypeError: Something is neither a record nor an iterable of records, or an option has the wrong type.
     """
     if on_corrupt not in ("raw", "raise", "kcl"):
-        raise ValueError(f'on_corrupt is {on_corrupt!r}; choose "raw", "raise" or "kcl"')
+        raise ValueError(f'on_corrupt is {shown(on_corrupt)}; choose "raw", "raise" or "kcl"')
     if out_of_range not in ("keep", "drop_record", "drop_aggregate", "raise"):
-        raise ValueError(f'out_of_range is {out_of_range!r}; choose "keep", "drop_record", "drop_aggregate" or "raise"')
+        raise ValueError(
+            f'out_of_range is {shown(out_of_range)}; choose "keep", "drop_record", "drop_aggregate" or "raise"'
+        )
     if not isinstance(after, Position | None):
-        raise TypeError(f"after is {after!r:.60}; give a Position, such as a received record's .position")
-    bounds = _bounds(hash_range)
+        raise TypeError(f"after is {shown(after)}; give a Position, such as a received record's .position")
+    check_max_key_characters(max_key_characters)
+    bounds = bounds_of(hash_range)
+    # What is wrong with a record is looked for only where somebody will see it.
+    read = None if on_corrupt == "raw" else reader(on_corrupt, bounds, out_of_range)
     core = backend()
-    read: Callable[[bytes], Aggregate] = core.read
     read_ahead: Callable[[Sequence[bytes]], Iterable[Aggregate | None]] = core.read_ahead
     if on_corrupt == "kcl":
-        read_ahead = lambda _blobs: repeat(None)  # noqa: E731
-        kcl_bounds = (bounds or (0, MAX_HASH_KEY)) if out_of_range == "drop_aggregate" else None
-        read = functools.partial(kcl.read, bounds=kcl_bounds)
+        read_ahead = _one_by_one
     if out_of_range == "keep":
         bounds = None
     expand = functools.partial(
-        _expand, read=read, strict=on_corrupt == "raise", bounds=bounds, out_of_range=out_of_range
+        _expand,
+        read=read,
+        strict=on_corrupt == "raise",
+        bounds=bounds,
+        out_of_range=out_of_range,
+        max_key_characters=max_key_characters,
     )
-    # Chained in C: a generator of our own would be entered once for each user record.
     batches = kinesis_record_batches(records)
     expanded = (map(expand, batch, read_ahead([record.data for record in batch])) for batch in batches)
-    unpacked = chain.from_iterable(chain.from_iterable(expanded))
-    return unpacked if after is None else _after(unpacked, after)
+    groups = chain.from_iterable(expanded)
+    return core.flat(groups if after is None else (_after(group, after) for group in groups))
+
+
+def _one_by_one(_blobs: Sequence[bytes]) -> Iterable[None]:
+    return repeat(None)
 
 
 def _expand(
     record: KinesisRecord,
     aggregate: Aggregate | None,
     *,
-    read: Callable[[bytes], Aggregate],
+    read: Callable[[bytes], Aggregate] | None,
     strict: bool,
     bounds: tuple[int, int] | None,
     out_of_range: OutOfRange,
+    max_key_characters: int | None,
 ) -> Iterable[ReceivedRecord]:
     if not record.data.startswith(MAGIC):
         return (plain(record),)
     try:
-        aggregate = aggregate or read(record.data)
-        outside = frozenset() if bounds is None else _outside(aggregate, bounds)
+        if aggregate is None:
+            if read is None:
+                return (plain(record),)
+            aggregate = read(record.data)
+        if error := long_key(aggregate, max_key_characters):
+            raise error
+        outside = frozenset() if bounds is None else outside_of(aggregate, bounds)
     except DecodeError:
         if strict:
             raise
@@ -120,22 +147,67 @@ def plain(record: KinesisRecord) -> ReceivedRecord:
     )
 
 
-def received(record: KinesisRecord, aggregate: Aggregate) -> Iterator[ReceivedRecord]:
+def received(record: KinesisRecord, aggregate: Aggregate) -> Iterable[ReceivedRecord]:
     """The sub-records of an aggregate, with what they share with the Kinesis record that held them."""
-    return chain.from_iterable(
-        aggregate.received(record.sequence_number, record.approximate_arrival_timestamp, record.shard_id)
-    )
+    return aggregate.received(record.sequence_number, record.approximate_arrival_timestamp, record.shard_id)
 
 
-def _outside(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:
-    """The sub-sequence numbers of the sub-records whose hash key is out of bounds."""
-    hash_key_of = functools.cache(_effective_hash_key)
-    # An explicit hash key decides alone, so it is not looked at again for each partition key that it comes with.
-    keys = (
-        ("", explicit_hash_key) if explicit_hash_key is not None else (partition_key, None)
-        for partition_key, explicit_hash_key in zip(aggregate.partition_keys, aggregate.explicit_hash_keys, strict=True)
-    )
-    return frozenset(index for index, key in enumerate(keys) if not bounds[0] <= hash_key_of(*key) <= bounds[1])
+def reader(
+    on_corrupt: OnCorrupt, bounds: tuple[int, int] | None, out_of_range: OutOfRange
+) -> Callable[[bytes], Aggregate]:
+    """What reads one aggregate, and raises DecodeError's children for what is none that is sound."""
+    if on_corrupt != "kcl":
+        return backend().read
+    kcl_bounds = (bounds or (0, MAX_HASH_KEY)) if out_of_range == "drop_aggregate" else None
+    return functools.partial(kcl.read, bounds=kcl_bounds)
+
+
+def check_max_key_characters(number: int | None) -> None:
+    """Refuse a limit that makes no sense, with TypeError or ValueError."""
+    if number is None:
+        return
+    check_integer("max_key_characters", number)
+    if number < 1:
+        raise ValueError(f"max_key_characters is {shown(number)}; give at least 1, or None for keys of any length")
+
+
+def long_key(aggregate: Aggregate, most: int | None) -> MalformedError | None:
+    """What to raise for an aggregate whose user records have a key of more characters; None if they have none."""
+    if most is None:
+        return None
+    for name, keys in (
+        ("partition key", aggregate.partition_keys),
+        ("explicit hash key", aggregate.explicit_hash_keys),
+    ):
+        longest = max((len(key) for key in keys if key is not None), default=0)
+        if longest > most:
+            return MalformedError(
+                f"a user record has a {name} of {longest:,} characters, more than max_key_characters={most:,};"
+                " give None to take keys of any length",
+                offset=len(MAGIC),
+            )
+    return None
+
+
+def outside_of(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:
+    """The sub-sequence numbers of the sub-records whose hash key is out of bounds.
+
+    Raises:
+        MalformedError: an explicit hash key is no number.
+    """
+    partition_keys, explicit_hash_keys = aggregate.partition_keys, aggregate.explicit_hash_keys
+    # User records share the texts of their keys. By what they are, not by what they say, each is looked at once: two
+    # long texts that are equal would be compared for each user record. An explicit hash key decides alone.
+    is_outside: dict[int, bool] = {}
+    outside = []
+    for index, (partition_key, explicit_hash_key) in enumerate(zip(partition_keys, explicit_hash_keys, strict=True)):
+        identity = id(partition_key if explicit_hash_key is None else explicit_hash_key)
+        if identity not in is_outside:
+            hash_key = _effective_hash_key(partition_key, explicit_hash_key)
+            is_outside[identity] = not bounds[0] <= hash_key <= bounds[1]
+        if is_outside[identity]:
+            outside.append(index)
+    return frozenset(outside)
 
 
 def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> int:
@@ -145,7 +217,7 @@ def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> in
         return big_integer(explicit_hash_key)
     except ValueError:
         raise MalformedError(
-            f"the explicit hash key {explicit_hash_key!r:.60} is not a number, so its range is unknown",
+            f"the explicit hash key {shown(explicit_hash_key)} is not a number, so its range is unknown",
             offset=len(MAGIC),
         ) from None
 
@@ -162,7 +234,13 @@ def _out_of_range_error(
     )
 
 
-def _bounds(hash_range: Shard | tuple[int, int] | None) -> tuple[int, int] | None:
+def bounds_of(hash_range: Shard | tuple[int, int] | None) -> tuple[int, int] | None:
+    """The first and the last hash key of a hash range.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it runs downwards.
+    """
     if hash_range is None:
         return None
     given = hash_range
@@ -170,17 +248,25 @@ def _bounds(hash_range: Shard | tuple[int, int] | None) -> tuple[int, int] | Non
         hash_range = hash_range.starting_hash_key, hash_range.ending_hash_key
     try:
         starting, ending = map(int, hash_range)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
-            f"hash_range is {given!r:.120}; give a Shard, or its starting and ending hash key as a pair of ints"
+            f"hash_range is {shown(given)}; give a Shard, or its starting and ending hash key as a pair of ints"
         ) from None
     if starting > ending:
-        raise ValueError(f"hash_range runs from {starting} down to {ending}; give the starting hash key first")
+        raise ValueError(
+            f"hash_range runs from {shown(starting)} down to {shown(ending)}; give the starting hash key first"
+        )
     return starting, ending
 
 
 def _after(records: Iterable[ReceivedRecord], after: Position) -> Iterator[ReceivedRecord]:
     for record in records:
-        position = record.position
+        try:
+            position = record.position
+        except InvalidRecordError as error:
+            raise DecodeError(
+                f"a Kinesis record cannot be compared with the position to go on after: {error}; leave out after, or"
+                " give records their sequence numbers as Kinesis gave them"
+            ) from None
         if position is None or position > after:
             yield record

@@ -1,7 +1,7 @@
 """The aggregated format, and nothing else.
 
 An aggregate is ``F3 89 9A C2``, a protobuf ``AggregatedRecord`` (proto/kpl.proto), and the MD5 of that message
-(kpl-kcl-semantics.md, A1). Nothing here imports protobuf before the first blob is read or written.
+(KPL: ``KinesisRecord::serialize``). Nothing here imports protobuf before the first blob is read or written.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 
 from ..errors import InvalidRecordError
+from ..limits import check_iterable
 from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from .backend import backend
 
@@ -17,18 +18,23 @@ __all__ = ["decode", "encode", "is_aggregated"]
 
 
 def encode(records: Iterable[UserRecordLike]) -> bytes:
-    """One aggregate that holds the user records, in their order.
+    """Make one aggregate of the user records, in their order.
 
-    The bytes are protobuf's canonical serialisation: tables before records, each key once, in first-use order. Nothing
-    limits the size here; `Packer` does.
+    The bytes are protobuf's canonical serialisation. The tables of keys come before the records, and each key stands in
+    its table once, in the order of first use. This function does not limit the size; `Packer` does.
 
     Args:
-        records: user records, or tuples of partition key, data, and perhaps explicit hash key and tags.
+        records: User records, or tuples of partition key, data, and perhaps explicit hash key and tags.
+
+    Returns:
+        The data of one Kinesis record.
 
     Raises:
-        InvalidRecordError: a field breaks a rule of the service, or there is no record at all (the KCL takes an empty
-            aggregate for a plain record, B1).
+        InvalidRecordError: A field breaks a rule of the service, or there is no record at all. (The KCL would take an
+            empty aggregate for a plain record.)
+        TypeError: ``records`` is not iterable.
     """
+    check_iterable("records", records, "user records, such as [(partition key, data)]")
     aggregate = backend().builder(sys.maxsize, None)
     for record in records:
         aggregate.add_any(*check_user_record(record))
@@ -38,26 +44,39 @@ def encode(records: Iterable[UserRecordLike]) -> bytes:
 
 
 def decode(blob: BytesLike) -> list[UserRecord]:
-    """The user records of one aggregate; a record's place in the list is its sub-sequence number.
+    """Read the user records of one aggregate. A record's place in the list is its sub-sequence number.
 
-    Keys that are not UTF-8 are read with U+FFFD in place of what is not, as the KCL does; explicit hash keys are given
-    as they were sent.
+    Bytes of a key that are not UTF-8 are read as U+FFFD, as the KCL reads them. Explicit hash keys are given as they
+    were sent.
 
     Args:
-        blob: the data of one Kinesis record, whole.
+        blob: The whole data of one Kinesis record.
 
     Raises:
-        ChecksumMismatchError: the MD5 trailer does not match.
-        TruncatedError: something announced is not there.
-        MalformedError: no aggregate at all, a required field is missing, an index points outside its table, or there
-            is no record inside.
+        ChecksumMismatchError: The MD5 at the end does not match.
+        TruncatedError: The bytes end before something that they announce.
+        MalformedError: The blob is no aggregate, holds no record, lacks a required field, or has an index that points
+            outside its table.
+        TypeError: ``blob`` is not bytes-like.
     """
+    _check_bytes(blob)
     return backend().decode(blob)
 
 
 def is_aggregated(blob: BytesLike) -> bool:
-    """Whether a blob is an aggregate by its magic, length and MD5. Never raises on bytes.
+    """Whether a blob is an aggregate, by its magic, its length and its MD5. It never raises on bytes.
 
-    A user's own data may start with the magic; the MD5 decides (B1).
+    A user's own data may start with the magic by accident. So the MD5 decides, as in the KCL's ``AggregatorUtil``.
     """
+    _check_bytes(blob)
     return backend().is_aggregated(blob)
+
+
+def _check_bytes(blob: BytesLike) -> None:
+    if isinstance(blob, bytes):
+        return
+    try:
+        memoryview(blob)
+    except TypeError:
+        hint = "; encode or decode text first, for instance from base64" if isinstance(blob, str) else ""
+        raise TypeError(f"blob is of type {type(blob).__name__}; give bytes, bytearray or memoryview{hint}") from None

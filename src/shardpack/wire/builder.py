@@ -71,9 +71,7 @@ class AggregateBuilder:
         size = self.size + len(frame) + length
         if size > self.capacity:
             return False
-        self.size = size
-        self.count += 1
-        self._parts += (frame, data)
+        self._take(size, (frame, data))
         return True
 
     def _add_with_new_key(self, partition_key: str, data: bytes) -> bool:
@@ -83,11 +81,7 @@ class AggregateBuilder:
         size = self.size + entry_size(len(encoded_key)) + len(before) + len(head) + len(after) + len(data)
         if size > self.capacity:
             return False
-        self._heads[partition_key] = head
-        self._partition_key_table.append(encoded_key)
-        self.size = size
-        self.count += 1
-        self._parts += (before, head, after, data)
+        self._take(size, (before, head, after, data), (partition_key, head, encoded_key))
         return True
 
     def add_any(self, partition_key: str, data: bytes, explicit_hash_key: str | None, tags: Tags) -> bool:
@@ -111,15 +105,42 @@ class AggregateBuilder:
         size += len(frame) + len(data) + len(encoded_tags)
         if size > self.capacity:
             return False
-        if new_key is not None:
-            self._heads[partition_key] = head
-            self._partition_key_table.append(new_key)
-        if new_explicit is not None:
-            self._explicit_hash_keys[new_explicit] = len(self._explicit_hash_keys)
-        self.size = size
-        self.count += 1
-        self._parts += (frame, data, encoded_tags) if encoded_tags else (frame, data)
+        parts = (frame, data, encoded_tags) if encoded_tags else (frame, data)
+        self._take(size, parts, (partition_key, head, new_key) if new_key is not None else None, new_explicit)
         return True
+
+    def _take(
+        self,
+        size: int,
+        parts: tuple[bytes, ...],
+        new_key: tuple[str, bytes, bytes] | None = None,
+        new_explicit: str | None = None,
+    ) -> None:
+        """Take a record whole, or, if an interrupt breaks in, not at all."""
+        before = self.size, self.count, len(self._parts), len(self._partition_key_table), len(self._explicit_hash_keys)
+        try:
+            if new_key is not None:
+                partition_key, head, encoded_key = new_key
+                self._partition_key_table.append(encoded_key)
+                self._heads[partition_key] = head
+            if new_explicit is not None:
+                self._explicit_hash_keys[new_explicit] = len(self._explicit_hash_keys)
+            self._parts += parts
+            self.count += 1
+            self.size = size
+        except BaseException:
+            self._undo(*before)
+            raise
+
+    def _undo(self, size: int, count: int, parts: int, partition_keys: int, explicit_hash_keys: int) -> None:
+        self.size, self.count = size, count
+        del self._parts[parts:]
+        del self._partition_key_table[partition_keys:]
+        while len(self._heads) > partition_keys:
+            key, _ = self._heads.popitem()
+            self._frames.pop(key, None)
+        while len(self._explicit_hash_keys) > explicit_hash_keys:
+            self._explicit_hash_keys.popitem()
 
     def build(self) -> bytes:
         """The finished aggregate."""

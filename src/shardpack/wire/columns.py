@@ -22,24 +22,22 @@ class Columns(NamedTuple):
 
     def received(
         self, sequence_number: str | None, timestamp: datetime | None, shard_id: str | None
-    ) -> Iterable[Iterable[ReceivedRecord]]:
+    ) -> Iterable[ReceivedRecord]:
         """See `core.Aggregate.received`."""
         # Made by C-level loops throughout: this is where unpacking spends its time.
-        return [
-            map(
-                tuple.__new__,
-                repeat(ReceivedRecord),
-                zip(
-                    self.partition_keys,
-                    self.data,
-                    self.explicit_hash_keys,
-                    repeat(sequence_number),
-                    count(),
-                    repeat(True),
-                    repeat(timestamp),
-                    repeat(shard_id),
-                    self.tags,
-                    strict=False,
-                ),
-            )
-        ]
+        return map(
+            tuple.__new__,
+            repeat(ReceivedRecord),
+            zip(
+                self.partition_keys,
+                self.data,
+                self.explicit_hash_keys,
+                repeat(sequence_number),
+                count(),
+                repeat(True),
+                repeat(timestamp),
+                repeat(shard_id),
+                self.tags,
+                strict=False,
+            ),
+        )

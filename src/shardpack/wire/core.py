@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,40 +17,56 @@ class Aggregate(Protocol):
     """One parsed aggregate by columns, as long as its user records are many; a core makes them as cheaply as it can."""
 
     @property
-    def partition_keys(self) -> Sequence[str]: ...
+    def partition_keys(self) -> Sequence[str]:
+        """The partition key of each."""
+
     @property
-    def data(self) -> Sequence[bytes]: ...
+    def data(self) -> Sequence[bytes]:
+        """The payload of each."""
+
     @property
-    def explicit_hash_keys(self) -> Sequence[str | None]: ...
+    def explicit_hash_keys(self) -> Sequence[str | None]:
+        """The explicit hash key of each as it was sent; None where it has none."""
+
     @property
-    def tags(self) -> Sequence[Tags]: ...
+    def tags(self) -> Sequence[Tags]:
+        """The tags of each."""
+
     def received(
         self, sequence_number: str | None, timestamp: datetime | None, shard_id: str | None
-    ) -> Iterable[Iterable[ReceivedRecord]]:
-        """The sub-records, in groups, with what they share with the Kinesis record that held them."""
+    ) -> Iterable[ReceivedRecord]:
+        """The sub-records, with what they share with the Kinesis record that held them."""
 
 
 class RawAggregate(Protocol):
     """One parsed aggregate as it is on the wire: tables, and indices that may point anywhere."""
 
     @property
-    def partition_key_table(self) -> Sequence[bytes]: ...
+    def partition_key_table(self) -> Sequence[bytes]:
+        """The partition keys, as bytes that need not be UTF-8."""
+
     @property
-    def explicit_hash_key_table(self) -> Sequence[bytes]: ...
+    def explicit_hash_key_table(self) -> Sequence[bytes]:
+        """The explicit hash keys, as bytes that need not be numbers."""
+
     @property
-    def records(self) -> Iterator[tuple[int, int | None, bytes]]: ...
+    def records(self) -> Iterator[tuple[int, int | None, bytes]]:
+        """Of each sub-record: the index of its partition key, that of its explicit hash key or None, and its data."""
 
 
 class Builder(Protocol):
     """One aggregate being filled. Sizes are those of the finished aggregate, magic and MD5 included."""
 
     capacity: int
-    """Most bytes that it may grow to; may be raised."""
+    """Most bytes that it may grow to; may be raised, and set to 0, so that nothing more is taken."""
 
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """How many user records it holds."""
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """How many bytes the aggregate would have if it were finished now."""
 
     def add(self, partition_key: str, data: bytes) -> bool:
         """Take a record without explicit hash key and tags.
@@ -71,7 +89,8 @@ class HasBuilder(Protocol):
     """What may have an open builder: a route."""
 
     @property
-    def builder(self) -> Builder | None: ...
+    def builder(self) -> Builder | None:
+        """The aggregate that is open; None: there is none."""
 
 
 class Routes(Protocol):
@@ -109,8 +128,23 @@ class Fill(Protocol):
         """
 
 
+class NewFlat(Protocol):
+    """Makes one iterator over the members of groups, one group after the other."""
+
+    def __call__(self, groups: Iterable[Iterable[T]]) -> Iterator[T]:
+        """Threads may share it: each member goes to one of them.
+
+        Raises (when it is asked for the next):
+            RuntimeError: an interrupt has cut it short, so that what comes next is not known.
+        """
+
+
 class Core(Protocol):
     """What a core offers."""
+
+    @property
+    def flat(self) -> NewFlat:
+        """Makes one iterator over the members of groups, which threads may share."""
 
     @property
     def fill(self) -> Fill | None:
@@ -120,13 +154,17 @@ class Core(Protocol):
     def routes(self) -> NewRoutes | None:
         """None with `fill`."""
 
-    def decode(self, blob: BytesLike) -> list[UserRecord]: ...
-    def is_aggregated(self, blob: BytesLike) -> bool: ...
+    def decode(self, blob: BytesLike) -> list[UserRecord]:
+        """See `shardpack.decode`, whose errors it raises."""
+
+    def is_aggregated(self, blob: BytesLike) -> bool:
+        """See `shardpack.is_aggregated`."""
+
     def read(self, blob: BytesLike) -> Aggregate:
         """`decode` by columns, with its errors."""
 
     def read_ahead(self, blobs: Sequence[bytes]) -> Iterable[Aggregate | None]:
-        """Of several, those that the core can read side by side; None for what `read` has to be asked about."""
+        """Several, in their order; None for what is no sound aggregate: `read` says why, which may take longer."""
 
     def read_raw(self, blob: BytesLike) -> RawAggregate:
         """What protobuf's rules alone give; raises only for what they refuse."""

@@ -17,7 +17,7 @@ _MOST_NESTED = 101  # protobuf's own limit for messages and groups inside each o
 _MAX_LENGTH = 2**31 - 1
 
 
-class _Fault(Exception):  # noqa: N818  # not an error of its own: it carries the one to raise out of the walk
+class _FoundError(Exception):  # carries the error to raise out of the walk
     def __init__(self, error: type[TruncatedError | MalformedError], offset: int, text: str) -> None:
         super().__init__(text)
         self.error = error
@@ -41,7 +41,7 @@ def diagnose(body: bytes, start: int) -> TruncatedError | MalformedError | None:
     """
     try:
         _check(body)
-    except _Fault as fault:
+    except _FoundError as fault:
         offset = fault.offset + start
         return fault.error(f"{fault} (at byte {offset:,} of {len(body) + start + f.CHECKSUM_BYTES:,})", offset=offset)
     return None
@@ -50,7 +50,7 @@ def diagnose(body: bytes, start: int) -> TruncatedError | MalformedError | None:
 def _check(body: bytes) -> None:
     tables = {f.PARTITION_KEY_TABLE: 0, f.EXPLICIT_HASH_KEY_TABLE: 0}
     any_record = False
-    missing: _Fault | None = None
+    missing: _FoundError | None = None
     for field in _entries(body):
         if field.number in tables:
             tables[field.number] += 1
@@ -60,7 +60,7 @@ def _check(body: bytes) -> None:
     if missing:
         raise missing
     if not any_record:
-        raise _Fault(MalformedError, 0, "the aggregate holds no records")
+        raise _FoundError(MalformedError, 0, "the aggregate holds no records")
     # A second walk, because tables may come after records, and remembering a million records would take too much.
     for nth, record in enumerate(field for field in _entries(body) if field.number == f.RECORDS):
         indices, _ = _check_record(body, record)
@@ -69,7 +69,7 @@ def _check(body: bytes) -> None:
             ("explicit_hash_key", f.EXPLICIT_HASH_KEY_TABLE),
         ):
             if table in indices and indices[table] >= tables[table]:
-                raise _Fault(
+                raise _FoundError(
                     MalformedError,
                     record.offset,
                     f"sub-record {nth} has {number}_index {indices[table]}, but {number}_table has"
@@ -81,11 +81,11 @@ def _entries(body: bytes) -> Iterator[_Field]:
     return (field for field in _fields(body, 0, len(body), depth=1) if field.wire_type == f.LENGTH_DELIMITED)
 
 
-def _check_record(body: bytes, record: _Field) -> tuple[dict[int, int], _Fault | None]:
+def _check_record(body: bytes, record: _Field) -> tuple[dict[int, int], _FoundError | None]:
     """A record's indices (by field number, the last one counts), and the required field that it lacks."""
     indices: dict[int, int] = {}
     has_data = False
-    fault: _Fault | None = None
+    fault: _FoundError | None = None
     for field in _fields(body, record.value, record.end, depth=2):
         if field.wire_type == f.VARINT and field.number in (f.PARTITION_KEY_INDEX, f.EXPLICIT_HASH_KEY_INDEX):
             indices[field.number] = field.value
@@ -98,11 +98,11 @@ def _check_record(body: bytes, record: _Field) -> tuple[dict[int, int], _Fault |
                 if tag.number == f.TAG_KEY and tag.wire_type == f.LENGTH_DELIMITED
             ]
             if not keys:
-                fault = fault or _Fault(MalformedError, field.offset, "a tag lacks its required key")
+                fault = fault or _FoundError(MalformedError, field.offset, "a tag lacks its required key")
     if f.PARTITION_KEY_INDEX not in indices:
-        fault = _Fault(MalformedError, record.offset, "a record lacks its required partition_key_index")
+        fault = _FoundError(MalformedError, record.offset, "a record lacks its required partition_key_index")
     elif not has_data:
-        fault = _Fault(MalformedError, record.offset, "a record lacks its required data")
+        fault = _FoundError(MalformedError, record.offset, "a record lacks its required data")
     return indices, fault
 
 
@@ -114,7 +114,7 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[_Field
         tag, position = _varint(body, position, end, most_bytes=5)
         number, wire_type = tag >> 3, tag & 7
         if tag > 0xFFFFFFFF or (number == 0 and not groups) or wire_type > f.FIXED32:  # protobuf skips groups unread
-            raise _Fault(MalformedError, offset, f"a field has number {number} and wire type {wire_type}")
+            raise _FoundError(MalformedError, offset, f"a field has number {number} and wire type {wire_type}")
         value = position
         if wire_type == f.VARINT:
             value, position = _varint(body, position, end)
@@ -123,20 +123,24 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[_Field
         elif wire_type == f.LENGTH_DELIMITED:
             length, value = _varint(body, position, end, most_bytes=5)
             if length > _MAX_LENGTH:
-                raise _Fault(TruncatedError, offset, f"field {number} claims {length:,} bytes")
+                raise _FoundError(TruncatedError, offset, f"field {number} claims {length:,} bytes")
             position = value + length
         elif wire_type == f.START_GROUP:
             groups.append((offset, number))
             if depth + len(groups) > _MOST_NESTED:
-                raise _Fault(MalformedError, offset, f"groups and messages are nested more than {_MOST_NESTED} deep")
+                raise _FoundError(
+                    MalformedError, offset, f"groups and messages are nested more than {_MOST_NESTED} deep"
+                )
         elif not groups or groups.pop()[1] != number:
-            raise _Fault(MalformedError, offset, f"a group {number} ends that did not begin")
+            raise _FoundError(MalformedError, offset, f"a group {number} ends that did not begin")
         if position > end:
-            raise _Fault(TruncatedError, offset, f"field {number} needs {position - end:,} bytes more than there are")
+            raise _FoundError(
+                TruncatedError, offset, f"field {number} needs {position - end:,} bytes more than there are"
+            )
         if not groups and wire_type != f.END_GROUP:
             yield _Field(offset, number, wire_type, value, position)
     if groups:
-        raise _Fault(TruncatedError, groups[-1][0], f"group {groups[-1][1]} does not end")
+        raise _FoundError(TruncatedError, groups[-1][0], f"group {groups[-1][1]} does not end")
 
 
 _FIXED_SIZES = {f.FIXED64: 8, f.FIXED32: 4}
@@ -146,9 +150,9 @@ def _varint(body: bytes, position: int, end: int, most_bytes: int = 10) -> tuple
     number = 0
     for nth in range(most_bytes):
         if position + nth >= end:
-            raise _Fault(TruncatedError, position, "a number is cut short")
+            raise _FoundError(TruncatedError, position, "a number is cut short")
         byte = body[position + nth]
         number |= (byte & 0x7F) << 7 * nth
         if byte < 0x80:
             return number & 0xFFFFFFFFFFFFFFFF, position + nth + 1
-    raise _Fault(MalformedError, position, f"a number takes more than {most_bytes} bytes")
+    raise _FoundError(MalformedError, position, f"a number takes more than {most_bytes} bytes")

@@ -1,4 +1,4 @@
-"""Numbers and byte strings of the aggregated format (kpl-kcl-semantics.md, A1)."""
+"""Numbers and byte strings of the aggregated format (KPL: ``KinesisRecord`` and messages.proto)."""
 
 from __future__ import annotations
 

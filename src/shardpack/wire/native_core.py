@@ -1,6 +1,6 @@
-"""The native core: Rust (src/rust) reads and writes what packers write, `pure_core` what is unusual or unsound.
+"""The native core: aggregates are read and written in Rust (src/rust), with the answers and the errors of `pure_core`.
 
-So there is one truth about the unusual, and both cores raise the same errors; protobuf is loaded only then.
+protobuf is not loaded, but for tags that are written.
 """
 
 from __future__ import annotations
@@ -18,44 +18,33 @@ builder = _native.Builder
 build_many = _native.build_many
 cut = _native.cut
 fill = _native.fill
+flat = _native.Flat
 from_base64 = _native.from_base64
 routes = _native.Routes
 
 
 def decode(blob: BytesLike) -> list[UserRecord]:
     """See `shardpack.decode`."""
-    if isinstance(blob, bytes):
-        aggregate = _native.read(blob)
-        if aggregate is not None:
-            return aggregate.user_records()
-    from .pure_core import decode
-
-    return decode(blob)
+    return _native.read(_flat(blob)).user_records()
 
 
 def is_aggregated(blob: BytesLike) -> bool:
     """See `shardpack.is_aggregated`."""
-    if isinstance(blob, bytes):
-        return _native.is_aggregated(blob)
-    from .pure_core import is_aggregated
-
-    return is_aggregated(blob)
+    return _native.is_aggregated(_flat(blob))
 
 
 def read(blob: BytesLike) -> Aggregate:
     """See `core.Core.read`."""
-    if isinstance(blob, bytes):
-        aggregate = _native.read(blob)
-        if aggregate is not None:
-            return aggregate
-    from .pure_core import read
-
-    return read(blob)
+    return _native.read(_flat(blob))
 
 
 def read_ahead(blobs: Sequence[bytes]) -> Iterable[Aggregate | None]:
     """See `core.Core.read_ahead`."""
     return _native.read_many(blobs)
+
+
+def _flat(blob: BytesLike) -> bytes:
+    return blob if isinstance(blob, bytes) else memoryview(blob).tobytes()
 
 
 def read_raw(blob: BytesLike) -> RawAggregate:

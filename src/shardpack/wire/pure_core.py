@@ -29,6 +29,7 @@ from ._generated.kpl_pb2 import (
 from .builder import AggregateBuilder
 from .columns import Columns
 from .diagnosis import diagnose
+from .flat import Flat
 from .format import CHECKSUM_BYTES, FRAME_BYTES, MAGIC, data_head_of_field, record_head
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that is not there
 
 builder = AggregateBuilder
+flat = Flat
 fill = None
 routes = None
 
@@ -76,12 +78,22 @@ def is_aggregated(blob: BytesLike) -> bool:
 def read(blob: BytesLike) -> Columns:
     """See `core.Core.read`."""
     body = _verified_body(blob)
-    return _read_simple(body) or _read_any(body)
+    columns = _read_simple(body) or _read_any(body)
+    if columns is None:
+        raise _explain(body)
+    return columns
 
 
-def read_ahead(_blobs: Sequence[bytes]) -> Iterable[None]:
+def read_ahead(blobs: Sequence[bytes]) -> Iterable[Columns | None]:
     """See `core.Core.read_ahead`."""
-    return repeat(None)
+    return map(_read_sound, blobs)
+
+
+def _read_sound(blob: bytes) -> Columns | None:
+    if not is_aggregated(blob):
+        return None
+    body = memoryview(blob)[len(MAGIC) : -CHECKSUM_BYTES]
+    return _read_simple(body) or _read_any(body)
 
 
 def _read_simple(body: memoryview) -> Columns | None:
@@ -147,28 +159,31 @@ class _DataHeads(dict[int, bytes]):
         return head
 
 
-def _read_any(body: memoryview) -> Columns:
+def _read_any(body: memoryview) -> Columns | None:
+    """The columns of any aggregate; None for one that is not sound."""
     message = _parse(body)
+    if message is None:
+        return None
+    records = list(message.records)
     partition_key_table = _texts(message.partition_key_table)
     explicit_hash_key_table = _texts(message.explicit_hash_key_table)
-    columns = Columns([], [], [], [])
     try:
-        for record in message.records:
-            columns.partition_keys.append(partition_key_table[record.partition_key_index])
-            columns.data.append(record.data)
-            index = _explicit_index(record)
-            columns.explicit_hash_keys.append(None if index is None else explicit_hash_key_table[index])
-            columns.tags.append(_tags(record))
+        partition_keys = [partition_key_table[record.partition_key_index] for record in records]
+        indices = map(_explicit_index, records)
+        explicit_hash_keys = [None if index is None else explicit_hash_key_table[index] for index in indices]
     except IndexError:
-        raise _explain(body) from None
-    if not columns.data:
-        raise _explain(body)
-    return columns
+        return None
+    if not records:
+        return None
+    return Columns(partition_keys, [record.data for record in records], explicit_hash_keys, list(map(_tags, records)))
 
 
 def read_raw(blob: BytesLike) -> Raw:
     """See `core.Core.read_raw`."""
-    message = _parse(_verified_body(blob))
+    body = _verified_body(blob)
+    message = _parse(body)
+    if message is None:
+        raise _explain(body)
     records = ((record.partition_key_index, _explicit_index(record), record.data) for record in message.records)
     return Raw(message.partition_key_table, message.explicit_hash_key_table, records)
 
@@ -203,14 +218,12 @@ def _flat(blob: BytesLike) -> memoryview:
     return memoryview(view.tobytes())
 
 
-def _parse(body: memoryview) -> AggregatedRecord:
+def _parse(body: memoryview) -> AggregatedRecord | None:
     try:
         message = AggregatedRecord.FromString(body)  # type: ignore[arg-type]  # the stub says bytes; any buffer will do
     except (ProtobufDecodeError, RecursionError):
-        raise _explain(body) from None
-    if not message.IsInitialized():
-        raise _explain(body)
-    return message
+        return None
+    return message if message.IsInitialized() else None
 
 
 def _explain(body: memoryview) -> TruncatedError | MalformedError:
@@ -228,7 +241,10 @@ def _explicit_index(record: Record) -> int | None:
 
 
 def _tags(record: Record) -> Tags:
+    tags = record.tags
+    if not tags:
+        return ()
     return tuple(
         (tag.key.decode("utf-8", "replace"), tag.value.decode("utf-8", "replace") if tag.HasField("value") else None)
-        for tag in record.tags
+        for tag in tags
     )

@@ -71,7 +71,7 @@ fn is_added(packer: &Bound<'_, Adding>, partition_key: &Bound<'_, PyAny>, data: 
 #[inline]
 fn into_route(routes: &Routes, key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> PyResult<bool> {
     match routes.builder(key)? {
-        Some(builder) => Ok(builder.try_borrow_mut()?.take(key, data)),
+        Some(builder) => Ok(builder.get().take(key, data)),
         None => Ok(false),
     }
 }
@@ -87,11 +87,8 @@ pub fn fill<'py>(
 ) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
     let routes = routes.get();
     match routes.builder_of_all(records.py())? {
-        // Nothing of the application runs while a list is read, so the builder stays borrowed.
-        Some(builder) if is_of_list(records)? => {
-            let mut builder = builder.try_borrow_mut()?;
-            take(records, |key, data| Ok(builder.take(key, data)))
-        }
+        // Nothing of the application runs while a list is read, so the builder stays the same.
+        Some(builder) if is_of_list(records)? => take(records, |key, data| Ok(builder.get().take(key, data))),
         _ => take(records, |key, data| into_route(routes, key, data)),
     }
 }

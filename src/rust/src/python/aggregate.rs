@@ -1,15 +1,13 @@
 //! A parsed aggregate as Python sees it: by columns, or as named tuples.
 
 use super::list;
-use super::objects::NamedTuple;
-use crate::wire::{self, Sub, NONE};
+use super::objects::Maker;
+use crate::read::{self, Sub, Tag, NONE};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit};
 use std::ops::Range;
-
-/// So many records are made at once: few enough to be used while they are in the cache.
-const CHUNK: usize = 128;
 
 static USER_RECORD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static RECEIVED_RECORD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -21,22 +19,19 @@ pub struct Aggregate {
     partition_keys: Vec<Py<PyAny>>,
     explicit_hash_keys: Vec<Py<PyAny>>,
     records: Vec<Sub>,
+    tags: Vec<Tag>,
 }
 
 impl Aggregate {
-    pub fn new(blob: Bound<'_, PyBytes>, parsed: wire::Aggregate) -> Self {
-        let texts = |table: &[Range<usize>]| -> Vec<Py<PyAny>> {
-            let text = |at: &Range<usize>| {
-                PyString::new(blob.py(), &String::from_utf8_lossy(&blob.as_bytes()[at.clone()])).into_any().unbind()
-            };
-            table.iter().map(text).collect()
-        };
-        Aggregate {
+    pub fn new(blob: Bound<'_, PyBytes>, parsed: read::Aggregate) -> PyResult<Self> {
+        let texts = |table: &[Range<usize>]| table.iter().map(|at| text(&blob, at).into_any().unbind()).collect();
+        Ok(Aggregate {
             partition_keys: texts(&parsed.partition_keys),
             explicit_hash_keys: texts(&parsed.explicit_hash_keys),
             records: parsed.records,
+            tags: parsed.tags,
             blob: blob.unbind(),
-        }
+        })
     }
 
     fn partition_key<'py>(&self, py: Python<'py>, sub: &Sub) -> Bound<'py, PyAny> {
@@ -53,6 +48,24 @@ impl Aggregate {
 
     fn data_of<'py>(&self, py: Python<'py>, sub: &Sub) -> Bound<'py, PyAny> {
         PyBytes::new(py, &self.blob.bind(py).as_bytes()[sub.start as usize..sub.end as usize]).into_any()
+    }
+
+    /// The tags of a sub-record, by its place.
+    #[inline]
+    fn tags_of<'py>(&self, py: Python<'py>, nth: usize) -> PyResult<Bound<'py, PyAny>> {
+        if self.tags.is_empty() {
+            return Ok(PyTuple::empty(py).into_any());
+        }
+        let first = self.tags.partition_point(|tag| (tag.record as usize) < nth);
+        let blob = self.blob.bind(py);
+        let own = self.tags[first..].iter().take_while(|tag| tag.record as usize == nth);
+        let pair = |tag: &Tag| (text(blob, &tag.key), tag.value.as_ref().map(|at| text(blob, at))).into_pyobject(py);
+        Ok(PyTuple::new(py, own.map(pair).collect::<PyResult<Vec<_>>>()?)?.into_any())
+    }
+
+    /// The field in place of tags, for a maker of records: one that shows that they may be hidden from the collector.
+    fn no_tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(if self.tags.is_empty() { PyTuple::empty(py).into_any() } else { PyTuple::new(py, [py.None()])?.into_any() })
     }
 }
 
@@ -73,48 +86,71 @@ impl Aggregate {
         list(py, self.records.iter().map(|sub| self.explicit_hash_key(py, sub)))
     }
 
-    /// Empty: aggregates with tags are for the pure core.
     #[getter]
     fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let none = PyTuple::empty(py).into_any();
-        list(py, self.records.iter().map(|_| none.clone()))
+        let tags = (0..self.records.len()).map(|nth| self.tags_of(py, nth));
+        list(py, tags.collect::<PyResult<Vec<_>>>()?)
     }
 
     /// The sub-records as `UserRecord` objects.
     fn user_records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let class = NamedTuple::new(USER_RECORD.import(py, "shardpack.records", "UserRecord")?)?;
-        let tags = PyTuple::empty(py).into_any();
-        let make = |sub: &Sub| {
-            class.make([
-                self.partition_key(py, sub),
-                self.data_of(py, sub),
-                self.explicit_hash_key(py, sub),
-                tags.clone(),
-            ])
+        let class = USER_RECORD.import(py, "shardpack.records", "UserRecord")?;
+        let none = py.None().into_bound(py);
+        let mut maker = Maker::new(class, [none.clone(), none.clone(), none, self.no_tags(py)?])?;
+        let make = |(nth, sub): (usize, &Sub)| {
+            if !self.tags.is_empty() {
+                maker.set(py, 3, self.tags_of(py, nth)?);
+            }
+            maker.set(py, 0, self.partition_key(py, sub));
+            maker.set(py, 1, self.data_of(py, sub));
+            maker.set(py, 2, self.explicit_hash_key(py, sub));
+            maker.make(py)
         };
-        list(py, self.records.iter().map(make).collect::<PyResult<Vec<_>>>()?)
+        list(py, self.records.iter().enumerate().map(make).collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// The sub-records as `ReceivedRecord` objects, in lists of a few, each made when it is asked for.
-    fn received(
-        slf: Bound<'_, Self>,
-        sequence_number: Bound<'_, PyAny>,
-        timestamp: Bound<'_, PyAny>,
-        shard_id: Bound<'_, PyAny>,
-    ) -> Received {
-        Received {
-            aggregate: slf.unbind(),
-            shared: [sequence_number.unbind(), timestamp.unbind(), shard_id.unbind()],
-            at: 0,
-        }
+    /// The sub-records as `ReceivedRecord` objects, each made when it is asked for.
+    fn received<'py>(
+        slf: Bound<'py, Self>,
+        sequence_number: Bound<'py, PyAny>,
+        timestamp: Bound<'py, PyAny>,
+        shard_id: Bound<'py, PyAny>,
+    ) -> PyResult<Received> {
+        let py = slf.py();
+        let class = RECEIVED_RECORD.import(py, "shardpack.records", "ReceivedRecord")?;
+        let none = py.None().into_bound(py);
+        let tags = slf.get().no_tags(py)?;
+        let aggregated = true.into_pyobject(py)?.to_owned().into_any();
+        let fields =
+            [none.clone(), none.clone(), none.clone(), sequence_number, none, aggregated, timestamp, shard_id, tags];
+        Ok(Received { maker: Maker::new(class, fields)?, aggregate: slf.unbind(), at: 0 })
     }
 }
 
-#[pyclass]
+/// The sub-records of an aggregate, on their way out.
+#[pyclass(module = "shardpack.wire._native")]
 pub struct Received {
     aggregate: Py<Aggregate>,
-    shared: [Py<PyAny>; 3],
+    maker: Maker<9>,
     at: usize,
+}
+
+impl Received {
+    #[inline]
+    pub fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let aggregate = self.aggregate.get();
+        let Some(sub) = aggregate.records.get(self.at) else { return Ok(None) };
+        if !aggregate.tags.is_empty() {
+            self.maker.set(py, 8, aggregate.tags_of(py, self.at)?);
+        }
+        self.maker.set(py, 0, aggregate.partition_key(py, sub));
+        self.maker.set(py, 1, aggregate.data_of(py, sub));
+        self.maker.set(py, 2, aggregate.explicit_hash_key(py, sub));
+        self.maker.set(py, 4, PyInt::new(py, self.at).into_any());
+        let record = self.maker.make(py)?;
+        self.at += 1;
+        Ok(Some(record))
+    }
 }
 
 #[pymethods]
@@ -123,31 +159,15 @@ impl Received {
         slf
     }
 
-    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let aggregate = self.aggregate.get();
-        let chunk = &aggregate.records[self.at..aggregate.records.len().min(self.at + CHUNK)];
-        if chunk.is_empty() {
-            return Ok(None);
-        }
-        let class = NamedTuple::new(RECEIVED_RECORD.import(py, "shardpack.records", "ReceivedRecord")?)?;
-        let [sequence_number, timestamp, shard_id] = self.shared.each_ref().map(|one| one.bind(py));
-        let tags = PyTuple::empty(py).into_any();
-        let aggregated = true.into_pyobject(py)?.to_owned().into_any();
-        let mut records = Vec::with_capacity(chunk.len());
-        for (nth, sub) in chunk.iter().enumerate() {
-            records.push(class.make([
-                aggregate.partition_key(py, sub),
-                aggregate.data_of(py, sub),
-                aggregate.explicit_hash_key(py, sub),
-                sequence_number.clone(),
-                PyInt::new(py, self.at + nth).into_any(),
-                aggregated.clone(),
-                timestamp.clone(),
-                shard_id.clone(),
-                tags.clone(),
-            ])?);
-        }
-        self.at += chunk.len();
-        Ok(Some(list(py, records)?))
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.next(py)
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.maker.visit(visit)
+    }
+}
+
+fn text<'py>(blob: &Bound<'py, PyBytes>, at: &Range<usize>) -> Bound<'py, PyString> {
+    PyString::new(blob.py(), &String::from_utf8_lossy(&blob.as_bytes()[at.clone()]))
 }

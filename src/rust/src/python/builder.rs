@@ -2,31 +2,44 @@
 
 use super::objects::NewBytes;
 use super::WORTH_DETACHING;
-use crate::{pack, wire};
+use crate::{frame, pack};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const MAX_PARTITION_KEY_CHARACTERS: usize = 256;
 
-/// See `wire.core.Builder`.
-#[pyclass(module = "shardpack.wire._native")]
-pub struct Builder {
-    #[pyo3(get, set)]
+/// See `wire.core.Builder`. Threads may share one: each record is taken whole, or not at all.
+#[pyclass(frozen, module = "shardpack.wire._native")]
+pub struct Builder(Mutex<Filling>);
+
+struct Filling {
     capacity: isize, // below 0 where the keys around the aggregate take it all
     inner: pack::Builder,
 }
 
-impl Builder {
+impl Filling {
     fn most(&self) -> usize {
         self.capacity.try_into().unwrap_or(0)
+    }
+}
+
+impl Builder {
+    /// Nothing of Python's runs while it is locked, so nobody waits long, and nobody for himself.
+    #[inline]
+    fn filling(&self) -> MutexGuard<'_, Filling> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a record without explicit hash key and tags is sound and fits; then it is taken.
     #[inline]
-    pub fn take(&mut self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> bool {
-        let most = self.most();
-        text_of(partition_key).is_some_and(|key| self.inner.add(most, key.as_bytes(), data.as_bytes(), None, &[]))
+    pub fn take(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> bool {
+        text_of(partition_key).is_some_and(|key| {
+            let mut filling = self.filling();
+            let most = filling.most();
+            filling.inner.add(most, key.as_bytes(), data.as_bytes(), None, &[])
+        })
     }
 }
 
@@ -34,26 +47,37 @@ impl Builder {
 impl Builder {
     #[new]
     fn new(capacity: isize, pin: Option<&str>) -> Self {
-        Builder { capacity, inner: pack::Builder::new(pin.map(str::as_bytes)) }
+        let inner = pack::Builder::new(pin.map(str::as_bytes));
+        Builder(Mutex::new(Filling { capacity, inner }))
+    }
+
+    #[getter]
+    fn capacity(&self) -> isize {
+        self.filling().capacity
+    }
+
+    #[setter]
+    fn set_capacity(&self, capacity: isize) {
+        self.filling().capacity = capacity;
     }
 
     #[getter]
     fn count(&self) -> usize {
-        self.inner.count
+        self.filling().inner.count
     }
 
     #[getter]
     fn size(&self) -> usize {
-        self.inner.size()
+        self.filling().inner.size()
     }
 
-    fn add(&mut self, partition_key: &Bound<'_, PyAny>, data: &Bound<'_, PyBytes>) -> PyResult<bool> {
+    fn add(&self, partition_key: &Bound<'_, PyAny>, data: &Bound<'_, PyBytes>) -> PyResult<bool> {
         self.add_any(partition_key, data, None, None)
     }
 
     #[pyo3(signature = (partition_key, data, explicit_hash_key, tags))]
     fn add_any(
-        &mut self,
+        &self,
         partition_key: &Bound<'_, PyAny>,
         data: &Bound<'_, PyBytes>,
         explicit_hash_key: Option<&str>,
@@ -68,29 +92,31 @@ impl Builder {
             return Err(refusal(partition_key)?);
         };
         let own = explicit_hash_key.map(str::as_bytes);
-        Ok(self.inner.add(self.most(), key.as_bytes(), data.as_bytes(), own, tags))
+        let mut filling = self.filling();
+        let most = filling.most();
+        Ok(filling.inner.add(most, key.as_bytes(), data.as_bytes(), own, tags))
     }
 
     fn build<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let blobs = finished(py, &[&self.inner])?;
+        let blobs = finished(py, &[self])?;
         blobs.into_iter().next().ok_or_else(|| PyRuntimeError::new_err("nothing was built"))
     }
 }
 
 /// `Builder.build` for several, whose checksums are made side by side.
 #[pyfunction]
-pub fn build_many<'py>(py: Python<'py>, builders: Vec<PyRef<'py, Builder>>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-    finished(py, &builders.iter().map(|builder| &builder.inner).collect::<Vec<_>>())
+pub fn build_many<'py>(py: Python<'py>, builders: Vec<Bound<'py, Builder>>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    finished(py, &builders.iter().map(Bound::get).collect::<Vec<_>>())
 }
 
-fn finished<'py>(py: Python<'py>, builders: &[&pack::Builder]) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-    let new = |one: &&pack::Builder| NewBytes::of(py, &one.parts(), wire::CHECKSUM_BYTES);
+fn finished<'py>(py: Python<'py>, builders: &[&Builder]) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    let new = |one: &&Builder| NewBytes::of(py, &one.filling().inner.parts(), frame::CHECKSUM_BYTES);
     let mut blobs = builders.iter().map(new).collect::<PyResult<Vec<_>>>()?;
     let mut outs: Vec<&mut [u8]> = blobs.iter_mut().map(NewBytes::as_mut).collect();
     if outs.iter().map(|out| out.len()).sum::<usize>() < WORTH_DETACHING {
-        pack::sign(&mut outs);
+        frame::sign(&mut outs);
     } else {
-        py.detach(|| pack::sign(&mut outs));
+        py.detach(|| frame::sign(&mut outs));
     }
     Ok(blobs.into_iter().map(NewBytes::finish).collect())
 }

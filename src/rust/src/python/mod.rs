@@ -1,16 +1,17 @@
 //! The thin binding: what `shardpack.wire._native` offers to `shardpack.wire.native_core`, which is its only user.
 //!
-//! Nothing here raises a class of `errors.py` by itself: what cannot be done is None, and the pure core does it or says
-//! why not. So both cores have the same errors.
+//! What it raises are the classes of `errors.py`, with the words of the pure core: both have the same errors.
 
 mod adding;
 mod aggregate;
 mod builder;
 mod columns;
+mod errors;
+mod flat;
 mod objects;
 mod routes;
 
-use crate::{md5, wire};
+use crate::{frame, md5, read};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
@@ -25,9 +26,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Aggregate>()?;
     module.add_class::<adding::Adding>()?;
     module.add_class::<builder::Builder>()?;
+    module.add_class::<flat::Flat>()?;
     module.add_class::<routes::Routes>()?;
     module.add_function(wrap_pyfunction!(path, module)?)?;
-    module.add_function(wrap_pyfunction!(read, module)?)?;
+    module.add_function(wrap_pyfunction!(read_one, module)?)?;
     module.add_function(wrap_pyfunction!(read_many, module)?)?;
     module.add_function(wrap_pyfunction!(is_aggregated, module)?)?;
     module.add_function(wrap_pyfunction!(from_base64, module)?)?;
@@ -43,38 +45,41 @@ fn path() -> &'static str {
     md5::path().name()
 }
 
-/// One aggregate; None: not one as packers write it.
+/// One aggregate, or an error that says what is wrong with it.
 #[pyfunction]
-fn read<'py>(py: Python<'py>, blob: &Bound<'py, PyBytes>) -> PyResult<Option<Aggregate>> {
-    Ok(verified(py, std::slice::from_ref(blob)).pop().flatten().map(|parsed| Aggregate::new(blob.clone(), parsed)))
+#[pyo3(name = "read")]
+fn read_one(py: Python<'_>, blob: &Bound<'_, PyBytes>) -> PyResult<Aggregate> {
+    let bytes = blob.as_bytes();
+    let parsed = if bytes.len() < WORTH_DETACHING { read::read(bytes) } else { py.detach(|| read::read(bytes)) };
+    match parsed {
+        Ok(parsed) => Aggregate::new(blob.clone(), parsed),
+        Err(fault) => Err(errors::raised(py, &fault)?),
+    }
 }
 
-/// `read` for several, whose checksums are made side by side.
+/// Several, whose checksums are made side by side; None for what is no sound aggregate.
 #[pyfunction]
-fn read_many<'py>(py: Python<'py>, blobs: Vec<Bound<'py, PyBytes>>) -> Vec<Option<Aggregate>> {
-    let parsed = verified(py, &blobs);
-    blobs.into_iter().zip(parsed).map(|(blob, parsed)| parsed.map(|parsed| Aggregate::new(blob, parsed))).collect()
-}
-
-fn verified(py: Python<'_>, blobs: &[Bound<'_, PyBytes>]) -> Vec<Option<wire::Aggregate>> {
+fn read_many<'py>(py: Python<'py>, blobs: Vec<Bound<'py, PyBytes>>) -> PyResult<Vec<Option<Aggregate>>> {
     let slices: Vec<&[u8]> = blobs.iter().map(|blob| blob.as_bytes()).collect();
     let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-    if bytes < WORTH_DETACHING {
-        wire::read_many(&slices)
-    } else {
-        py.detach(|| wire::read_many(&slices))
-    }
+    let parsed =
+        if bytes < WORTH_DETACHING { read::read_many(&slices) } else { py.detach(|| read::read_many(&slices)) };
+    let made = blobs
+        .iter()
+        .zip(parsed)
+        .map(|(blob, parsed)| parsed.map(|parsed| Aggregate::new(blob.clone(), parsed)).transpose());
+    made.collect()
 }
 
 /// Whether it is an aggregate by its magic, length and checksum.
 #[pyfunction]
 fn is_aggregated(py: Python<'_>, blob: &Bound<'_, PyBytes>) -> bool {
     let blob = blob.as_bytes();
-    let Some(body) = wire::body(blob).filter(|body| !body.is_empty()) else {
+    let Some(body) = frame::body(blob).filter(|body| !body.is_empty()) else {
         return false;
     };
     let digest = if body.len() < WORTH_DETACHING { md5::digest(body) } else { py.detach(|| md5::digest(body)) };
-    wire::is_sound(blob, &digest)
+    frame::is_sound(blob, &digest)
 }
 
 /// The bytes that base64 text stands for; None if it is not strictly that.

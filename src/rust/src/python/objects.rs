@@ -1,52 +1,97 @@
-//! Named tuples, made as cheaply as CPython allows.
-//!
-//! A named tuple made from Python costs a tuple more than itself, and the garbage collector looks at each again and
-//! again. Here its fields are put in place, and it is hidden from the collector, as CPython hides plain tuples of which
-//! it sees that they cannot be part of a cycle.
+//! Objects that are made by hand, because nothing that Python offers is as cheap.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit};
 
-/// A class made by `typing.NamedTuple`.
-pub struct NamedTuple<'py> {
-    class: Bound<'py, PyType>,
-    alloc: ffi::allocfunc,
+/// Makes the objects of a class made by `typing.NamedTuple`, as `tuple.__new__(class, fields)` does.
+///
+/// CPython itself makes them, so that they have all that an object has in its version. What is saved is the tuple of
+/// fields that it copies: one is filled again and again. Nobody else sees that one: the garbage collector does not
+/// know it, unless the objects may be part of a cycle.
+///
+/// Objects that cannot be part of a cycle are hidden from the collector, by the rule by which CPython hides plain
+/// tuples. It would look at each again and again: a list of a million records takes three times as long when it does.
+pub struct Maker<const N: usize> {
+    class: Py<PyType>,
+    new: ffi::newfunc,
+    fields: Py<PyTuple>,
+    arguments: Py<PyTuple>,
+    is_hidden: bool,
 }
 
-impl<'py> NamedTuple<'py> {
-    pub fn new(class: &Bound<'py, PyType>) -> PyResult<Self> {
-        let tuple = class.py().get_type::<PyTuple>();
-        // SAFETY: both are types, and stay alive; their fields are read while attached to the interpreter.
-        let (alloc, is_tuple) = unsafe {
-            let (class, tuple) = (&*class.as_type_ptr(), &*tuple.as_type_ptr());
-            let is_tuple = class.tp_basicsize == tuple.tp_basicsize && class.tp_itemsize == tuple.tp_itemsize;
-            (class.tp_alloc, is_tuple)
+impl<const N: usize> Maker<N> {
+    /// `common`: the fields that all objects have in common, and None in place of the others.
+    pub fn new<'py>(class: &Bound<'py, PyType>, common: [Bound<'py, PyAny>; N]) -> PyResult<Self> {
+        let py = class.py();
+        let tuple = py.get_type::<PyTuple>();
+        // SAFETY: the type is alive, and this field of it never changes.
+        let new = unsafe { (*tuple.as_type_ptr()).tp_new };
+        let Some(new) = new.filter(|_| class.is_subclass(&tuple).unwrap_or(false)) else {
+            return Err(PyTypeError::new_err(format!("{} is no named tuple", class.name()?)));
         };
-        match alloc {
-            Some(alloc) if is_tuple && class.is_subclass(&tuple)? => Ok(NamedTuple { class: class.clone(), alloc }),
-            _ => Err(PyTypeError::new_err(format!("{} is no named tuple", class.name()?))),
+        let is_hidden = !common.iter().any(may_be_in_cycle);
+        let fields = PyTuple::new(py, common)?;
+        if is_hidden {
+            // SAFETY: a tuple has the collector's header.
+            unsafe { ffi::PyObject_GC_UnTrack(fields.as_ptr().cast()) };
+        }
+        let arguments = PyTuple::new(py, [&fields])?;
+        Ok(Maker {
+            class: class.clone().unbind(),
+            new,
+            fields: fields.unbind(),
+            arguments: arguments.unbind(),
+            is_hidden,
+        })
+    }
+
+    /// Put a field in its place: text, bytes, a number or None, which no cycle goes through.
+    #[inline]
+    pub fn set(&mut self, _py: Python<'_>, place: usize, field: Bound<'_, PyAny>) {
+        assert!(place < N);
+        // SAFETY: the tuple has N items, and only `arguments` refers to it besides `self`. The reference that was there
+        // is given up, after the new one has taken its place.
+        unsafe {
+            let before = ffi::PyTuple_GET_ITEM(self.fields.as_ptr(), place as ffi::Py_ssize_t);
+            ffi::PyTuple_SET_ITEM(self.fields.as_ptr(), place as ffi::Py_ssize_t, field.into_ptr());
+            ffi::Py_DECREF(before);
         }
     }
 
-    /// An object with these fields, none of which may ever refer back to it: text, bytes, numbers, times, None.
+    /// An object with the fields as they are now.
     #[inline]
-    pub fn make<const N: usize>(&self, fields: [Bound<'py, PyAny>; N]) -> PyResult<Bound<'py, PyAny>> {
-        let py = self.class.py();
-        // SAFETY: the class has a tuple's layout (`new`), so N items follow; each gets the reference that is given up
-        // here, before anyone else can see the object.
+    pub fn make<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: this is `tuple.__new__(class, fields)`, which gives a new object that nobody has seen, or an error;
+        // the class is a tuple's, so the object has the collector's header.
         unsafe {
-            let object = (self.alloc)(self.class.as_type_ptr(), N as ffi::Py_ssize_t);
-            if object.is_null() {
-                return Err(PyErr::fetch(py));
+            let object = (self.new)(self.class.as_ptr().cast(), self.arguments.as_ptr(), std::ptr::null_mut());
+            let object = Bound::from_owned_ptr_or_err(py, object)?;
+            if self.is_hidden {
+                ffi::PyObject_GC_UnTrack(object.as_ptr().cast());
             }
-            for (nth, field) in fields.into_iter().enumerate() {
-                ffi::PyTuple_SET_ITEM(object, nth as ffi::Py_ssize_t, field.into_ptr());
-            }
-            ffi::PyObject_GC_UnTrack(object.cast());
-            Ok(Bound::from_owned_ptr(py, object))
+            Ok(object)
         }
+    }
+
+    /// Show the collector what this refers to.
+    pub fn visit(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.class)?;
+        visit.call(&self.fields)?;
+        visit.call(&self.arguments)
+    }
+}
+
+/// Whether the collector might find a cycle through an object: one of a type that it knows, unless it is a tuple that
+/// CPython itself has hidden.
+fn may_be_in_cycle(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is alive; both only look.
+    unsafe {
+        let is_known = ffi::PyType_IS_GC(ffi::Py_TYPE(object.as_ptr())) != 0;
+        let is_hidden = object.cast_exact::<PyTuple>().is_ok() && ffi::PyObject_GC_IsTracked(object.as_ptr()) == 0;
+        is_known && !is_hidden
     }
 }
 

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ...dedup import RecordDigest
+from ...files._lines import Lines
 from ...hashing import ShardMap
 from ...limits import MAX_REQUEST_RECORDS, SHARD_BYTES_PER_SECOND, SHARD_RECORDS_PER_SECOND, Limits
 from ...packing.packer import pack
@@ -34,11 +35,14 @@ from ...packing.requests import PutRequest, put_requests
 from ...records import UserRecord
 from ...unpacking.unpacker import unpack
 from .. import reading
+from ..input_bar import opened_input
+from ..terminal import printable
 
 _STREAM = "shardpack-demo"
 _START_SECONDS = 60
 _LAMBDA_BATCH = 100
 _READ_PATIENCE_SECONDS = 30
+_LAST_CALL_SECONDS = 2
 
 
 @dataclass
@@ -70,11 +74,11 @@ def run(file: str | None, records: int, shards: int, endpoint_url: str | None, c
             console.print("Starting a local Kinesis server (ministack) …")
             stack.enter_context(_exit_when_told_to())
             endpoint_url = stack.enter_context(_local_server())
-        console.print(f"Kinesis at {endpoint_url}")
+        console.print(f"Kinesis at {printable(endpoint_url)}")
         client = stack.enter_context(_client(endpoint_url))
         stream = f"{_STREAM}-{os.getpid()}"
         _create_stream(client, stream, shards)
-        stack.callback(client.delete_stream, StreamName=stream)
+        stack.callback(_delete_stream, endpoint_url, client, stream)
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
         with Progress(*columns, console=console) as progress:
             tally = _send(client, stream, file, records, progress)
@@ -91,7 +95,7 @@ def _send(client: Any, stream: str, file: str | None, records: int, progress: Pr
         if file is None:
             source = _login_events(records)
         else:
-            lines = reading.Lines(stack.enter_context(reading.open_input(file)), file)
+            lines = Lines(stack.enter_context(opened_input(file, bar=False)).stream, file)
             stack.enter_context(reading.errors_at(lines))
             source = reading.user_records(lines, None, one_key=False)
         task = progress.add_task("packing and putting user records", total=records if file is None else None)
@@ -216,9 +220,9 @@ def _print_proof(console: Console, sent: RecordDigest, came_back: dict[str, Reco
         amount = f"{digest.count:,} records, {digest.data_bytes:,} bytes"
         console.print(f"  {name:<20} {digest.hexdigest()}  {amount}", soft_wrap=True)
     if all(digest == sent for digest in came_back.values()):
-        console.print("[bold green]Exactly the records that were sent came back, in both shapes.[/]")
+        console.print("Exactly the records that were sent came back, in both shapes.", style="bold green")
     else:
-        console.print("[bold red]What came back is not what was sent.[/]")
+        console.print("What came back is not what was sent.", style="bold red")
 
 
 def _login_events(count: int) -> Iterator[UserRecord]:
@@ -244,8 +248,17 @@ def _create_stream(client: Any, stream: str, shards: int) -> None:
     client.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
 
+def _delete_stream(endpoint_url: str, client: Any, stream: str) -> None:
+    """Clean up; after Ctrl-C only if the server answers at once, because it may be what it was pressed for."""
+    if sys.exc_info()[0] is None:
+        client.delete_stream(StreamName=stream)
+        return
+    with suppress(Exception), _client(endpoint_url, seconds=_LAST_CALL_SECONDS) as quick:
+        quick.delete_stream(StreamName=stream)
+
+
 @contextmanager
-def _client(endpoint_url: str) -> Iterator[Any]:
+def _client(endpoint_url: str, seconds: float | None = None) -> Iterator[Any]:
     """A Kinesis client; what fails in it is said with the endpoint."""
     try:
         import boto3
@@ -256,6 +269,8 @@ def _client(endpoint_url: str) -> Iterator[Any]:
     local = {"aws_access_key_id": "demo", "aws_secret_access_key": "demo", "region_name": "us-east-1"}
     credentials = local if "127.0.0.1" in endpoint_url or "localhost" in endpoint_url else {}
     config = Config(retries={"mode": "standard"})
+    if seconds is not None:
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=seconds, read_timeout=seconds)
     try:
         client = boto3.client("kinesis", endpoint_url=endpoint_url, config=config, **credentials)
     except (BotoCoreError, ValueError) as error:
@@ -323,8 +338,8 @@ def _wait_until_up(server: subprocess.Popen[bytes], health: str, log: Path) -> N
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
-    tail = log.read_text(errors="replace")[-2000:]
-    raise reading.InputError(f"the local Kinesis server did not come up within {_START_SECONDS} s:\n{tail}")
+    tail = " | ".join(log.read_text(errors="replace").splitlines()[-20:])
+    raise reading.InputError(f"the local Kinesis server did not come up within {_START_SECONDS} s: {tail[-1500:]}")
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

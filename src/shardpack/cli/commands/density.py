@@ -18,13 +18,17 @@ from rich.table import Table
 from ...density import Measurement, Prices, Row, measure, usual_strategies
 from ...density.measuring import Peer
 from ...density.synthetic import synthetic
+from ...files._documents import parse_json
+from ...files._lines import Lines
 from ...limits import KPL_AGGREGATION_MAX_SIZE, MIB
 from ...records import UserRecord
 from .. import reading
-from ..input_bar import input_lines
+from ..input_bar import opened_input
 from ..reading import InputError
+from ..terminal import console, json_text, printable
 
 _WIDTH = 100
+_LATEST = 253_402_300_799_999  # milliseconds at the end of the year 9999
 _MILLISECONDS = 1e11  # numbers above it cannot be seconds before the year 5138
 
 
@@ -50,9 +54,11 @@ class Source:
         if self.file is None:
             yield synthetic(self.spec or "", self.count, keys=self.keys)
             return
-        with input_lines(self.file, bar=True) as lines, reading.errors_at(lines):
+        with opened_input(self.file, bar=True) as source:
+            lines = Lines(source.stream, source.name)
             given = reading.user_records(lines, self.key, one_key=False)
-            yield given if self.timestamp is None else _with_times(lines, given, self.timestamp)
+            with reading.errors_at(lines):
+                yield given if self.timestamp is None else _with_times(lines, given, self.timestamp)
 
 
 def run(
@@ -79,10 +85,12 @@ def run(
             prices=prices,
             peers=_peers() if peers else (),
         )
+    if not measured.rows[0].user_records:
+        raise InputError(f"{source.name}: there is no line in it, so there is nothing to measure")
     if as_json:
-        typer.echo(json.dumps(measured.as_dict(), indent=2, ensure_ascii=False))
+        typer.echo(json_text(measured.as_dict(), indent=2))
     else:
-        show(measured, source.name, Console(width=None if sys.stdout.isatty() else _WIDTH))
+        show(measured, source.name, console(width=None if sys.stdout.isatty() else _WIDTH))
     if charts and report:
         report.write_text(charts.page(measured, source.name), encoding="utf-8")
     if charts and png:
@@ -91,7 +99,7 @@ def run(
 
 def show(measured: Measurement, name: str, console: Console) -> None:
     """The table, what is recommended and why."""
-    table = Table(title=f"Packing density: {name}", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table = Table(title=f"Packing density: {printable(name)}", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("\nstrategy", no_wrap=True)
     columns = ["user rec.\nin each", "Kinesis\nrecords", "\nfill", "pay-\nload", "bytes\nover"]
     if measured.rate is not None:
@@ -138,10 +146,10 @@ def _seconds(value: float | None) -> str:
     return f"{value * 1000:,.0f} ms" if value < 1 else f"{value:,.1f} s"
 
 
-def _with_times(lines: reading.Lines, records: Iterator[UserRecord], field: str) -> Iterator[tuple[UserRecord, float]]:
+def _with_times(lines: Lines, records: Iterator[UserRecord], field: str) -> Iterator[tuple[UserRecord, float]]:
     for record in records:
         try:
-            value = reading.parse_json(record.data)
+            value = parse_json(record.data)
         except ValueError as error:
             raise lines.error(f"not JSON ({error}); --timestamp takes JSON lines") from None
         for name in field.split("."):
@@ -149,14 +157,14 @@ def _with_times(lines: reading.Lines, records: Iterator[UserRecord], field: str)
         yield record, _moment(lines, field, value)
 
 
-def _moment(lines: reading.Lines, field: str, value: object) -> float:
+def _moment(lines: Lines, field: str, value: object) -> float:
     try:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LATEST:
             return value / 1000 if value > _MILLISECONDS else float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     raise lines.error(f"the field {field!r} is {json.dumps(value)[:40]}; a time is seconds, milliseconds or ISO 8601")
 

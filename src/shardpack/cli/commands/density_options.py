@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from ...density import Prices
 from ..options import KeyField
+from ..reading import InputError
 
 _PRICES = Prices()
 
@@ -67,6 +69,7 @@ def density_command(
         raise typer.BadParameter("give a FILE, or --synthetic and what to make up")
     if synthetic is not None and (key or timestamp):
         raise typer.BadParameter("--key and --timestamp are for a FILE")
+    _check_outputs(file, {"--report": report, "--png": png})
     prices = replace(
         _PRICES,
         shard_hour=shard_hour,
@@ -78,3 +81,15 @@ def density_command(
         prices = replace(prices, source="as given")
     source = Source(file, key, timestamp, synthetic, records, keys)
     run(source, shards, rate, buffered, prices, peers=peers, as_json=as_json, report=report, png=png)
+
+
+def _check_outputs(file: str | None, outputs: Mapping[str, Path | None]) -> None:
+    """Refuse to write over the input, or two outputs over each other, by whatever names and links."""
+    taken = {"the input": Path("/dev/stdin") if file == "-" else Path(file)} if file is not None else {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        for what, other in taken.items():
+            if path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other)):
+                raise InputError(f"{path}: {option} would overwrite {what}; name another file")
+        taken[f"the file of {option}"] = path

@@ -8,15 +8,16 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from ...hashing import ShardMap
 from ...inspection import Inspection, inspect_record
 from ...unpacking.shapes import kinesis_records
+from ..terminal import printable
 
 _SHOWN_DATA = 48
+_MOST_TEXT = 1000  # characters of one field; the service allows a key 256
 
 
 def show(source: Iterable[Any], shard_map: ShardMap | None, most: int, first: int, console: Console) -> None:
@@ -31,20 +32,20 @@ def show(source: Iterable[Any], shard_map: ShardMap | None, most: int, first: in
     if not shown:
         console.print("There is no Kinesis record in the input.")
     elif next(records, None) is not None:
-        console.print("\n[dim]There are more Kinesis records in the input; --first shows more of them.[/]")
+        console.print("\nThere are more Kinesis records in the input; --first shows more of them.", style="dim")
 
 
 def _show_one(inspection: Inspection, most: int, console: Console) -> None:
     if inspection.fault is not None:
-        console.print("[bold]Starts like an aggregate, and is not a sound one[/]")
-        console.print(f"  {escape(str(inspection.fault))}")
+        console.print("Starts like an aggregate, and is not a sound one", style="bold")
+        console.print(f"  {printable(inspection.fault, most=_MOST_TEXT)}")
     elif inspection.sub_records:
-        console.print(f"[bold]An aggregate of {len(inspection.sub_records):,} user records[/]")
+        console.print(f"An aggregate of {len(inspection.sub_records):,} user records", style="bold")
     else:
-        console.print("[bold]A plain record[/]")
+        console.print("A plain record", style="bold")
     console.print(_summary(inspection))
     for verdict in inspection.kcl:
-        console.print(f"The KCL {escape(verdict)}.")
+        console.print(f"The KCL {printable(verdict, most=_MOST_TEXT)}.")
     if inspection.sub_records:
         console.print(_sizes(inspection))
         if most:
@@ -55,14 +56,12 @@ def _summary(inspection: Inspection) -> Table:
     record = inspection.record
     table = Table.grid(padding=(0, 2))
     table.add_row("size", f"{inspection.size:,} bytes as Kinesis counts them, {_units(inspection.put_payload_units)}")
-    table.add_row(
-        "partition key", escape(repr(record.partition_key)) if record.partition_key is not None else "unknown"
-    )
-    table.add_row("explicit hash key", record.explicit_hash_key or "none")
+    table.add_row("partition key", _text(repr(record.partition_key)) if record.partition_key is not None else "unknown")
+    table.add_row("explicit hash key", _text(record.explicit_hash_key or "none"))
     if inspection.outer_hash_key is not None and inspection.outer_shard is not None:
-        table.add_row("routed by", f"{inspection.outer_hash_key} to {escape(inspection.outer_shard.shard_id)}")
+        table.add_row("routed by", f"{inspection.outer_hash_key} to {_text(inspection.outer_shard.shard_id)}")
     if record.sequence_number is not None:
-        table.add_row("sequence number", escape(record.sequence_number))
+        table.add_row("sequence number", _text(record.sequence_number))
     if inspection.checksum is not None:
         table.add_row("MD5", f"{inspection.checksum.hex()}, {'as it must be' if not inspection.fault else 'see above'}")
     if inspection.sub_records:
@@ -105,17 +104,24 @@ def _records(inspection: Inspection, most: int) -> Table:
         )
         table.add_row(
             f"{index:,}",
-            escape(_abbreviated(repr(record.partition_key))),
-            "pinned" if pinned else escape(_abbreviated(record.explicit_hash_key or "none")),
+            _abbreviated(repr(record.partition_key)),
+            "pinned" if pinned else _abbreviated(record.explicit_hash_key or "none"),
             "not a number" if record.hash_key is None else _abbreviated(str(record.hash_key)),
-            escape(_abbreviated(record.shard_id or "none")),
+            _abbreviated(record.shard_id or "none"),
             f"{len(record.data):,}",
-            Text(repr(record.data[:_SHOWN_DATA].decode(errors="replace")), no_wrap=True, overflow="ellipsis"),
+            Text(
+                printable(repr(record.data[:_SHOWN_DATA].decode(errors="replace"))), no_wrap=True, overflow="ellipsis"
+            ),
         )
     if len(inspection.sub_records) > most:
         table.caption = f"and {len(inspection.sub_records) - most:,} more; --records shows more of them"
     return table
 
 
+def _text(text: str) -> str:
+    return printable(text, most=_MOST_TEXT)
+
+
 def _abbreviated(text: str) -> str:
+    text = printable(text)
     return text if len(text) <= 12 else f"{text[:5]}…{text[-5:]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import re
 import socket
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ...records import Position
 from ..reading import InputError
+from ..terminal import console, json_text, printable, row
 
 if TYPE_CHECKING:
     from ...leases.lease import Lease, Leases
@@ -60,8 +60,9 @@ def show_command(
 
     The stream is asked where botocore finds it (AWS_ENDPOINT_URL_KINESIS, say), in the region and by the profile given.
     """
-    of_table = {} if stream and store.startswith("sqlite:") else {"region": region, "profile": profile}
-    leases = sorted(_open(store, endpoint_url=endpoint_url, **of_table).list(), key=lambda lease: lease.key)
+    is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
+    opened = _open(store, None if is_file else region, None if is_file else profile, endpoint_url, only_look=True)
+    leases = sorted(opened.list(), key=lambda lease: lease.key)
     behind: dict[str, int | None] = {}
     if stream:
         from .lag import millis_behind
@@ -70,7 +71,7 @@ def show_command(
     if as_json:
         for lease in leases:
             told = _told(lease) | ({"millis_behind_latest": behind[lease.key]} if stream else {})
-            typer.echo(json.dumps(told, ensure_ascii=False))
+            typer.echo(json_text(told))
         return
     # The digits of a sequence number matter to the last: broken in a terminal, never cut off.
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -79,8 +80,8 @@ def show_command(
     if stream:
         table.add_column("behind", justify="right")
     for lease in leases:
-        table.add_row(*map(_cell, _row(lease)), *([_lag(behind[lease.key])] if stream else []))
-    Console(width=None if sys.stdout.isatty() else _ONE_LINE, markup=False, highlight=False).print(table)
+        table.add_row(*row(_row(lease)), *([_lag(behind[lease.key])] if stream else []))
+    console(width=None if sys.stdout.isatty() else _ONE_LINE).print(table)
 
 
 @app.command("set")
@@ -93,6 +94,10 @@ def set_command(
             metavar="POSITION", help="TRIM_HORIZON, LATEST, SHARD_END, or the last user record done: SEQ or SEQ:SUB."
         ),
     ],
+    stream: Annotated[
+        str | None, typer.Option(metavar="STREAM", help="Ask this stream whether POSITION is one of the shard's.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Overwrite the checkpoint without asking.")] = False,
     force: Force = False,
     watch: Watch = 10.0,
     region: Region = None,
@@ -101,11 +106,16 @@ def set_command(
 ) -> None:
     """Set a shard's checkpoint, and give its lease up, so that the next worker reads on from there.
 
-    SEQ is SEQ:0, the Kinesis record's first user record. While a worker renews the lease nothing is changed, unless
-    you --force it: then that worker loses the lease, and cannot checkpoint any more.
+    SEQ is SEQ:0, the Kinesis record's first user record. With --stream, the stream is asked whether the shard has such
+    a record; without, you are asked, or say --yes, because the checkpoint that is there is lost. While a worker renews
+    the lease nothing is changed, unless you --force it: then that worker loses the lease, and cannot checkpoint any
+    more.
     """
     target = _position(position)
-    leases = _open(store, region, profile, endpoint_url)
+    is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
+    leases = _open(store, None if is_file else region, None if is_file else profile, endpoint_url)
+    if stream is not None or not yes:
+        _confirm_change(_find(leases, shard), position, target, stream, region, profile, yes=yes)
     before = _resting(leases, shard, watch, force=force)
     operator = f"shardpack leases set on {socket.gethostname()}, process {os.getpid()}"
     taken = leases.take(before, operator)
@@ -137,7 +147,7 @@ def release_command(
     for _ in range(_ATTEMPTS):
         before = _find(leases, shard)
         if before.owner is None:
-            typer.echo(f"{shard} is nobody's already")
+            typer.echo(f"{printable(shard)} is nobody's already")
             return
         if leases.release(before):
             _print_change(leases, before)
@@ -157,19 +167,55 @@ def delete_command(
     endpoint_url: EndpointUrl = None,
 ) -> None:
     """Delete a shard's lease. Workers that find the shard without one begin it anew, where they are told to start."""
-    leases = _open(store, region, profile, endpoint_url)
+    leases = _open(store, region, profile, endpoint_url, only_look=not yes)
     if not yes:
         raise InputError(f"{shard} has {_line(_find(leases, shard))}; to delete that, add --yes")
     lease = _resting(leases, shard, watch, force=force)
     for _ in range(_ATTEMPTS if force else 1):
         if leases.delete(lease):
-            typer.echo(f"deleted {shard}: {_line(lease)}")
+            typer.echo(printable(f"deleted {shard}: {_line(lease)}"))
             return
         lease = _find(leases, shard)
     raise _moving(shard, lease)
 
 
-def _open(store: str, region: str | None = None, profile: str | None = None, endpoint_url: str | None = None) -> Leases:
+def _confirm_change(
+    before: Lease,
+    text: str,
+    target: Position,
+    stream: str | None,
+    region: str | None,
+    profile: str | None,
+    *,
+    yes: bool,
+) -> None:
+    """Have a position checked by the stream, or the change confirmed.
+
+    Raises:
+        InputError: the stream refuses it, or it is not confirmed.
+    """
+    doubt: str | None = "no --stream was named to check it"
+    if stream is not None:
+        from .lease_check import doubt_about
+
+        doubt = doubt_about(target, before.key, stream, region, profile)
+    if doubt is None or yes:
+        return
+    change = f"{before.key} has {_line(before)}, which {text} would overwrite, and {doubt}"
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InputError(f"{change}; to do it all the same, add --yes")
+    if not typer.confirm(printable(f"{change}. Do it all the same?")):
+        raise InputError("nothing was changed")
+
+
+def _open(
+    store: str,
+    region: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+    *,
+    only_look: bool = False,
+) -> Leases:
     kind, _, name = store.partition(":")
     if kind not in {"sqlite", "dynamodb"} or not name:
         raise typer.BadParameter(f"STORE is {store!r:.100}; give sqlite:PATH or dynamodb:TABLE")
@@ -180,6 +226,10 @@ def _open(store: str, region: str | None = None, profile: str | None = None, end
             raise InputError(f"{name}: no such file; give the one that the consumer's SQLiteLeases have")
         from ...leases.sqlite import SQLiteLeases
 
+        looking = SQLiteLeases(name, read_only=True)
+        if only_look:
+            return looking
+        looking.list()  # says what is wrong before an empty file becomes a lease file
         return SQLiteLeases(name)
     from ...leases.dynamodb import DynamoDBLeases
 
@@ -202,10 +252,12 @@ def _find(leases: Leases, shard: str) -> Lease:
 
 
 def _resting(leases: Leases, shard: str, watch: float, *, force: bool) -> Lease:
-    """The shard's lease, once it has stood still for so long; no clock but ours is looked at (B7)."""
+    """The shard's lease, once it has stood still for so long; no clock but ours is looked at."""
     lease = _find(leases, shard)
     if force or lease.owner is None:
         return lease
+    if not math.isfinite(watch):
+        raise typer.BadParameter(f"--watch is {watch}; give a number of seconds")
     deadline = time.monotonic() + watch
     while (left := deadline - time.monotonic()) > 0:
         time.sleep(min(left, 1.0))
@@ -233,8 +285,8 @@ def _position(text: str) -> Position:
 
 
 def _print_change(leases: Leases, before: Lease) -> None:
-    typer.echo(f"before: {_line(before)}")
-    typer.echo(f"after:  {_line(_find(leases, before.key))}")
+    typer.echo(printable(f"before: {_line(before)}"))
+    typer.echo(printable(f"after:  {_line(_find(leases, before.key))}"))
 
 
 def _line(lease: Lease) -> str:
@@ -252,10 +304,6 @@ def _row(lease: Lease) -> tuple[object, ...]:
 
 def _lag(millis: int | None) -> str:
     return "-" if millis is None else str(timedelta(seconds=round(millis / 1000)))
-
-
-def _cell(value: object) -> str:
-    return "-" if value in (None, "") else str(value)
 
 
 def _told(lease: Lease) -> dict[str, Any]:

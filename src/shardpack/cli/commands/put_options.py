@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,13 @@ def _setting(default: str, text: str, metavar: str | None = None) -> Any:
     )
 
 
+class OnError(StrEnum):
+    """Choices of --on-error."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
 def put_command(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream's name or ARN.")],
     file: InputFile,
@@ -27,6 +35,9 @@ def put_command(
         str | None,
         typer.Option(metavar="FILE", help="Append user records that fail to this file; --user-records reads it."),
     ] = None,
+    on_error: Annotated[
+        OnError, typer.Option(help="What follows a line that is no user record, or none that Kinesis takes.")
+    ] = OnError.STOP,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")] = False,
     region: Region = None,
     profile: Profile = None,
@@ -59,7 +70,11 @@ def put_command(
 
     Lines of text have no key of their own; they are given one that changes every thousand lines, which spreads them
     over the shards. The exit status is 0 when every line is delivered, 1 when one failed or could not be read, and 130
-    after Ctrl-C, which stops the reading, delivers what was read, and prints the summary; a second Ctrl-C gives up.
+    after Ctrl-C, which stops the reading, delivers what was read, and prints the summary; a second Ctrl-C gives up, and
+    a third ends it at once.
+
+    With --on-error skip, a line that is no user record, or one that Kinesis does not take, is left out and counted, and
+    with --failed it is kept: as a user record where it could be read as one, else as "input" with the line.
     """
     given = {
         "aggregation_max_count": aggregation_max_count,
@@ -84,6 +99,16 @@ def put_command(
     from .putting import put
 
     where = {"region_name": region, "profile_name": profile, "endpoint_url": endpoint_url}
-    status = put(stream, file, settings, where, key=key, user_records=user_records, failed_file=failed, as_json=as_json)
+    status = put(
+        stream,
+        file,
+        settings,
+        where,
+        key=key,
+        user_records=user_records,
+        failed_file=failed,
+        skip_errors=on_error is OnError.SKIP,
+        as_json=as_json,
+    )
     if status:
         raise typer.Exit(status)

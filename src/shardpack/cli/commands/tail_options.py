@@ -11,6 +11,7 @@ import typer
 from ..options import EndpointURL, Profile, Region
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
 _POSITION = re.compile(r"([^:]+):([0-9]{1,129})")
 
 
@@ -45,9 +46,10 @@ def tail_command(
 ) -> None:
     """Follow a stream: write its user records as they come, aggregated or plain, each on a line.
 
-    Those of a shard come in their order, and what a shard was split or merged into after it. Ctrl-C ends it. Nothing is
-    kept of where it was, and no other consumer is disturbed, but for the five reads a second that a shard grants to all
-    of them together.
+    Those of a shard come in their order, and what a shard was split or merged into after it. Ctrl-C ends it after a
+    whole line, a second one at once. A stream that never answers is given up after five tries; one that has answered is
+    waited for. Nothing is kept of where it was. No other consumer is disturbed, but for the five reads a second that a
+    shard grants to all of them together.
     """
     if as_json and base64_lines:
         raise typer.BadParameter("choose one of --json and --base64")
@@ -57,24 +59,29 @@ def tail_command(
 
     where = {"region_name": region, "profile_name": profile, "endpoint_url": endpoint_url}
     tail = Tail(as_json=as_json, base64_lines=base64_lines, most=records, follow=not no_follow)
-    status = tail.run(stream, _start(start), start_at, where)
-    if status:
-        raise typer.Exit(status)
+    tail.run(stream, _start(start), start_at, where)
 
 
 def _start(text: str) -> str | datetime:
     if text in ("LATEST", "TRIM_HORIZON"):
         return text
-    if ago := re.fullmatch(r"([0-9]{1,9})([smhd])", text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:
-        moment = datetime.fromisoformat(text)
+        if ago := re.fullmatch(r"([0-9]{1,9})([smhd])", text):
+            moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        else:
+            moment = datetime.fromisoformat(text)
+    except OverflowError:
+        raise typer.BadParameter(
+            f"--from is {text!r:.100}, before the year 1; a stream keeps what is a year old at most"
+        ) from None
     except ValueError:
         raise typer.BadParameter(
             f"--from is {text!r:.100}; give LATEST, TRIM_HORIZON, a time such as 2026-11-23T10:00:00Z, or 15m, 2h, 1d"
         ) from None
     if moment.tzinfo is None:
         raise typer.BadParameter(f"--from is {text!r:.100}, without a time zone; append Z for UTC, or +01:00 and so on")
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:  # years that every offset leaves within what a datetime can be
+        raise typer.BadParameter(f"--from is {text!r:.100}; give a year from {_FIRST_YEAR} to {_LAST_YEAR}")
     return moment
 
 

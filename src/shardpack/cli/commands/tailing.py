@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import signal
-import sys
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from types import FrameType
-from typing import Any, Never
+from random import random
+from typing import Any
 
+from ...aws.client import kinesis_client
+from ...aws.errors import PERMANENT, backoff, error_of
+from ...aws.streams import stream_argument
 from ...consumer import Batch, Consumer, MemoryLeases
+from ...consumer.config import ConsumerConfig
 from ...records import ReceivedRecord
+from ..interrupts import Interruption, leave
+from ..messages import report
 from ..reading import InputError
-from ..writing import base64_line, data_of, json_line
+from ..writing import base64_line, data_of, json_line, standard_output
 
 _LOOK_SECONDS = 0.2
+_CLOSE_SECONDS = 1.0  # nothing of it is kept, so nothing is worth waiting for
+_TRIES = 5
 
 
 class Tail:
@@ -42,32 +49,34 @@ class Tail:
         start: str | datetime,
         start_at: Mapping[str, tuple[str, str]],
         where: Mapping[str, Any],
-    ) -> int:
-        """Write until the end, or Ctrl-C, or SIGTERM; the exit status.
+    ) -> None:
+        """Write until the end. A signal ends the process after a whole line, though calls may hang; a second at once.
 
         Raises:
             InputError: the stream cannot be read.
         """
-        before = signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            with Consumer(stream, leases=MemoryLeases(), start=start, start_at=start_at, **where) as consumer:
-                self._write_all(consumer)
-        except KeyboardInterrupt as interrupt:
-            sys.stdout.flush()
-            return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
-        except ModuleNotFoundError as error:
-            raise InputError(error) from None
-        except Exception as error:
-            if not type(error).__module__.startswith("botocore."):
-                raise
-            raise InputError(f"{stream}: {error}") from None
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return 0
+        with Interruption(at_once=2) as interruption:
+            try:
+                with interruption.raising(1):
+                    client = _reached(stream, **where)
+                    consumer = Consumer(stream, leases=MemoryLeases(), start=start, start_at=start_at, client=client)
+                try:
+                    self._write_all(consumer, interruption)
+                finally:
+                    consumer.close(_CLOSE_SECONDS)
+            except KeyboardInterrupt:
+                leave(interruption.status or 130)
+            except ModuleNotFoundError as error:
+                raise InputError(error) from None
+            except Exception as error:
+                if not type(error).__module__.startswith("botocore."):
+                    raise
+                raise InputError(f"{stream}: {error}") from None
 
-    def _write_all(self, consumer: Consumer) -> None:
+    def _write_all(self, consumer: Consumer, interruption: Interruption) -> None:
         while self._left != 0:
-            batch = consumer.next_batch(_LOOK_SECONDS)
+            with interruption.raising(1):
+                batch = consumer.next_batch(_LOOK_SECONDS)
             if batch is not None:
                 self._write(batch)
             elif not self._follow and consumer.is_caught_up:
@@ -75,12 +84,40 @@ class Tail:
 
     def _write(self, batch: Batch) -> None:
         records = batch[: self._left]
-        sys.stdout.buffer.writelines(self._line(record) + b"\n" for record in records)
-        sys.stdout.buffer.flush()
+        with standard_output() as out:
+            out.writelines(self._line(record) + b"\n" for record in records)
         if self._left is not None:
             self._left -= len(records)
         batch.checkpoint()
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> Never:
-    raise KeyboardInterrupt(number)
+def _reached(
+    stream: str, region_name: str | None = None, endpoint_url: str | None = None, profile_name: str | None = None
+) -> Any:
+    """A client whose first call has been answered.
+
+    Once the stream was there, it may be away for as long as it likes. Before, it is more likely that the user has named
+    another, and waiting for ever would hide that.
+
+    Raises:
+        InputError: it has not answered after some tries, or refuses what no retry mends.
+    """
+    client = kinesis_client(ConsumerConfig(), region_name, endpoint_url, profile_name)
+    for failures in range(1, _TRIES + 1):
+        try:
+            client.list_shards(**stream_argument(stream), MaxResults=1)
+        except Exception as error:
+            code, message = error_of(error)
+            if code in PERMANENT:
+                raise
+            if failures == _TRIES:
+                raise InputError(
+                    f"{stream}: not reached in {_TRIES} tries ({code}: {message}); check the endpoint, the region and"
+                    " the network"
+                ) from None
+            if failures == 1:
+                report(f"{stream}: not reached ({code}: {message}), trying again")
+            time.sleep(backoff(failures, random))
+        else:
+            return client
+    raise AssertionError("unreachable")

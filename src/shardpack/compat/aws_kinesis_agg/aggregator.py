@@ -4,7 +4,7 @@ What is different on purpose:
 
 * Aggregates are pinned: every sub-record carries the outer explicit hash key. aws-kinesis-agg mixes hash keys under the
   first record's, and the KCL drops such an aggregate whole when one sub-record's hash key is outside the shard that
-  holds it: with two shards or more, nearly always (kpl-kcl-semantics.md, B3). The pin costs 2 bytes a record and at
+  holds it: with two shards or more, nearly always (KCL: ``AggregatorUtil``). The pin costs 2 bytes a record and at
   most 41 bytes once. A record's own explicit hash key is kept, never replaced: one that differs from the aggregate's
   does not fit, and starts the next aggregate. Whoever gives every record another one gets aggregates of one record:
   leave the argument out if it need not be kept, or use `shardpack.Packer`, which has an aggregate open for each.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ...leases.lease import Lease
 from ...records import Position
+from ..start import IteratorArguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class GetShardIterator:
 
     shard_id: str
     hold: int
-    arguments: Mapping[str, Any]
+    arguments: IteratorArguments
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Engine:
         self._config = config
         self._start = start
         self._wall_clock_offset = wall_clock_offset
-        self._random = random or Random()  # noqa: S311  # jitter, not secrets
+        self._random = random or Random()  # jitter, not secrets
         self._coordinator = Coordinator(worker_id, config, start, self._random)
         self._numbers = itertools.count(1)
         self._holds: dict[int, Hold] = {}  # in the order in which they give batches
@@ -360,7 +360,10 @@ class Engine:
         return None
 
     def _end(self, hold: Hold, now: float) -> None:
-        """Everything of a shard is done: make sure that its children have leases, then record its end (B10)."""
+        """Everything of a shard is done: make sure that its children have leases, then record its end.
+
+        The KCL's ``ShutdownTask`` does the same.
+        """
         children = self._children(hold, now)
         if children is None:
             return

@@ -13,7 +13,7 @@ from ...limits import MIB
 from ...records import Position, ReceivedRecord
 from ...unpacking.unpacker import unpack
 from ..config import ConsumerConfig
-from ..start import from_moment
+from ..start import IteratorArguments, from_moment
 from .shards import ListedShard, child_shards
 
 _CALLS_PER_SECOND = 5  # GetRecords, of all consumers of a shard together
@@ -38,7 +38,7 @@ class Reader:
         shard_id: str,
         hash_range: tuple[int, int] | None,
         checkpoint: Position,
-        iterator_arguments: Mapping[str, Any],
+        iterator_arguments: IteratorArguments,
         config: ConsumerConfig,
         random: Callable[[], float],
     ) -> None:
@@ -71,7 +71,7 @@ class Reader:
             return None
         return self._due
 
-    def request(self) -> str | dict[str, Any]:
+    def request(self) -> str | IteratorArguments:
         """The iterator for the next `GetRecords`, or the arguments for `GetShardIterator`."""
         if self._iterator is not None:
             return self._iterator

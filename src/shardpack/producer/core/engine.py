@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 from ...aws.errors import PERMANENT, THROTTLED, backoff
-from ...errors import BufferFullError, DeliveryError, RecordTooLargeError
+from ...errors import DeliveryError, RecordTooLargeError
 from ...limits import KIB, MAX_RECORD_BYTES, MIB
 from ...packing.requests import PutRequest, ShardBudget, put_requests
 from ...records import UserRecord
@@ -53,7 +53,7 @@ class Engine:
     ) -> None:
         self._stream_name = stream_name
         self._config = config
-        self._random = random or Random().random  # noqa: S311  # jitter, not secrets
+        self._random = random or Random().random  # jitter, not secrets
         self._watch = StreamWatch(stream_name)
         self._aggregator = Aggregator(config)
         self._budget = ShardBudget(rate_limit=config.rate_limit / 100, burst_bytes=MAX_RECORD_BYTES)
@@ -71,42 +71,44 @@ class Engine:
 
     # What the application does.
 
-    def has_room(self, records: Sequence[UserRecord]) -> bool:
-        """Whether ``max_outstanding_records`` and ``max_outstanding_bytes`` leave room; alone, anything has it."""
-        if self.outstanding_records == 0:
-            return True
-        size = size_of(records[0]) if len(records) == 1 else sum(map(size_of, records))
-        return (
-            self.outstanding_records + len(records) <= self._config.max_outstanding_records
-            and self.outstanding_bytes + size <= self._config.max_outstanding_bytes
-        )
-
-    def buffer_full_error(self, records: Sequence[UserRecord]) -> BufferFullError:
-        """The error for user records that find no room, and are not to wait."""
-        return BufferFullError(
-            f"{self.outstanding_records:,} user records of {self.outstanding_bytes:,} bytes are on their way"
-            f" (max_outstanding_records {self._config.max_outstanding_records:,}, max_outstanding_bytes"
-            f" {self._config.max_outstanding_bytes:,}); put more slowly, or let put wait",
-            records=records,
-            retriable=True,
-        )
-
-    def put(self, records: Sequence[UserRecord], token: object, now: float) -> bool:
-        """Take user records that were checked, one or more; whether `deadline` may be earlier now.
+    def measure(self, records: Sequence[UserRecord]) -> int:
+        """The bytes of user records, partition keys counted.
 
         Raises:
-            RecordTooLargeError: the stream takes none so large; nothing has changed.
+            RecordTooLargeError: the stream takes none so large.
         """
         if len(records) == 1:  # as most are
             size = largest = size_of(records[0])
-            indices = _ONE
         else:
             sizes = [*map(size_of, records)]
             size, largest = sum(sizes), max(sizes)
-            indices = range(len(records))
         limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
         if largest > limit:
             raise self._too_large(largest, limit)
+        return size
+
+    def put(
+        self,
+        records: Sequence[UserRecord],
+        token: object,
+        now: float,
+        *,
+        size: int | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> bool:
+        """Take user records that were checked, one or more; whether `deadline` may be earlier now.
+
+        Args:
+            records: the user records.
+            token: comes back with their outcomes.
+            now: seconds on the shell's clock.
+            size: what `measure` says of them; None: it is asked, and what it raises is raised before anything changes.
+            indices: which of the put's records they are; None: all.
+        """
+        if size is None:
+            size = self.measure(records)
+        if indices is None:
+            indices = _ONE if len(records) == 1 else range(len(records))
         self.outstanding_records += len(records)
         self.outstanding_bytes += size
         return self._aggregate(Pending(token, records, indices, size, now), now)
@@ -282,7 +284,7 @@ class Engine:
 
     @property
     def _collect_time(self) -> float:
-        """How long a Kinesis record waits for others to share its call (A8)."""
+        """How long a Kinesis record waits for others to share its call, as in the KPL's ``Pipeline``."""
         return 0.0 if self._hurry else min(0.05, 0.2 * self._config.record_max_buffered_time)
 
     def _next_request(self) -> PutRequest:
@@ -317,7 +319,7 @@ class Engine:
             self._judge(landed, now)
 
     def _judge(self, landed: Landed, now: float) -> None:
-        """Whether the KCL keeps an aggregate that landed elsewhere than predicted, judged as a whole (A9a)."""
+        """Whether the KCL keeps an aggregate that landed elsewhere than predicted: all of it, or nothing."""
         shard = self._watch.shard(landed.shard_id)
         if shard is not None and all(
             hash_key_of(record) in shard for pending in landed.parcel.pending for record in pending.records

@@ -1,4 +1,4 @@
-"""What a producer has done, in numbers, under the KPL's names (kpl-kcl-semantics.md, A11)."""
+"""What a producer has done, in numbers, under the KPL's names (its ``metrics_constants.h``)."""
 
 from __future__ import annotations
 

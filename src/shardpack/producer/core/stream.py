@@ -14,7 +14,7 @@ from .actions import Action, DescribeStream, ListShards
 
 _log = logging.getLogger("shardpack.producer")
 
-_FIRST_WAIT, _WAIT_FACTOR, _LONGEST_WAIT = 1.0, 1.5, 30.0  # the KPL's, between tries to list the shards (A6)
+_FIRST_WAIT, _WAIT_FACTOR, _LONGEST_WAIT = 1.0, 1.5, 30.0  # between tries to list shards: the KPL's ShardMap
 
 # When this share of so many answers names another shard than predicted, though the map is fresh, keys may not count
 # any more: RecordDistributionStrategy can be switched to AUTO at any time, and takes effect at once.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+import os
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,11 +20,17 @@ from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
+from ..core.room import Room
 from ..delivery import Delivery
 from .otel import instruments
-from .unfinished import Put, PutMany, Unfinished, finish
+from .process import forget, forks, warn, watch
+from .unfinished import AnyPut, Put, PutMany, finish
+from .work import CLOSED, Answer, Work
 
-_log = logging.getLogger("shardpack.producer")
+_logger = logging.getLogger("shardpack.producer")
+
+_PATIENCE = 0.1  # seconds after which what an interrupt may have swallowed is done again
+_STEP_RECORDS = 1000  # taken in one step, so that it does not keep the event loop for long
 
 
 class AsyncProducer:
@@ -42,6 +51,8 @@ class AsyncProducer:
             OpenTelemetry is installed (extra ``otel``).
     """
 
+    _forks: int | None = None  # of its process, once it has started
+
     def __init__(
         self,
         stream_name: str,
@@ -59,14 +70,20 @@ class AsyncProducer:
         self._client_arguments = region_name, endpoint_url, profile_name
         self._opened = AsyncExitStack()
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
-        self._engine = Engine(stream_name, self._config, metrics=metrics)
-        self._unfinished = Unfinished()
+        self._work = Work(partial(Engine, stream_name, self._config, metrics=metrics))
+        self._room = Room(self._config)
+        # What `put` has taken and `_step` has not. A put is in it or not, whatever falls into `put`.
+        self._inbox: deque[AnyPut] = deque()
+        self._inbox_records = self._inbox_bytes = 0
+        self._is_whole = True  # False while a step changes the work: found so by the next, it was cut short
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._calls: set[asyncio.Task[None]] = set()
+        self._looks_at = 0.0  # until when a step will come for what is in the inbox
+        self._calls: dict[asyncio.Task[Any], tuple[Engine, Action]] = {}
         self._progress = asyncio.Event()
         self._starting = asyncio.Lock()
-        self._closing = False
+        self._closing = self._closed = False
+        self._guard: tuple[object, AsyncGenerator[None, None]] | None = None
 
     async def put(
         self, partition_key: str, data: BytesLike, explicit_hash_key: str | int | None = None, *, block: bool = True
@@ -88,8 +105,8 @@ class AsyncProducer:
             BufferFullError: there is no room, and it may not wait.
             RuntimeError: the producer is closed, or belongs to another event loop.
         """
-        record = check_user_record((partition_key, data, explicit_hash_key))
-        future: asyncio.Future[Delivery] = await self._put(Put, (record,), block=block)
+        records = (check_user_record((partition_key, data, explicit_hash_key)),)
+        future: asyncio.Future[Delivery] = await self._put(Put, records, block=block)
         return future
 
     async def put_many(
@@ -119,46 +136,80 @@ class AsyncProducer:
         self, kind: type[Put | PutMany], records: Sequence[UserRecord], *, block: bool
     ) -> asyncio.Future[Any]:
         loop = await self._start()
-        while not self._engine.has_room(records):
+        size = self._work.engine.measure(records)
+        while not self._has_room(len(records), size):
             if not block:
-                raise self._engine.buffer_full_error(records)
-            await self._progress.wait()
+                raise self._room.error(records, self.outstanding_records(), self._outstanding_bytes)
+            await self._wait(loop)
             self._check_open()
-        number = self._unfinished.next_number()
-        is_news = self._engine.put(records, number, loop.time())
-        future: asyncio.Future[Any] = loop.create_future()
-        self._unfinished.add(number, kind(records, future))
-        if is_news:
-            self._schedule(loop)
+        now, future = loop.time(), loop.create_future()
+        self._inbox.append(kind(records, future, size, now))
+        self._inbox_records += len(records)
+        self._inbox_bytes += size
+        if self._inbox_records >= _STEP_RECORDS:
+            self._step(loop)
+        elif now >= self._looks_at:
+            loop.call_soon(self._step, loop)
+            self._looks_at = now + _PATIENCE
         return future
 
     async def flush(self) -> None:
         """Send what is there, and return when everything put before is delivered or has failed.
 
         Bound it with `asyncio.timeout`; what is on its way stays so.
+
+        Raises:
+            RuntimeError: the producer was started in another process.
         """
-        if self._loop is None:
+        self._check_process()
+        loop = self._loop
+        if loop is None:
             return
-        last = self._unfinished.next_number()
-        self._engine.flush(self._loop.time())
-        self._step(self._loop)
-        while self._unfinished.has_any_before(last):
-            await self._progress.wait()
+        engine, last = None, -1
+        while True:
+            if engine is not self._work.engine:  # at first, and when a step that was cut short was mended
+                self._step(loop, flush=True)
+                engine = self._work.engine
+                last = last if last >= 0 else self._work.unfinished.next_number()
+            if not self._work.unfinished.has_any_before(last):
+                return
+            await self._wait(loop)
 
     async def close(self) -> None:
         """Deliver what is there, then refuse `put`. Closing twice is harmless.
 
-        When it is cancelled, or an `asyncio.timeout` around it ends, what is left fails with `DeliveryError`.
+        When it is cancelled, or an `asyncio.timeout` around it ends, what is left fails with `DeliveryError`. In a
+        process made by a fork it does nothing: the original still delivers.
         """
+        if self._forks not in (None, forks()):
+            return
         self._closing = True
         try:
             await self.flush()
         finally:
             await self._stop()
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            await guard[1].aclose()
 
     def stats(self) -> ProducerStats:
-        """What it has done so far: counts, times and errors, under the names of the KPL's metrics."""
-        return self._engine.stats()
+        """What it has done so far: counts, times and errors, under the names of the KPL's metrics.
+
+        Raises:
+            RuntimeError: the producer was started in another process.
+        """
+        self._check_process()
+        if self._inbox and self._loop is not None and self._loop.is_running():
+            self._step(self._loop)
+        return self._work.engine.stats()
+
+    def outstanding_records(self) -> int:
+        """How many user records it has taken that are not delivered and have not failed.
+
+        Returns:
+            The number; 0 in a process made by a fork, where none is its own.
+        """
+        return self._work.engine.outstanding_records + self._inbox_records if self._forks == forks() else 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,59 +219,144 @@ class AsyncProducer:
     ) -> None:
         await self.close()
 
+    def __del__(self) -> None:
+        if self._forks is not None and not self._closed:
+            warn(self, "an AsyncProducer was left")
+
+    @property
+    def _outstanding_bytes(self) -> int:
+        return self._work.engine.outstanding_bytes + self._inbox_bytes
+
+    def _has_room(self, count: int, size: int) -> bool:
+        return self._room.has(
+            count, size, outstanding=self.outstanding_records(), outstanding_bytes=self._outstanding_bytes
+        )
+
+    def _check_process(self) -> None:
+        if self._forks not in (None, forks()):
+            raise RuntimeError(
+                f"this producer was started before the fork that made process {os.getpid()}; after a fork, make one in"
+                " each process"
+            )
+
     def _check_open(self) -> None:
         if self._closing:
             raise RuntimeError("the producer is closed; make a new one to put more")
 
     async def _start(self) -> asyncio.AbstractEventLoop:
-        self._check_open()
+        self._check_process()
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             raise RuntimeError("this producer belongs to another event loop; make one in each")
-        if self._client is None:
+        self._check_open()
+        if self._guard is None:
             async with self._starting:
                 if self._client is None:
                     manager = async_kinesis_client(self._config, *self._client_arguments)
                     self._client = await self._opened.enter_async_context(manager)
+                if self._guard is None:
+                    watch(self)
+                    self._loop, self._forks = loop, forks()
+                    mark = object()
+                    guard = self._close_with_the_loop(mark)
+                    await anext(guard)
+                    self._guard = mark, guard
             self._check_open()
-        self._loop = loop
         return loop
 
-    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have `_step` run at the engine's deadline."""
-        deadline = self._engine.deadline()
-        if self._timer is not None:
-            if deadline is not None and self._timer.when() <= deadline:
-                return  # it will look then, and go on from there
-            self._timer.cancel()
-        self._timer = None if deadline is None else loop.call_at(deadline, self._step, loop)
+    async def _close_with_the_loop(self, mark: object) -> AsyncGenerator[None, None]:
+        """A generator that the event loop ends, as it does with all (``shutdown_asyncgens``), before it ends itself.
 
-    def _step(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for action in self._engine.poll(loop.time()):
-            call = loop.create_task(self._do(action))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
-        for put in self._unfinished.settle(self._engine.take_finished()).values():
-            _settle(put)
-        self._progress.set()
-        self._progress = asyncio.Event()
-        self._schedule(loop)
-
-    async def _do(self, action: Action) -> None:
-        loop = asyncio.get_running_loop()
+        One that an interrupt has kept from becoming the guard has no say: `mark` tells.
+        """
         try:
-            answer = await self._call(action)
-        except asyncio.CancelledError:
-            self._engine.failed(action, "CancelledError", "the call was cancelled", loop.time())
+            yield
+        finally:
+            if self._guard is not None and self._guard[0] is mark and not self._closed:
+                self._guard = None
+                warn(self, "the event loop ends")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._config.request_timeout):
+                        await self.close()
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until something has changed, or for a short while: an interrupt may have swallowed what would change it."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._progress.wait()
+        except TimeoutError:
+            self._step(loop)
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have `_step` run at the engine's deadline, or at once when it was cut short."""
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._work.engine.deadline() if self._is_whole else loop.time()
+        self._timer = None if deadline is None or self._closed else loop.call_at(deadline, self._step, loop)
+
+    def _step(self, loop: asyncio.AbstractEventLoop, *, flush: bool = False) -> None:
+        if self._closed:
+            return  # a call that was cancelled ends
+        try:
+            now = loop.time()
+            self._mend(now)
+            self._is_whole = False
+            self._take(now)
+            if flush:
+                self._work.flush(now)
+            actions, complete = self._work.step(now)
+            for action in actions:
+                call = loop.create_task(self._call(action))
+                self._calls[call] = self._work.engine, action
+                call.add_done_callback(lambda _call: self._step(loop))
+            self._settle(complete)
+            self._is_whole = True
+        except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
-            self._engine.failed(action, *error_of(error), loop.time())
-        else:
-            self._engine.answered(action, answer, loop.time())
-        self._step(loop)
+        except Exception as error:  # a bug of ours: nobody must wait for ever
+            _logger.exception("the producer has failed")
+            self._give_up(f"the producer has failed: {error!r}")
+        finally:
+            self._looks_at = 0.0
+            self._progress.set()
+            self._progress = asyncio.Event()
+            self._schedule(loop)
+
+    def _mend(self, now: float) -> None:
+        if not self._is_whole:
+            self._settle(self._work.mend(now))
+            self._is_whole = True
+
+    def _take(self, now: float) -> None:
+        """Take the puts in the inbox, and the answers of the calls that have ended."""
+        while self._inbox:
+            self._work.take(self._inbox[0])
+            self._inbox.popleft()  # only now: taking it twice does no harm, losing it would
+        self._inbox_records = self._inbox_bytes = 0
+        for call in [call for call in self._calls if call.done()]:
+            engine, action = self._calls[call]
+            if call.cancelled():
+                answer = Answer(engine, action, error=("CancelledError", "the call was cancelled"))
+            elif (error := call.exception()) is not None:
+                answer = Answer(engine, action, error=error_of(error))
+            else:
+                answer = Answer(engine, action, call.result())
+            self._work.answered(answer, now)
+            del self._calls[call]
+
+    def _give_up(self, message: str) -> None:
+        """Fail what is left."""
+        self._closing = True
+        self._settle(self._work.abandon(message, self._inbox))
+        self._inbox.clear()
+        self._inbox_records = self._inbox_bytes = 0
+        self._is_whole = self._closed = True
+
+    def _settle(self, puts: list[AnyPut]) -> None:
+        for put in puts:
+            if not put.future.done():
+                finish(put)
+        self._work.settled(puts)
 
     async def _call(self, action: Action) -> Any:
         if isinstance(action, PutRecords):
@@ -230,21 +366,19 @@ class AsyncProducer:
         return (await self._client.describe_stream_summary(**self._stream))["StreamDescriptionSummary"]
 
     async def _stop(self) -> None:
-        message = "the producer was closed before the record was delivered; it may be stored or not"
-        for put in self._unfinished.abandon(message):
-            _settle(put)
+        if self._loop is not None and not self._closed:
+            now = self._loop.time()
+            self._mend(now)
+            self._take(now)
+            self._give_up(CLOSED)
+        self._closed = True
+        forget(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        calls = set(self._calls)
+        calls = list(self._calls)
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        self._engine.abandon()
         self._progress.set()
         await self._opened.aclose()
-
-
-def _settle(put: Put | PutMany) -> None:
-    if not put.future.done():
-        finish(put)

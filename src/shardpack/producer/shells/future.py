@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 from ..delivery import Delivery
+
+_logger = logging.getLogger("shardpack.producer")
+_T = TypeVar("_T")
 
 
 class _Condition(threading.Condition):
@@ -37,8 +41,8 @@ class _Condition(threading.Condition):
             super().notify_all()
 
 
-class DeliveryFuture(Future[Delivery]):
-    """A future of a `Delivery`."""
+class _Future(Future[_T]):
+    """A future that is cheap to make, and whose callbacks may raise what they like."""
 
     def __init__(self) -> None:
         # What the base class sets, as it has done since Python 3.2, but for the condition.
@@ -48,3 +52,19 @@ class DeliveryFuture(Future[Delivery]):
         self._exception = None
         self._waiters: list[Any] = []
         self._done_callbacks: list[Any] = []
+
+    def _invoke_callbacks(self) -> None:
+        # The base class lets SystemExit through: to the producer's thread, and past the other callbacks.
+        for callback in self._done_callbacks:
+            try:
+                callback(self)
+            except BaseException:  # whatever it is, it is not the producer's
+                _logger.exception("a future's callback has raised an exception")
+
+
+class DeliveryFuture(_Future[Delivery]):
+    """A future of a `Delivery`."""
+
+
+class BatchFuture(_Future[list[Delivery]]):
+    """A future of the deliveries of a `put_many`."""

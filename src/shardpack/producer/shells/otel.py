@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from ..config import ProducerConfig
 from ..core.metrics import Report
+
+_logger = logging.getLogger("shardpack.producer")
 
 # name: (level, kind, unit, what it counts). Names and levels are the KPL's (metrics.md in its repository).
 _INSTRUMENTS = {
@@ -61,11 +64,19 @@ class _Instruments:
 
     def add(self, name: str, amount: int, shard_id: str | None = None, error_code: str | None = None) -> None:
         if name in self._adding:
-            self._adding[name].add(amount, self._attributes(shard_id, error_code))
+            try:
+                self._adding[name].add(amount, self._attributes(shard_id, error_code))
+            except Exception:  # counting must not stop what is counted
+                del self._adding[name]
+                _logger.exception("OpenTelemetry does not take %s, so it gets no more of it", name)
 
     def record(self, name: str, value: float, shard_id: str | None = None) -> None:
         if name in self._recording:
-            self._recording[name].record(value, self._attributes(shard_id))
+            try:
+                self._recording[name].record(value, self._attributes(shard_id))
+            except Exception:  # as in `add`
+                del self._recording[name]
+                _logger.exception("OpenTelemetry does not take %s, so it gets no more of it", name)
 
     def _attributes(self, shard_id: str | None, error_code: str | None = None) -> dict[str, str]:
         attributes = dict(self._shared)

@@ -1,24 +1,20 @@
-//! Aggregates as packers write them, read at one go. `pack` writes them.
+//! Aggregates read at one go: first as packers write them, which nearly all are, then by protobuf's rules.
 //!
-//! What is not written that way is refused, with `None` and nothing more: fields in another order or twice, unknown
-//! fields, tags, numbers that take more bytes than 32 bits need, an index outside its table. The pure core, on protobuf,
-//! then says what it is or what is wrong with it, so that there is one truth about the unusual.
+//! `pack` writes them, `unusual` reads what is not written that way: fields in another order or twice, unknown fields,
+//! tags, numbers that take more bytes than 32 bits need; and it says what is wrong with an index outside its table.
 
-use crate::md5;
+use crate::fault::{Fault, What};
+use crate::frame::{
+    body, is_sound, CHECKSUM_BYTES, DATA, EXPLICIT_HASH_KEY_INDEX, EXPLICIT_HASH_KEY_TABLE, MAGIC, PARTITION_KEY_INDEX,
+    PARTITION_KEY_TABLE, RECORD,
+};
+use crate::{md5, unusual};
 use std::ops::Range;
 
-pub const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
-pub const CHECKSUM_BYTES: usize = 16;
-pub const FRAME_BYTES: usize = MAGIC.len() + CHECKSUM_BYTES;
 /// In `Sub::explicit_hash_key`: there is none.
 pub const NONE: u32 = u32::MAX;
-
-pub(crate) const PARTITION_KEY_TABLE: u8 = 1 << 3 | 2;
-pub(crate) const EXPLICIT_HASH_KEY_TABLE: u8 = 2 << 3 | 2;
-pub(crate) const RECORD: u8 = 3 << 3 | 2;
-pub(crate) const PARTITION_KEY_INDEX: u8 = 1 << 3;
-pub(crate) const EXPLICIT_HASH_KEY_INDEX: u8 = 2 << 3;
-pub(crate) const DATA: u8 = 3 << 3 | 2;
+/// Blobs of so many bytes and more are refused as no aggregates; no Kinesis record comes near.
+pub const MOST_BYTES: usize = 1 << 31;
 
 /// One sub-record: indices of its keys, and where its data is in the blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,24 +31,21 @@ pub struct Aggregate {
     pub partition_keys: Vec<Range<usize>>,
     pub explicit_hash_keys: Vec<Range<usize>>,
     pub records: Vec<Sub>,
+    /// In the order of their records; of nearly all aggregates there are none.
+    pub tags: Vec<Tag>,
 }
 
-/// The message between magic and checksum, if there is enough for all three.
-pub fn body(blob: &[u8]) -> Option<&[u8]> {
-    (blob.len() >= FRAME_BYTES && blob.starts_with(&MAGIC)).then(|| &blob[MAGIC.len()..blob.len() - CHECKSUM_BYTES])
+/// A tag of a sub-record: where in the blob its key and its value are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    pub record: u32,
+    pub key: Range<usize>,
+    pub value: Option<Range<usize>>,
 }
 
-/// Whether the digest of the message is the one that the blob ends with.
-pub fn is_sound(blob: &[u8], digest: &md5::Digest) -> bool {
-    blob.ends_with(digest)
-}
-
-/// Read a blob whose checksum is known to be right.
-pub fn parse(blob: &[u8]) -> Option<Aggregate> {
+/// Read a blob whose checksum is known to be right, if it is as packers write it.
+pub fn usual(blob: &[u8]) -> Option<Aggregate> {
     let end = blob.len().checked_sub(CHECKSUM_BYTES)?;
-    if end >= NONE as usize {
-        return None;
-    }
     let mut aggregate = Aggregate::default();
     let mut reader = Reader { blob: blob.get(..end)?, at: MAGIC.len() };
     let (mut most_partition_key, mut most_explicit_hash_key) = (0, None);
@@ -83,21 +76,40 @@ pub fn parse(blob: &[u8]) -> Option<Aggregate> {
     is_whole.then_some(aggregate)
 }
 
-/// Verify and read blobs, side by side; None for what the pure core has to look at.
+/// Read a blob whose checksum is known to be right.
+fn parse(blob: &[u8]) -> Result<Aggregate, Fault> {
+    usual(blob).map_or_else(|| unusual::read(blob), Ok)
+}
+
+/// Verify and read blobs, side by side; None for what is no sound aggregate.
 pub fn read_many(blobs: &[&[u8]]) -> Vec<Option<Aggregate>> {
     let bodies: Vec<&[u8]> = blobs.iter().filter_map(|blob| body(blob)).collect();
     let mut digests = md5::digests(&bodies).into_iter();
-    blobs
-        .iter()
-        .map(|blob| {
-            let digest = body(blob).and_then(|_| digests.next())?;
-            if is_sound(blob, &digest) {
-                parse(blob)
-            } else {
-                None
-            }
-        })
-        .collect()
+    let read = |blob: &&[u8]| {
+        let digest = body(blob).and_then(|_| digests.next())?;
+        (is_sound(blob, &digest) && blob.len() < MOST_BYTES).then(|| parse(blob).ok()).flatten()
+    };
+    blobs.iter().map(read).collect()
+}
+
+/// Verify and read a blob, or say what is wrong with it.
+pub fn read(blob: &[u8]) -> Result<Aggregate, Fault> {
+    let fault = |offset, what| Fault { offset, what, size: blob.len() };
+    let Some(body) = body(blob) else {
+        let start = &blob[..blob.len().min(MAGIC.len())];
+        return Err(if start == MAGIC {
+            fault(blob.len(), What::NoFrame)
+        } else {
+            fault(0, What::NoMagic(start.to_vec()))
+        });
+    };
+    let actual = md5::digest(body);
+    if !is_sound(blob, &actual) {
+        let mut expected = [0; CHECKSUM_BYTES];
+        expected.copy_from_slice(&blob[blob.len() - CHECKSUM_BYTES..]);
+        return Err(fault(0, What::Checksum { expected, actual }));
+    }
+    parse(blob)
 }
 
 struct Reader<'a> {

@@ -1,0 +1,52 @@
+"""What AWS hands to a function, and the Kinesis records in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from ..errors import DecodeError
+from ..limits import shown
+
+
+def records_of(event: Any) -> list[Any]:
+    """The records of an event: of an event source mapping, of EventBridge Pipes (a list), of GetRecords, of a queue.
+
+    Raises:
+        DecodeError: there is no list of them, or it is for another function.
+    """
+    if isinstance(event, list | tuple):
+        return list(event)
+    if isinstance(event, Mapping):
+        if isinstance(inside := event.get("SubscribeToShardEvent"), Mapping):
+            return records_of(inside)
+        if isinstance(records := event.get("Records"), list | tuple):
+            return list(records)
+        if "data" in event and ("eventID" in event or "sequenceNumber" in event):
+            return [event]  # one record of a pipe, as the steps of a state machine hand it on
+    keys = ", ".join(map(shown, islice(event, 10))) if isinstance(event, Mapping) else ""
+    raise DecodeError(
+        f"an event of type {type(event).__name__} with the keys {keys or 'none'} has no list of 'Records', as Lambda's"
+        f" events from Kinesis have, and is no list of records, as those of EventBridge Pipes are{_hint(event)}"
+    )
+
+
+def _hint(event: Any) -> str:
+    """Where an event belongs that is not for `process`."""
+    if not isinstance(event, Mapping):
+        return ""
+    if "applicationArn" in event and "records" in event:
+        return (
+            "; it is a preprocessing event of Kinesis Data Analytics, which wants its records back, transformed:"
+            " shardpack.firehose.transform answers it"
+        )
+    if isinstance(event.get("records"), Mapping):
+        return "; it is an event of Kafka, which holds no Kinesis records"
+    if "records" in event:
+        return "; Firehose events go to shardpack.firehose.transform"
+    if "EventStream" in event:
+        return "; a subscription has no end to answer after: hand over its events one by one"
+    if "awslogs" in event:
+        return "; CloudWatch Logs called the function itself, without a stream between them: there is nothing to unpack"
+    return ""

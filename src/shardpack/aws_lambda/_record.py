@@ -1,0 +1,160 @@
+"""A Kinesis record of a batch: by which name its caller knows it, what is inside, and what is done of it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from ..errors import DecodeError
+from ..limits import shown
+from ..records import ReceivedRecord
+from ..unpacking.unpacker import OnCorrupt, unpack
+from .progress import is_done
+
+_FLAT = frozenset({"partitionKey", "sequenceNumber", "kinesisSchemaVersion"})
+
+
+class Unreadable(NamedTuple):
+    """Something that stands where a Kinesis record should, and why it is none.
+
+    Attributes:
+        text: as it came.
+        error: what is wrong with it.
+    """
+
+    text: str
+    error: DecodeError
+
+
+class BatchRecord:
+    """A Kinesis record of a batch, and what is done of it.
+
+    Attributes:
+        sequence_number: as the event has it; None when it has none that Lambda could take back.
+        of_pipe: whether it has the flat shape of EventBridge Pipes.
+        identifier: by which its caller takes it back: the sequence number, and for a pipe the ``eventID`` ("Amazon
+            EventBridge Pipes batching and concurrency"); None when it has none.
+        shard: the stream's ARN and the shard; None when the event does not say.
+        key: what names it in a `Progress`; None when nothing names it for certain.
+        done: the bitmap of its user records that are done.
+        left: user records that are still to be done; None before it was opened.
+    """
+
+    __slots__ = ("_fields", "done", "identifier", "key", "left", "of_pipe", "raw", "sequence_number", "shard")
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.done = bytearray()
+        self.left: int | None = None
+        record = raw if isinstance(raw, Mapping) else {}
+        self._fields = _fields_of(raw)
+        number = self._fields.get("sequenceNumber")
+        valid = isinstance(number, str) and number.isascii() and number.isdigit() and len(number) <= 129
+        self.sequence_number: str | None = number if valid else None
+        given = record.get("eventID")
+        event_id = given if isinstance(given, str) else ""
+        shard_id, separator, _ = event_id.partition(":")
+        self.shard = f"{record.get('eventSourceARN', '')}/{shard_id}" if separator else None
+        self.of_pipe = _is_flat(record)
+        self.identifier = (event_id or None) if self.of_pipe else self.sequence_number
+        self.key: str | None = None
+
+    def name(self) -> None:
+        """Give the record its key, if it can have one."""
+        if self.shard and self.sequence_number is not None:
+            # The checksum is for events that someone de-aggregated before: theirs repeat a sequence number, and a batch
+            # may end between two of them.
+            checksum = zlib.crc32(_written(self._fields.get("data")))
+            self.key = f"{self.sequence_number}.{self._fields.get('subSequenceNumber', 0)}.{checksum:08x}"
+
+    def open(self, on_corrupt: OnCorrupt) -> list[tuple[ReceivedRecord, DecodeError | None]]:
+        """The user records that are still to be done, each with the error if it could not be decoded."""
+        records: list[tuple[ReceivedRecord, DecodeError | None]]
+        try:
+            if isinstance(self.raw, Unreadable):
+                raise self.raw.error
+            records = [(record, None) for record in unpack(check_record(self.raw), on_corrupt=on_corrupt)]
+        except DecodeError as error:
+            records = [(self._undecoded(), error)]
+        pending = [one for one in records if not is_done(self.done, bit_of(one[0]))]
+        self.left = len(pending)
+        return pending
+
+    def _undecoded(self) -> ReceivedRecord:
+        with suppress(DecodeError):
+            (record,) = unpack(check_record(self.raw), on_corrupt="raw")  # a corrupt aggregate, whole
+            return record
+        data, partition_key = self._fields.get("data"), self._fields.get("partitionKey")
+        text = data if isinstance(data, str) else shown(data)
+        return ReceivedRecord(
+            partition_key if isinstance(partition_key, str) else None,
+            data if isinstance(data, bytes) else text.encode(errors="replace"),
+            None,
+            self.sequence_number,
+            0,
+            False,
+            None,
+            None,
+        )
+
+
+def check_record(record: Any) -> Mapping[str, Any]:
+    """A Kinesis record of an event.
+
+    Raises:
+        DecodeError: it is none; `unpack` would look for records in it.
+    """
+    if isinstance(record, Mapping) and ("kinesis" in record or "Data" in record or _is_flat(record)):
+        return record
+    raise DecodeError(
+        f"a record of the event is {shown(record)}; those of Lambda have a field 'kinesis', those of EventBridge Pipes"
+        " 'data' and 'sequenceNumber', and those of GetRecords 'Data'"
+    )
+
+
+def bit_of(record: ReceivedRecord) -> int:
+    """Which bit of its Kinesis record's bitmap a user record has."""
+    return record.sub_sequence_number if record.aggregated else 0
+
+
+def lambda_shape(record: Any) -> dict[str, Any]:
+    """A Kinesis record of an event, in the shape that an event source mapping hands over.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    checked = check_record(record)
+    if isinstance(checked.get("kinesis"), Mapping):
+        return dict(checked)
+    fields = _fields_of(checked)
+    rest = {name: value for name, value in checked.items() if name not in _KINESIS_FIELDS and not name[:1].isupper()}
+    return {**rest, "kinesis": {name: fields[name] for name in _KINESIS_FIELDS if fields.get(name) is not None}}
+
+
+_KINESIS_FIELDS = (
+    *("kinesisSchemaVersion", "partitionKey", "explicitHashKey", "sequenceNumber", "subSequenceNumber", "data"),
+    "approximateArrivalTimestamp",
+)
+
+
+def _written(data: object) -> bytes:
+    return (repr(data) if isinstance(data, str | bytes) else shown(data)).encode(errors="replace")
+
+
+def _is_flat(record: Mapping[str, Any]) -> bool:
+    """Whether a record has all of its fields on one level, as EventBridge Pipes sends it."""
+    return "kinesis" not in record and "data" in record and "recordId" not in record and not _FLAT.isdisjoint(record)
+
+
+def _fields_of(raw: Any) -> Mapping[str, Any]:
+    """The fields of a Kinesis record of any shape by Lambda's names; of something else, itself as the data."""
+    if isinstance(raw, Unreadable):
+        return {"data": raw.text}
+    if not isinstance(raw, Mapping):
+        return {"data": raw}
+    if "kinesis" not in raw:
+        return {name[:1].lower() + name[1:]: value for name, value in raw.items()} if "Data" in raw else raw
+    kinesis = raw["kinesis"]
+    return kinesis if isinstance(kinesis, Mapping) else {"data": kinesis}

@@ -1,0 +1,189 @@
+"""Interrupts, callbacks that raise, and many producers at once: the producers stay whole, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import soak_interrupts as interrupts
+from producer_client import Client
+
+import shardpack as sp
+from shardpack.producer.shells import worker
+
+
+@pytest.mark.parametrize(("shell", "trials"), [("threads", 300), ("asyncio", 120), ("signals", 50)])
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+def test_an_interrupt_at_any_bytecode_loses_nothing_and_hangs_nothing(shell: str, trials: int) -> None:
+    if shell == "signals" and not hasattr(signal, "setitimer"):
+        pytest.skip("this system has no such timers")
+    got = interrupts.run(shell, trials, seed=20)
+
+    assert got["interrupted"] > 0.9 * trials
+
+
+def test_an_interrupt_while_put_waits_for_room_takes_it_back_or_delivers_it() -> None:
+    go = threading.Event()
+
+    def wait(_call: int, _records: list[dict[str, Any]]) -> None:
+        assert go.wait(30)
+
+    client = Client(wait)
+    config = sp.ProducerConfig(max_outstanding_records=1)
+    with sp.Producer("s", config, client=client) as producer:
+        first = producer.put("k", b"first")
+        with pytest.raises(sp.BufferFullError):
+            producer.put("k", b"late", timeout=0.01)
+        go.set()
+        assert first.result(30)
+        producer.put("k", b"last").result(30)
+
+    assert client.received() == [b"first", b"last"]
+
+
+class TestCallbacks:
+    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, ValueError])
+    @pytest.mark.parametrize("many", [False, True], ids=["put", "put_many"])
+    def test_whatever_one_raises_the_others_are_told(
+        self, error: type[BaseException], many: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        told: list[object] = []
+
+        def fail(_future: object) -> None:
+            raise error("from the application")
+
+        with caplog.at_level(logging.CRITICAL), sp.Producer("s", client=Client()) as producer:
+            futures: list[Any] = [producer.put_many([("k", b"1")]) if many else producer.put("k", b"1")]
+            futures += [producer.put("k", b"2")]
+            for future in futures:
+                future.add_done_callback(fail)
+                future.add_done_callback(told.append)
+            producer.flush(30)
+            futures.append(producer.put("k", b"3"))
+
+        assert told == futures[:2]
+        assert all(future.result(0) for future in futures)
+
+    def test_an_exit_in_an_asyncio_callback_is_the_loop_s_and_loses_nothing(self) -> None:
+        client = Client()
+        futures = []
+
+        def leave(_future: object) -> None:
+            raise SystemExit(3)
+
+        async def main() -> None:
+            async with sp.AsyncProducer("s", client=interrupts.AsyncClient(client)) as producer:
+                futures.append(await producer.put("k", b"1"))
+                futures[0].add_done_callback(leave)
+                await asyncio.sleep(0.05)
+                futures.append(await producer.put("k", b"2"))
+                await asyncio.sleep(30)
+
+        with pytest.raises(SystemExit):
+            asyncio.run(main())
+        assert all(future.result().shard_id == "s" for future in futures)
+        assert client.received()[0] == b"1"
+
+    @pytest.mark.parametrize("error", [SystemExit, RuntimeError])
+    def test_whatever_a_call_raises_is_an_answer_to_it(self, error: type[BaseException]) -> None:
+        def fail_once(call: int, _records: list[dict[str, Any]]) -> None:
+            if call == 1:
+                raise error("from a hook of the client")
+
+        with sp.Producer("s", client=Client(fail_once)) as producer:
+            delivery = producer.put("k", b"data").result(30)
+
+        assert [attempt.error_code for attempt in delivery.attempts] == [error.__name__, None]
+
+    def test_a_meter_that_raises_stops_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
+        pytest.importorskip("opentelemetry.sdk")
+
+        class Broken:
+            def __getattr__(self, name: str) -> Callable[..., Any]:
+                if name.startswith(("get_", "create_")):
+                    return lambda *_arguments, **_more: Broken()
+                raise ValueError("no meter")
+
+        with sp.Producer("s", client=Client(), meter_provider=Broken()) as producer:
+            assert producer.put("k", b"data").result(30).shard_id == "s"
+
+        said = [record.message for record in caplog.records if "OpenTelemetry does not take" in record.message]
+        assert said
+        assert len(said) == len(set(said))
+
+    def test_putting_from_one_does_not_wait_for_itself(self) -> None:
+        errors: list[Exception] = []
+        config = sp.ProducerConfig(max_outstanding_records=2)
+        with sp.Producer("s", config, client=Client()) as producer:
+
+            def again(_future: object) -> None:
+                try:
+                    producer.put_many([("k", b"")] * 2)
+                    producer.put("k", b"one too many")
+                except sp.BufferFullError as error:
+                    errors.append(error)
+
+            producer.put("k", b"first").add_done_callback(again)
+            producer.flush(30)
+
+        assert len(errors) == 1
+
+
+class TestManyProducers:
+    def test_an_idle_one_has_no_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(worker, "IDLE_TIME", 0.2)
+        before = threading.active_count()
+        client = Client()
+        producers = [sp.Producer("s", client=client) for _ in range(300)]
+        futures = [producer.put("k", b"%d" % n) for n, producer in enumerate(producers)]
+        for future in futures:
+            future.result(60)
+        deadline = time.monotonic() + 60
+        while threading.active_count() > before + 5 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        left = threading.active_count() - before
+        futures = [producer.put("k", b"again") for producer in producers]  # they start again
+        for producer in producers:
+            producer.close()
+
+        assert left <= 5
+        assert all(future.result(0).sequence_number for future in futures)
+        assert len(client.received()) == 600
+        assert threading.active_count() <= before
+
+    def test_one_that_is_forgotten_delivers_and_goes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import weakref
+
+        monkeypatch.setattr(worker, "IDLE_TIME", 0.05)
+        client = Client()
+        producer = sp.Producer("s", client=client)
+        future = producer.put("k", b"data")
+        reference = weakref.ref(producer)
+        del producer
+        assert future.result(30)
+        deadline = time.monotonic() + 60
+        while reference() is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            gc.collect()
+
+        assert reference() is None
+
+    def test_none_leaves_anything_behind_for_the_exit(self) -> None:
+        import atexit
+
+        def entries() -> int:
+            return int(atexit._ncallbacks())
+
+        before = entries()
+        for _ in range(50):
+            with sp.Producer("s", client=Client()) as producer:
+                producer.put("k", b"")
+
+        assert entries() == before

@@ -1,0 +1,171 @@
+"""What every reader makes of a hostile Kinesis record, and what it costs: run as a program, it prints a table.
+
+    python tests/tools/hostile_readers.py [READER ...] [--size BYTES]
+
+Each blob is read in a process of its own, forked when everything is loaded. The cost is the processor's time for the
+fastest of several runs, and the memory by which the first of them made the process grow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gc
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hostile_corpus import blobs, sound
+
+import shardpack as sp
+from shardpack import arrow, aws_lambda, firehose
+from shardpack.wire import pure_core as _pure
+
+Read = Callable[[bytes], object]
+RUNS = 3
+
+
+class Cost(NamedTuple):
+    """Of reading one blob: seconds of the processor, and bytes of memory at most."""
+
+    seconds: float
+    memory: int
+
+
+def objects(blob: bytes) -> None:
+    deque(sp.unpack({"Data": blob, "SequenceNumber": "1"}), maxlen=0)
+
+
+def objects_as_the_kcl(blob: bytes) -> None:
+    options: dict[str, Any] = {"on_corrupt": "kcl", "hash_range": (0, 2**128 - 1), "out_of_range": "drop_aggregate"}
+    deque(sp.unpack({"Data": blob}, **options), maxlen=0)
+
+
+def objects_in_range(blob: bytes) -> None:
+    deque(sp.unpack({"Data": blob}, hash_range=(0, 2**128 - 1), out_of_range="drop_record"), maxlen=0)
+
+
+def columns(blob: bytes) -> None:
+    arrow.to_table([{"Data": blob, "SequenceNumber": "1", "ShardId": "shardId-000000000000"}])
+
+
+def lambda_event(blob: bytes) -> None:
+    record = {
+        "eventID": "shardId-000000000000:1",
+        "kinesis": {"data": base64.b64encode(blob).decode(), "sequenceNumber": "1", "partitionKey": "k"},
+    }
+    aws_lambda.process({"Records": [record]}, lambda _record: None)
+
+
+def firehose_event(blob: bytes) -> None:
+    record = {"recordId": "1", "data": base64.b64encode(blob).decode()}
+    firehose.transform({"records": [record]}, lambda record: record.data)
+
+
+def command_line(blob: bytes) -> None:
+    from shardpack.cli import app
+
+    with tempfile.NamedTemporaryFile() as file, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        file.write(json.dumps({"Data": base64.b64encode(blob).decode(), "SequenceNumber": "1"}).encode())
+        file.flush()
+        before = sys.argv, sys.stdout, sys.stderr
+        sys.argv, sys.stdout, sys.stderr = ["shardpack", "unpack", file.name], nowhere, nowhere
+        try:
+            app.run()
+        except SystemExit:
+            pass
+        finally:
+            sys.argv, sys.stdout, sys.stderr = before
+
+
+def pure_core(blob: bytes) -> None:
+    for aggregate in _pure.read_ahead([blob]):
+        if aggregate is not None:
+            deque(chain.from_iterable(aggregate.received("1", None, None)), maxlen=0)
+
+
+READERS: Mapping[str, Read] = {
+    "objects": objects,
+    "objects, hash range": objects_in_range,
+    "objects, as the KCL": objects_as_the_kcl,
+    "columns": columns,
+    "Lambda": lambda_event,
+    "Firehose": firehose_event,
+    "command line": command_line,
+    "pure core": pure_core,
+}
+
+
+def cost(read: Read, blob: bytes, runs: int = RUNS) -> Cost:
+    """Measured in a process of its own."""
+    gc.collect()
+    come, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answer: dict[str, object] = {"error": "it ended"}
+        try:
+            before = _memory("VmRSS")
+            seconds = [_timed(read, blob)]
+            grew = _memory("VmHWM") - before
+            seconds += [_timed(read, blob) for _ in range(runs - 1)]
+            answer = {"seconds": min(seconds), "memory": max(grew, 0)}
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is told
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        finally:
+            os.write(go, json.dumps(answer).encode())
+            os._exit(0)
+    os.close(go)
+    with os.fdopen(come, "rb") as pipe:
+        told = json.loads(pipe.read())
+    os.waitpid(child, 0)
+    if "error" in told:
+        raise AssertionError(told["error"])
+    return Cost(**told)
+
+
+def _timed(read: Read, blob: bytes) -> float:
+    start = time.process_time()
+    read(blob)
+    return time.process_time() - start
+
+
+def _memory(line: str) -> int:
+    with Path("/proc/self/status").open(encoding="ascii") as status:
+        return next(int(text.split()[1]) * 1024 for text in status if text.startswith(line))
+
+
+def main() -> None:
+    """Print what each costs beside the sound one."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("reader", nargs="*", help="some of: " + ", ".join(READERS))
+    parser.add_argument("--size", type=int, default=128 * 1024)
+    parser.add_argument("--all", action="store_true", help="every blob, not only the worst")
+    arguments = parser.parse_args()
+    size = arguments.size
+    print(f"{size:,} bytes, Python {sys.version.split()[0]}, {sp.native} core")
+    for name in arguments.reader or READERS:
+        read = READERS[name]
+        read(sound(1000))  # loads everything
+        measure = cost(read, sound(size))
+        per_byte = f"{measure.seconds / size * 1e9:.0f} ns and {measure.memory / size:.0f} bytes a byte"
+        took = f"{measure.seconds * 1e3:.1f} ms, {measure.memory / 2**20:.1f} MiB"
+        print(f"\n{name}: the sound one takes {took}: {per_byte}")
+        rows = [
+            (one.seconds / measure.seconds, one.memory / max(measure.memory, 1), title)
+            for title, one in ((title, cost(read, blob)) for title, blob in blobs(size).items())
+        ]
+        rows.sort(reverse=True)
+        worst = rows if arguments.all else [row for row in rows if row[0] > 3 or row[1] > 4] or rows[:3]
+        for seconds, memory, title in worst:
+            print(f"  {seconds:6.1f} x time {memory:6.1f} x memory  {title}")
+
+
+if __name__ == "__main__":
+    main()
