@@ -162,21 +162,28 @@ def with_signals(at: int, error: type[BaseException]) -> tuple[bool, int]:
     client = Client()
     accepted: dict[bytes, Any] = {}
 
+    struck = False
+
     def strike(_number: int, _frame: FrameType | None) -> None:
+        nonlocal struck
+        struck = True
         raise error("a signal of the test")
 
     before = signal.signal(signal.SIGALRM, strike)
-    struck = False
     try:
         producer = sp.Producer("s", CONFIG, client=client)
         signal.setitimer(signal.ITIMER_REAL, at / 1e6)
         with producer:
             for n in itertools.count():
+                if (
+                    struck
+                ):  # and swallowed: Python ignores what a destructor or a weak reference's callback raises
+                    break
                 many = n % 10 == 9
                 data = b"%d" % n
                 accepted[data] = producer.put_many([("k", data)] * 20) if many else producer.put("k", data)
     except error:
-        struck = True
+        pass
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
