@@ -14,6 +14,7 @@ from shardpack.testing import AsyncFakeKinesis
 
 
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may hit a weak reference going
 def test_an_interrupt_at_a_random_moment_loses_nothing_and_hangs_nowhere() -> None:
     outcomes: Counter[str] = Counter()
     assert [found for seed in range(150) if (found := one_trial(seed, outcomes)) is not None] == []

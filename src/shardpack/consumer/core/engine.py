@@ -226,13 +226,7 @@ class Engine:
     # What the shell reports.
 
     def answered(self, action: Action, answer: Any, now: float) -> None:
-        """What was asked for has been done.
-
-        Args:
-            action: as it came from `poll`.
-            answer: see the action.
-            now: seconds on the shell's clock.
-        """
+        """What was asked for has been done: the action, its answer, and seconds on the shell's clock."""
         self._failures.pop(type(action).__name__, None)
         try:
             if isinstance(action, ListShards):
