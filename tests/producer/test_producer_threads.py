@@ -107,3 +107,21 @@ def test_one_closes_while_the_others_put() -> None:
     assert refused.is_set()
     assert Counter(record.data for record in kinesis.user_records()) == Counter(data for data, _ in taken)
     assert all(future.result(0).shard_id for _, future in taken)
+
+
+def test_a_count_that_threads_have_lost_to_each_other_is_found_again() -> None:
+    """Without a GIL, two additions at once may count as one; `max_outstanding_records` must go on holding."""
+    kinesis = FakeKinesis(streams={"s": 1})
+    config = sp.ProducerConfig(max_outstanding_records=10, record_max_buffered_time=60, record_ttl=600)
+    with sp.Producer("s", config, client=kinesis) as producer:
+        producer.put("k", b"first").done()
+        producer.flush()
+        producer._worker._sent_records -= 7
+        producer._worker._sent_bytes -= 70
+        producer.put("k", b"second")
+        producer.flush()  # the thread has looked
+
+        for number in range(10):
+            producer.put("k", b"%d" % number, block=False)
+        with pytest.raises(sp.BufferFullError):
+            producer.put("k", b"one too many", block=False)

@@ -175,9 +175,7 @@ def with_signals(at: int, error: type[BaseException]) -> tuple[bool, int]:
         signal.setitimer(signal.ITIMER_REAL, at / 1e6)
         with producer:
             for n in itertools.count():
-                if (
-                    struck
-                ):  # and swallowed: Python ignores what a destructor or a weak reference's callback raises
+                if struck:  # and swallowed: Python ignores what a destructor or a weak reference's callback raises
                     break
                 many = n % 10 == 9
                 data = b"%d" % n

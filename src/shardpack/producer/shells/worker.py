@@ -62,7 +62,8 @@ class Worker:
         self._message: str | None = None  # why nothing more is sent
         self._turns = 0  # odd while that is changed which `stats` reads
         # What was sent to the inbox, counted by those who send it, and what came out, counted by the thread. An
-        # interrupt may leave the first too high; then the thread is asked for room. It never is too low.
+        # interrupt may leave the first too high; then the thread is asked for room. Without a GIL, threads may lose
+        # each other's counts and leave it too low; the thread notices, because nothing comes that was not sent.
         self._sent_records = self._sent_bytes = self._come_records = self._come_bytes = 0
 
     # On the application's threads.
@@ -203,6 +204,8 @@ class Worker:
                 self._take(first, looks, closes)
             for _ in range(self._inbox.qsize()):
                 self._take(self._inbox.get(), looks, closes)
+            self._come_records = min(self._come_records, self._sent_records)
+            self._come_bytes = min(self._come_bytes, self._sent_bytes)
             actions, complete = ([], []) if closes or self._message else self._work.step(time.monotonic())
         finally:
             self._turns += 1
