@@ -105,8 +105,12 @@ def test_one_closes_while_the_others_put() -> None:
     in_threads(work)
 
     assert refused.is_set()
-    assert Counter(record.data for record in kinesis.user_records()) == Counter(data for data, _ in taken)
-    assert all(future.result(0).shard_id for _, future in taken)
+    # What looked before `close` and came after it is told by its future; there is no third way.
+    late = [data for data, future in taken if future.exception(0) is not None]
+    assert all(isinstance(future.exception(0), sp.DeliveryError | None) for _, future in taken)
+    stored = Counter(record.data for record in kinesis.user_records())
+    assert stored + Counter(late) == Counter(data for data, _ in taken)
+    assert len(late) < THREADS
 
 
 def test_a_count_that_threads_have_lost_to_each_other_is_found_again() -> None:

@@ -25,7 +25,9 @@ measured = pytest.mark.skipif(
 )
 
 SIZE = 128 * 1024
-TIMES_TIME, TIMES_MEMORY = 3.0, 4.0
+# Measured, the time is about 3 times that of a sound one at most (tests/tools/hostile_readers.py prints it). Here it is
+# held to twice that, because machines are noisy, and what this is to find took 12 to 130 times as long.
+TIMES_TIME, TIMES_MEMORY = 6.0, 4.0
 SLACK_SECONDS, SLACK_BYTES = 0.002, 4 * 2**20  # a timer's tick, and what a heap had free already
 TRIES = 3
 READERS_HELD = [name for name in READERS if name != "objects, as the KCL"]  # that one copies the KCL, object by object
@@ -61,7 +63,7 @@ def test_a_reader_that_is_too_slow_or_takes_too_much_is_found_out() -> None:
     measure = Cost(seconds=0.01, memory=2**20)
 
     assert is_within(measure, measure)
-    assert not is_within(Cost(seconds=0.04, memory=0), measure)
+    assert not is_within(Cost(seconds=0.07, memory=0), measure)
     assert not is_within(Cost(seconds=0.0, memory=9 * 2**20), measure)
 
 

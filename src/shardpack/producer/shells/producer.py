@@ -176,8 +176,11 @@ class Producer:
         if self._forks not in (None, forks()):
             return
         self._worker.closing = True
+        until = None if timeout is None else time.monotonic() + timeout
         try:
             self.flush(timeout)
+            # Again, for a put that had looked before it was closing, and came after the flush.
+            self.flush(None if until is None else until - time.monotonic())
         except TimeoutError:
             _log.warning("closed with %d user records still on their way", self.outstanding_records())
         finally:
