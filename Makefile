@@ -20,7 +20,7 @@ help: ## list the targets
 $(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group engines --group proto
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group house --group engines --group proto
 	@$(if $(CARGO),,echo "Rust (cargo) is not here, so the native core was not built:";) $@ --version
 	@touch $@
 

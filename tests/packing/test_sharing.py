@@ -244,7 +244,7 @@ class TestInterrupts:
             assert packer.flush() == []
             assert packer.add("key", b"more") == []
             assert user_records(packer.flush()) == {b"more": 1}
-        assert hits > TRIALS // 2
+        assert hits > TRIALS // 5
 
     def test_leave_an_iterator_that_says_that_it_was_cut_short(self) -> None:
         def records() -> Iterator[object]:
