@@ -33,21 +33,7 @@ from .flat import Flat
 from .format import CHECKSUM_BYTES, FRAME_BYTES, MAGIC, data_head_of_field, record_head
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from .core import Builder
-
-
-def _takes_long_lengths() -> bool:
-    """Whether this protobuf takes lengths of over five bytes, as 4 to 6 do; 7 and the native core refuse them."""
-    try:
-        AggregatedRecord.FromString(b"\x4a\x80\x80\x80\x80\x80\x00")  # an unknown field 9 without content
-    except ProtobufDecodeError:
-        return False
-    return True
-
-
-_LENIENT = _takes_long_lengths()
 
 _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that is not there
 
@@ -119,8 +105,6 @@ def _read_simple(body: memoryview) -> Columns | None:
     try:
         message = AggregatedRecordOfBytes.FromString(body)  # type: ignore[arg-type]  # the stub says bytes
     except (ProtobufDecodeError, RecursionError):
-        return None
-    if _LENIENT and not _is_sound(message, body):
         return None
     records = list(message.records)
     partition_key_table = _texts(message.partition_key_table)
@@ -239,17 +223,7 @@ def _parse(body: memoryview) -> AggregatedRecord | None:
         message = AggregatedRecord.FromString(body)  # type: ignore[arg-type]  # the stub says bytes; any buffer will do
     except (ProtobufDecodeError, RecursionError):
         return None
-    if _LENIENT and not _is_sound(message, body):
-        return None
     return message if message.IsInitialized() else None
-
-
-def _is_sound(message: Message, body: memoryview) -> bool:
-    """Whether what a lenient protobuf took is what a strict one takes; what packers write need not be walked for it."""
-    if not message.IsInitialized():
-        return False
-    message.DiscardUnknownFields()
-    return message.ByteSize() == len(body) or diagnose(bytes(body), start=len(MAGIC)) is None
 
 
 def _explain(body: memoryview) -> TruncatedError | MalformedError:
