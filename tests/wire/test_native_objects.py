@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import shardpack as sp
 from shardpack.testing import strategies
 from shardpack.wire import pure_core as _pure
+from shardpack.wire.backend import backend
 
 native = pytest.importorskip("shardpack.wire.native_core", reason="the native core is not built")
 
@@ -170,7 +171,8 @@ def test_records_of_plain_fields_are_hidden_from_the_collector_as_plain_tuples_a
     gc.collect()
     assert not gc.is_tracked(plain)
     assert not any(map(gc.is_tracked, native.decode(blob)))
-    assert not any(map(gc.is_tracked, sp.unpack([{"Data": blob, "PartitionKey": "a", **ARRIVED}])))
+    if backend() is native:  # the pure core's are named tuples that Python made
+        assert not any(map(gc.is_tracked, sp.unpack([{"Data": blob, "PartitionKey": "a", **ARRIVED}])))
 
 
 class Time(datetime):
