@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import RecordTooLargeError, ShardpackError
+from ..errors import ShardpackError
 from ..hashing import ShardMap
 from ..limits import MIB, Limits
 from ..records import (
@@ -28,7 +28,7 @@ from ..records import (
 )
 from ..wire.backend import Adding, backend, native
 from ..wire.core import Builder, Routes
-from .finishing import effective_hash_key, finished, must_wrap
+from .finishing import effective_hash_key, finished, must_wrap, too_large
 from .handing_out import Packing
 from .lookahead import Lookahead
 from .route import Closed, Route
@@ -327,13 +327,7 @@ class Packer(Adding):
             builder.add_any(*record)
             size = builder.size + route.outer_size
         if size > limit:
-            raise RecordTooLargeError(
-                f"a user record of {len(record.data):,} bytes takes {size:,} bytes as a Kinesis record; the limit is"
-                f" {limit:,}. Send it in pieces, or raise Limits.max_record_bytes if the stream's MaxRecordSizeInKiB"
-                " allows it",
-                size=size,
-                limit=limit,
-            )
+            raise too_large(record, size, limit)
         builder.capacity = 0
         return builder
 
