@@ -28,8 +28,8 @@ from ..packing.packer import pack
 from ..records import Position, ReceivedRecord
 from ..unpacking.unpacker import unpack
 from . import reading
-from .commands import leases
 from .commands.density_options import density_command
+from .commands.leases import commands as leases
 from .commands.put_options import put_command
 from .commands.tail_options import tail_command
 from .input_bar import opened_input
