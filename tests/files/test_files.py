@@ -12,6 +12,7 @@ import json
 import lzma
 import os
 import random
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -362,3 +363,14 @@ def test_a_file_is_closed_when_nobody_reads_on(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.stdout.strip(), done.stderr) == (b"fine", b"")
+
+
+def test_the_example_of_the_page(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    exec(compile(example, "docs/files.md", "exec"), namespace)
+    path = tmp_path / "object"
+    path.write_bytes(gzip.compress(sp.encode([("a", b"1"), ("b", b"2")]) + sp.encode([("c", b"3")])))
+
+    assert namespace["keys_in"](path) == ["a", "b", "c"]
