@@ -76,7 +76,8 @@ def test_the_examples_of_the_readme_run_in_turn(kinesis: Any, monkeypatch: pytes
     exec(put, {})
     with pytest.raises(KeyboardInterrupt):
         exec(consume, {"print": see})
-    exec(in_lambda, namespace := {"print": see})
+    namespace: dict[str, Any] = {"print": see}
+    exec(in_lambda, namespace)
 
     assert sorted(printed) == sorted((f"user-{n % 7}", b'{"page": %d}' % n) for n in range(1000))
     assert all(len(block.splitlines()) <= 10 for block in (put, consume, in_lambda))
