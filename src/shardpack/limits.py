@@ -7,7 +7,8 @@ limits" of the Kinesis developer guide (a shard's 1,000 records/s and 1 MiB/s), 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+
+from .values import Value
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -97,8 +98,7 @@ def shown(value: object, form: str = "") -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value):
     """How large a Kinesis record may become.
 
     Attributes:
