@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..hashing import Shard, ShardMap
-from ..limits import KPL_AGGREGATION_MAX_SIZE, MAX_HASH_KEY, MAX_RECORD_BYTES, MIB, PUT_PAYLOAD_UNIT_BYTES, Limits
+from ..limits import (
+    KPL_AGGREGATION_MAX_SIZE,
+    MAX_HASH_KEY,
+    MAX_RECORD_BYTES,
+    MIB,
+    PUT_PAYLOAD_UNIT_BYTES,
+    Limits,
+    shown,
+)
 from ..packing.settings import By, HashKeys
 
 
@@ -34,7 +42,7 @@ class Strategy:
 
     def __post_init__(self) -> None:
         if self.shards < 1:
-            raise ValueError(f"shards is {self.shards} in the strategy {self.name!r}; give at least 1")
+            raise ValueError(f"shards is {shown(self.shards)} in the strategy {shown(self.name)}; give at least 1")
 
     @property
     def limit(self) -> int:
