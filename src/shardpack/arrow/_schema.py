@@ -77,13 +77,13 @@ class Rows(NamedTuple):
         )
 
     def check_repeated_texts(self) -> None:
-        """Refuse what would be written out for each user record, and is longer than any of Kinesis's, with ValueError."""
+        """Refuse, with ValueError, what is longer than any of Kinesis's and would be written out for each user record."""
         for name, most in _REPEATED.items():
             longest = pc.max(pc.utf8_length(self.metadata[name])).as_py() or 0
             if longest > most:
                 raise ValueError(
-                    f"the column {name} has a text of {longest:,} characters, and Kinesis's have at most {most}; it would"
-                    ' be written out for each user record: with repeated="dictionary" it is there once'
+                    f"the column {name} has a text of {longest:,} characters, and Kinesis's have at most {most}; it"
+                    ' would be written out for each user record: with repeated="dictionary" it is there once'
                 )
 
     def slice(self, start: int, length: int) -> Rows:
