@@ -77,7 +77,7 @@ class Rows(NamedTuple):
         )
 
     def check_repeated_texts(self) -> None:
-        """Refuse, with ValueError, what is longer than any of Kinesis's and would be written out for each user record."""
+        """Refuse, with ValueError, what is longer than Kinesis's ever are and would be written out in each row."""
         for name, most in _REPEATED.items():
             longest = pc.max(pc.utf8_length(self.metadata[name])).as_py() or 0
             if longest > most:
