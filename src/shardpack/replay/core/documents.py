@@ -151,9 +151,7 @@ def _version(found: Mapping[str, Any]) -> str | None:
 def _json(text: str, what: str) -> Any:
     try:
         return json.loads(text)
-    except RecursionError:
-        raise DecodeError(f"{what} is nested too deeply to hold Kinesis records") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DecodeError(
             f"{what} is no JSON ({error}): {shown(text)}; expected Kinesis records, or what Lambda writes of a batch"
             " that it gave up"

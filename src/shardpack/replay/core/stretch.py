@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...errors import DecodeError
+from ...limits import MAX_SEQUENCE_NUMBER_CHARACTERS as _MOST_DIGITS
 from ...limits import shown
 
 _NAMES = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")
-_MOST_DIGITS = 129  # as the API reference has it
 
 
 class Stretch(NamedTuple):
@@ -74,9 +74,11 @@ def stretch_of(document: Mapping[str, Any]) -> Stretch:
 
 def _text(info: Mapping[str, Any], name: str) -> str:
     value = info.get(name)
-    numeric = name.endswith("Number")
-    is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS
-    if isinstance(value, str) and value and (is_number or not numeric):
+    expected = "text"
+    if isinstance(value, str) and value and not name.endswith("Number"):
         return value
-    expected = f"a sequence number, at most {_MOST_DIGITS} digits and nothing else" if numeric else "text"
+    if name.endswith("Number"):
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
+            return value
+        expected = f"a sequence number, at most {_MOST_DIGITS} digits and nothing else"
     raise DecodeError(f"{name!r} of an on-failure record is {shown(value)}; expected {expected}")
