@@ -14,12 +14,13 @@ from typing import Any, Self
 
 from ...aws.client import async_kinesis_client
 from ...aws.errors import error_of
-from ...aws.streams import OPEN_SHARDS, list_shards_async, stream_argument
+from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, list_shards_async, stream_argument
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
+from ..core.ordering.keys import Keys
 from ..core.room import Room
 from ..delivery import Delivery
 from .otel import instruments
@@ -70,7 +71,7 @@ class AsyncProducer:
         self._client_arguments = region_name, endpoint_url, profile_name
         self._opened = AsyncExitStack()
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
-        self._work = Work(partial(Engine, stream_name, self._config, metrics=metrics))
+        self._work = Work(partial(Engine, stream_name, self._config, metrics=metrics, keys=Keys()))
         self._room = Room(self._config)
         # What `put` has taken and `_step` has not. A put is in it or not, whatever falls into `put`.
         self._inbox: deque[AnyPut] = deque()
@@ -362,7 +363,9 @@ class AsyncProducer:
         if isinstance(action, PutRecords):
             return await self._client.put_records(**self._stream, Records=action.request.entries)
         if isinstance(action, ListShards):
-            return await list_shards_async(self._client, self._stream, OPEN_SHARDS)
+            return await list_shards_async(
+                self._client, self._stream, ALL_SHARDS if action.with_closed else OPEN_SHARDS
+            )
         return (await self._client.describe_stream_summary(**self._stream))["StreamDescriptionSummary"]
 
     async def _stop(self) -> None:

@@ -12,12 +12,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...aws.client import kinesis_client
-from ...aws.streams import OPEN_SHARDS, describe_stream, list_shards, stream_argument
+from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, describe_stream, list_shards, stream_argument
 from ...records import BytesLike, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
+from ..core.ordering.keys import Keys
 from ..core.room import Room
 from ..delivery import Delivery
 from .future import BatchFuture, DeliveryFuture
@@ -67,7 +68,7 @@ class Producer:
         self._config = config or ProducerConfig()
         self._client = client or kinesis_client(self._config, region_name, endpoint_url, profile_name)
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
-        work = Work(partial(Engine, stream_name, self._config, metrics=metrics))
+        work = Work(partial(Engine, stream_name, self._config, metrics=metrics, keys=Keys()))
         self._engine = work.engine
         self._worker = Worker(work, Room(self._config), self._call)
         self._forks: int | None = None  # of its process, once it has started
@@ -234,7 +235,7 @@ class Producer:
         if isinstance(action, PutRecords):
             return self._client.put_records(**self._stream, Records=action.request.entries)
         if isinstance(action, ListShards):
-            return list_shards(self._client, self._stream, OPEN_SHARDS)
+            return list_shards(self._client, self._stream, ALL_SHARDS if action.with_closed else OPEN_SHARDS)
         return describe_stream(self._client, self._stream)
 
     def _stop(self) -> None:
