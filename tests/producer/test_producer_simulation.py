@@ -266,9 +266,12 @@ class OrderedSimulation(Simulation):
     def first_places(self) -> dict[int, tuple[str, sp.Position]]:
         """Where a reader finds each record first, whether it was acknowledged or not."""
         firsts: dict[int, tuple[str, sp.Position]] = {}
-        for record in sorted(self.stream.read(), key=lambda one: one.position):
+        for record in self.stream.read():
+            number = int(record.data.partition(b":")[0])
             assert record.shard_id is not None
-            firsts.setdefault(int(record.data.partition(b":")[0]), (record.shard_id, record.position))
+            assert record.position is not None
+            place = record.shard_id, record.position
+            firsts[number] = min(place, firsts.get(number, place), key=lambda one: one[1])
         return firsts
 
     def is_in_order(self, places: list[tuple[str, sp.Position]]) -> bool:

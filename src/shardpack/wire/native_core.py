@@ -5,17 +5,18 @@ protobuf is not loaded, but for tags that are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-from ..records import BytesLike, UserRecord
+from ..values import TYPE_CHECKING
 from . import _native
 
 if TYPE_CHECKING:
-    from .core import Aggregate, RawAggregate
+    from collections.abc import Iterable, Sequence
+
+    from ..records import BytesLike, UserRecord
+    from .core import Aggregate, Bulk, RawAggregate
 
 builder = _native.Builder
 build_many = _native.build_many
+bulk: Bulk = _native
 cut = _native.cut
 fill = _native.fill
 flat = _native.Flat

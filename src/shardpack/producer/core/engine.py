@@ -14,17 +14,18 @@ from typing import Any
 
 from ...aws.errors import PERMANENT, THROTTLED, backoff
 from ...errors import RecordTooLargeError
-from ...limits import KIB, MAX_RECORD_BYTES
+from ...limits import KIB, MAX_RECORD_BYTES, MIB
 from ...records import UserRecord
 from ..config import ProducerConfig
 from ..delivery import Attempt
 from .actions import Action, ListShards, PutRecords
 from .aggregator import Aggregator
+from .bulk import measured, size_of
 from .metrics import Metrics, ProducerStats
 from .ordering.keys import Identity, Keys
 from .ordering.lanes import Lanes
 from .outbox import Outbox
-from .pending import Landed, Parcel, Pending, hash_key_of, size_of
+from .pending import Landed, Parcel, Pending, hash_key_of
 from .settling import Finished, Settling
 from .stream import StreamWatch
 
@@ -87,10 +88,10 @@ class Engine:
         if len(records) == 1:  # as most are
             size = largest = size_of(records[0])
         else:
-            sizes = [*map(size_of, records)]
-            size, largest = sum(sizes), max(sizes)
+            size, largest, _ = measured(records)
         limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
         if largest > limit:
+            self._watch.doubt_limit()
             raise self._too_large(largest, limit)
         return size
 
@@ -196,8 +197,9 @@ class Engine:
             for landed in unjudged:
                 self._judge(landed, now)
         else:
-            self._watch.described(answer)
-            self._described(now)
+            self._watch.described(answer, now)
+            self._aggregator.limit_to(self._watch.max_record_bytes or MIB)
+            self._described(now, ignores_keys=self._watch.ignores_keys)
 
     def failed(self, action: Action, code: str, message: str, now: float) -> None:
         """What was asked for has failed as a whole; whether `PutRecords` stored anything is unknown.
@@ -218,13 +220,13 @@ class Engine:
                 self._lanes.listing_failed(now)
         else:
             self._watch.describe_failed(code, message, now)
-            self._described(now)
+            self._described(now, ignores_keys=False)  # an unseen reshard may look as if it did
 
-    def _described(self, now: float) -> None:
+    def _described(self, now: float, *, ignores_keys: bool) -> None:
         self._outbox.now_sure(now)
         if self._lanes is None:
             return
-        if self._watch.ignores_keys:
+        if ignores_keys:
             self._lanes.refuse(f"{self._stream_name} {_NO_ORDER}", now)
         else:
             self._lanes.described(now)
