@@ -19,11 +19,11 @@ from ..core.actions import Action, ListShards, PutRecords
 from ..core.bulk import checked
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
-from ..core.ordering.keys import Keys
+from ..core.ordering.keys import Keys, identity_of
 from ..core.room import Room
 from ..delivery import Delivery
 from .future import BatchFuture, DeliveryFuture
-from .inbox import Close, Flush
+from .inbox import Close, Flush, Resume
 from .otel import instruments
 from .process import forget, forks, watch
 from .unfinished import Put, PutMany
@@ -187,6 +187,23 @@ class Producer:
             _log.warning("closed with %d user records still on their way", self.outstanding_records())
         finally:
             self._stop()
+
+    def resume(self, partition_key: str, explicit_hash_key: str | int | None = None) -> None:
+        """Send records of a key again that was halted, because one of them had failed (``on_failure="halt_key"``).
+
+        Records of the key that were put before still fail. For a key that is not halted it does nothing.
+
+        Args:
+            partition_key: the key.
+            explicit_hash_key: of records that have one of their own, it takes the partition key's place.
+
+        Raises:
+            InvalidRecordError: a field breaks a rule of the service.
+            RuntimeError: the producer is closed, or was started in another process.
+        """
+        identity = identity_of(check_user_record((partition_key, b"", explicit_hash_key)))
+        self._start()
+        self._worker.send(Resume(identity))
 
     def stats(self) -> ProducerStats:
         """What it has done so far: counts, times and errors, under the names of the KPL's metrics.
