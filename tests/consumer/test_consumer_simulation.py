@@ -35,7 +35,8 @@ from shardpack.consumer.core.actions import (
     ListShards,
     RenewLease,
 )
-from shardpack.consumer.core.engine import Delivered, Engine
+from shardpack.consumer.core.delivered import Delivered
+from shardpack.consumer.core.engine import Engine
 from shardpack.consumer.shells.calls import call_leases
 from shardpack.consumer.start import Start
 from shardpack.testing import FakeKinesis, ManualClock

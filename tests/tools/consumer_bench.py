@@ -11,7 +11,8 @@ from shardpack.aws.errors import error_of
 from shardpack.aws.streams import ALL_SHARDS, list_shards
 from shardpack.consumer import ConsumerConfig, Lease
 from shardpack.consumer.core.actions import Action, GetRecords, GetShardIterator, ListShards
-from shardpack.consumer.core.engine import Delivered, Engine
+from shardpack.consumer.core.delivered import Delivered
+from shardpack.consumer.core.engine import Engine
 from shardpack.consumer.shells.calls import call_leases
 from shardpack.consumer.start import Start
 from shardpack.testing import FakeKinesis, ManualClock

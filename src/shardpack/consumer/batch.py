@@ -7,7 +7,7 @@ from typing import Any, Self, overload
 
 from ..errors import CheckpointError
 from ..records import Position, ReceivedRecord
-from .core.engine import Delivered
+from .core.delivered import Delivered
 
 
 class BatchBase(Sequence[ReceivedRecord]):

@@ -14,12 +14,12 @@ import logging
 from collections import Counter
 from collections.abc import Collection
 from random import Random
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from ...aws.errors import PERMANENT
 from ...errors import LeaseLostError, LeaseStoreError
 from ...leases.lease import Lease
-from ...records import Position, ReceivedRecord
+from ...records import Position
 from ..config import ConsumerConfig
 from ..start import Start
 from .actions import (
@@ -34,41 +34,19 @@ from .actions import (
     TakeLease,
 )
 from .coordinator import Coordinator, LeaseChange
+from .delivered import Delivered, batch_of
+from .ending import Ending
 from .hold import Hold
 from .reader import Reader
-from .shards import ListedShard, children_of
 
 _log = logging.getLogger("shardpack.consumer")
 
-_CHILDREN_PATIENCE = 30.0  # seconds to look for the children of a shard that has ended
 _RETRY_SECONDS = 1.0
 _LOUD = 5  # every so many failures of a call in a row are worth a warning
 
 Finished: TypeAlias = tuple[Any, Exception | None]
 _Read: TypeAlias = GetShardIterator | GetRecords
 _Write: TypeAlias = RenewLease | Checkpoint | ReleaseLease
-
-
-class Delivered(NamedTuple):
-    """The next user records of a shard, for the application.
-
-    Attributes:
-        hold: which holding of which lease they were read under.
-        records: none if only the shard's end is to be told.
-        millis_behind_latest: of the response that brought them.
-        is_shard_end: nothing follows.
-        error: what stopped the shard; then there are no records.
-    """
-
-    hold: Hold
-    records: list[ReceivedRecord]
-    millis_behind_latest: int | None
-    is_shard_end: bool
-    error: Exception | None
-
-    def ends_with(self, part: list[ReceivedRecord]) -> bool:
-        """Whether nothing of the shard follows after some of the records."""
-        return self.is_shard_end and (not part or part[-1] is self.records[-1])
 
 
 class Engine:
@@ -105,6 +83,7 @@ class Engine:
         self._wall_clock_offset = wall_clock_offset
         self._random = random or Random()  # jitter, not secrets
         self._coordinator = Coordinator(worker_id, config, start, self._random)
+        self._ending = Ending(stream_name, self._coordinator)
         self._numbers = itertools.count(1)
         self._holds: dict[int, Hold] = {}  # in the order in which they give batches
         self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
@@ -126,7 +105,7 @@ class Engine:
             if not hold.is_valid(now):
                 continue
             self.needs_poll |= hold.reader.has_records
-            delivered = self._batch_of(hold)
+            delivered = batch_of(hold)
             if delivered is not None:
                 hold.in_hand = True
                 self._in_hand.add(hold.lease.key)
@@ -205,7 +184,7 @@ class Engine:
         self.needs_poll = False
         for hold in self._holds.values():
             if hold.is_done and hold.is_valid(now) and not self._closing:
-                self._end(hold, now)
+                self._ending.end(hold, now)
         actions = self._coordinator.poll(now)
         for hold in self._holds.values():
             actions += hold.actions(now, closing=self._closing or hold.is_handed_over)
@@ -336,51 +315,6 @@ class Engine:
     def _drop(self, hold: Hold) -> None:
         del self._holds[hold.number]
         self._coordinator.held.discard(hold.lease.key)
-
-    # From what was read to the application, and to the shard's end.
-
-    def _batch_of(self, hold: Hold) -> Delivered | None:
-        reader = hold.reader
-        records = reader.take()
-        if records:
-            hold.delivered = records[-1].position
-            hold.told_end = hold.is_read_to_the_end
-            return Delivered(hold, records, reader.taken_millis_behind_latest, hold.told_end, None)
-        if reader.error is not None:
-            return Delivered(hold, [], reader.taken_millis_behind_latest, False, reader.error)
-        if hold.is_read_to_the_end and not hold.is_done and not hold.told_end:
-            hold.told_end = True
-            return Delivered(hold, [], reader.millis_behind_latest, True, None)
-        return None
-
-    def _end(self, hold: Hold, now: float) -> None:
-        """Everything of a shard is done: make sure that its children have leases, then record its end.
-
-        The KCL's ``ShutdownTask`` does the same.
-        """
-        children = self._children(hold, now)
-        if children is None:
-            return
-        if self._coordinator.ensure(children, now):
-            hold.finish(tuple(child.shard_id for child in children))
-
-    def _children(self, hold: Hold, now: float) -> list[ListedShard] | None:
-        """What the shard was split or merged into; None while that is being looked for."""
-        # They must be listed, because then the other parents of one that was merged are listed too.
-        listed = self._coordinator.shards or {}
-        children, named = children_of(hold.lease.key, listed), hold.reader.children
-        if children and all(child.shard_id in listed for child in named):
-            return children
-        if hold.searching_since is None:
-            hold.searching_since = now
-            self._coordinator.look_at_shards(now)
-            return None
-        if now - hold.searching_since < _CHILDREN_PATIENCE:
-            self._coordinator.look_at_shards(now + _RETRY_SECONDS)
-            return None
-        if not named:
-            _log.warning("%s: %s has ended, and has no children", self.stream_name, hold.lease.key)
-        return children or named
 
 
 def _is_permanent(action: Action, error: Exception, code: str) -> bool:
