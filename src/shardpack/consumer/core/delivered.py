@@ -17,6 +17,7 @@ class Delivered(NamedTuple):
         millis_behind_latest: of the response that brought them.
         is_shard_end: nothing follows.
         error: what stopped the shard; then there are no records.
+        shutdown_requested: another worker waits for the lease, and nothing follows; then there are no records.
     """
 
     hold: Hold
@@ -24,6 +25,7 @@ class Delivered(NamedTuple):
     millis_behind_latest: int | None
     is_shard_end: bool
     error: Exception | None
+    shutdown_requested: bool = False
 
     def ends_with(self, part: list[ReceivedRecord]) -> bool:
         """Whether nothing of the shard follows after some of the records."""
@@ -33,6 +35,11 @@ class Delivered(NamedTuple):
 def batch_of(hold: Hold) -> Delivered | None:
     """The next user records of a shard that is held, or the word that there will be none; None: nothing to tell yet."""
     reader = hold.reader
+    if hold.is_handed_over:
+        if not hold.owes_word:
+            return None
+        hold.told_request = True
+        return Delivered(hold, [], reader.taken_millis_behind_latest, False, None, shutdown_requested=True)
     records = reader.take()
     if records:
         hold.delivered = records[-1].position

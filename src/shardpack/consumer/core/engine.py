@@ -13,6 +13,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from random import Random
 from typing import Any, TypeAlias
 
@@ -25,18 +26,22 @@ from ..start import Start
 from .actions import (
     Action,
     Checkpoint,
+    FindLeases,
+    GetLease,
     GetRecords,
     GetShardIterator,
     ListLeases,
     ListShards,
     ReleaseLease,
     RenewLease,
+    TakeBack,
     TakeLease,
 )
-from .coordinator import Coordinator, LeaseChange
+from .coordinator import Coordinator, LeaseChange, key_of
 from .delivered import Delivered, batch_of
 from .ending import Ending
 from .hold import Hold
+from .leaving import Leaving
 from .reader import Reader
 
 _log = logging.getLogger("shardpack.consumer")
@@ -84,6 +89,7 @@ class Engine:
         self._random = random or Random()  # jitter, not secrets
         self._coordinator = Coordinator(worker_id, config, start, self._random)
         self._ending = Ending(stream_name, self._coordinator)
+        self._leaving = Leaving(config, self._coordinator.view)
         self._numbers = itertools.count(1)
         self._holds: dict[int, Hold] = {}  # in the order in which they give batches
         self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
@@ -100,11 +106,11 @@ class Engine:
         if self._closing:
             return None
         for hold in list(self._holds.values()):
-            if hold.lease.key in self._in_hand or hold.is_stopped or hold.is_ending or hold.is_handed_over:
+            if hold.lease.key in self._in_hand or hold.is_stopped or hold.is_ending:
                 continue
             if not hold.is_valid(now):
                 continue
-            self.needs_poll |= hold.reader.has_records
+            self.needs_poll |= hold.reader.has_records and not hold.is_handed_over
             delivered = batch_of(hold)
             if delivered is not None:
                 hold.in_hand = True
@@ -135,7 +141,10 @@ class Engine:
             self._finished.append((token, None))
 
     def close(self) -> None:
-        """Read no more, and give each lease up as soon as its checkpoints are written and nothing of it is in hand."""
+        """Read no more, and let each lease go as soon as its checkpoints are written and nothing of it is in hand.
+
+        It goes to another worker, if one is alive, else to nobody.
+        """
         self._closing = True
         self._coordinator.close()
 
@@ -148,7 +157,7 @@ class Engine:
     @property
     def is_closed(self) -> bool:
         """Whether no lease is held, and nothing is under way, after `close`."""
-        return self._closing and not self._holds and self._coordinator.is_idle
+        return self._closing and not self._holds and self._coordinator.is_idle and self._leaving.is_over
 
     @property
     def holds(self) -> Collection[Hold]:
@@ -186,15 +195,23 @@ class Engine:
             if hold.is_done and hold.is_valid(now) and not self._closing:
                 self._ending.end(hold, now)
         actions = self._coordinator.poll(now)
+        if self._closing:
+            actions += self._leaving.poll(now)
+        leaving = self._closing and self._leaving.is_ready
         for hold in self._holds.values():
-            actions += hold.actions(now, closing=self._closing or hold.is_handed_over)
-        return actions
+            actions += hold.actions(now, closing=self._closing, leaving=leaving)
+        return [self._to_successor(action) for action in actions] if leaving else actions
+
+    def _to_successor(self, action: Action) -> Action:
+        if not isinstance(action, ReleaseLease) or action.lease.checkpoint_owner is not None:
+            return action
+        return replace(action, to=self._leaving.successor())
 
     def deadline(self, now: float) -> float | None:
         """When to poll again if nothing happens before, or None."""
-        closing = self._closing
-        deadlines = [hold.deadline(now, closing=closing or hold.is_handed_over) for hold in self._holds.values()]
-        deadlines.append(self._coordinator.deadline())
+        closing, leaving = self._closing, self._closing and self._leaving.is_ready
+        deadlines = [hold.deadline(now, closing=closing, leaving=leaving) for hold in self._holds.values()]
+        deadlines += [self._coordinator.deadline(), self._leaving.deadline() if closing else None]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def take_finished(self) -> list[Finished]:
@@ -212,6 +229,12 @@ class Engine:
                 self._shards_listed(answer, now)
             elif isinstance(action, ListLeases):
                 self._coordinator.leases_listed(answer, now)
+                if self._closing:
+                    self._leaving.listed(now)
+            elif isinstance(action, FindLeases):
+                self._coordinator.found(answer, now)
+            elif isinstance(action, GetLease | TakeBack):
+                self._looked(action, answer, now)
             elif isinstance(action, LeaseChange):
                 self._coordinator.changed(action, answer, now)
                 if isinstance(action, TakeLease) and answer is not None:
@@ -245,8 +268,12 @@ class Engine:
                     hold.is_missing = True
                     self._coordinator.look_at_shards(now)
                     return
+        elif isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
+            self._leaving.failed(key_of(action), now)
         else:
             self._coordinator.failed(action, now)
+            if isinstance(action, ListLeases) and self._closing:
+                self._leaving.listed(now)
         if _is_permanent(action, error, code):
             self.fatal = self.fatal or error
         elif code != "ExpiredIteratorException":
@@ -264,9 +291,23 @@ class Engine:
         elif isinstance(action, RenewLease) and answer is None:
             hold.renewal_refused()
         elif isinstance(action, ReleaseLease) or answer is None:
+            if isinstance(answer, Lease) and answer.checkpoint_owner is None:
+                self._leaving.given(answer, now)
             self._lose(hold, now)
         else:
             self._written(hold, answer, now)
+
+    def _looked(self, action: GetLease | TakeBack, answer: Any, now: float) -> None:
+        key = key_of(action)
+        if not self._leaving.is_watching(key):
+            if isinstance(action, GetLease):
+                self._coordinator.seen(key, answer, now)
+            else:
+                self._coordinator.changed(action, answer, now)
+        elif isinstance(action, GetLease):
+            self._leaving.seen(key, answer, now)
+        else:
+            self._leaving.taken_back(key)
 
     def _shards_listed(self, shards: list[Any], now: float) -> None:
         self._coordinator.shards_listed(shards, now)
