@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from random import Random
@@ -33,6 +32,7 @@ from shardpack.consumer.core.periodic import Periodic
 from shardpack.consumer.core.shards import ListedShard, leases_to_create
 from shardpack.consumer.start import Start
 from shardpack.leases.balance import LeaseView
+from shardpack.leases.lease import HandsOver
 from shardpack.limits import MAX_HASH_KEY
 from shardpack.testing import FakeKinesis
 
@@ -415,9 +415,8 @@ class TestHandOver:
     """Another worker, or the KCL 3.x, asks for a lease, while this one may still finish and checkpoint."""
 
     def hand_over(self, stream: Stream) -> None:
-        with stream.leases._rows() as rows:
-            (lease,) = rows.all()
-            rows.put(replace(lease, owner="java", checkpoint_owner="me"))
+        assert isinstance(stream.leases, HandsOver)
+        assert stream.leases.ask_for(stream.lease(), "java")
 
     def test_the_batch_in_hand_is_checkpointed_and_the_lease_released(self) -> None:
         stream = Stream(1)

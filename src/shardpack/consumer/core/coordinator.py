@@ -131,6 +131,10 @@ class Coordinator:
         """Whether no lease is being created, taken, asked for or deleted."""
         return not self._under_way and not (self._closing and self._asked)
 
+    def is_changing(self, key: str) -> bool:
+        """Whether a call about a lease is under way."""
+        return key in self._under_way
+
     @property
     def is_settled(self) -> bool:
         """Whether every lease is there, and none waits for this worker."""

@@ -268,10 +268,10 @@ class Engine:
                     hold.is_missing = True
                     self._coordinator.look_at_shards(now)
                     return
-        elif isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
-            self._leaving.failed(key_of(action), now)
         else:
             self._coordinator.failed(action, now)
+            if isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
+                self._leaving.failed(key_of(action), now)
             if isinstance(action, ListLeases) and self._closing:
                 self._leaving.listed(now)
         if _is_permanent(action, error, code):
@@ -298,16 +298,18 @@ class Engine:
             self._written(hold, answer, now)
 
     def _looked(self, action: GetLease | TakeBack, answer: Any, now: float) -> None:
+        # A lease may have been given away, and be looked for under this worker's name, at the same time.
         key = key_of(action)
-        if not self._leaving.is_watching(key):
+        if self._coordinator.is_changing(key):
             if isinstance(action, GetLease):
                 self._coordinator.seen(key, answer, now)
             else:
                 self._coordinator.changed(action, answer, now)
-        elif isinstance(action, GetLease):
-            self._leaving.seen(key, answer, now)
-        else:
-            self._leaving.taken_back(key)
+        if self._leaving.is_watching(key):
+            if isinstance(action, GetLease):
+                self._leaving.seen(key, answer, now)
+            else:
+                self._leaving.taken_back(key)
 
     def _shards_listed(self, shards: list[Any], now: float) -> None:
         self._coordinator.shards_listed(shards, now)
