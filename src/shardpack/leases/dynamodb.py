@@ -16,7 +16,7 @@ from ..records import Position
 from .items import Values, as_read, as_read_or_handed_over, handed_over, is_lease_item, item_of, key_of
 from .lease import Lease
 from .local import in_order, is_switch, lost
-from .rows import CONDITION_FAILED, INDEX, TableRows, assigned_keys, is_held_on
+from .rows import CONDITION_FAILED, INDEX, TableRows, assigned_keys
 from .table import Table
 
 # As the KCL creates it, index included: a KCL 3.x that finds no index must be allowed to, and does, update the table.
@@ -164,13 +164,13 @@ class DynamoDBLeases:
             The lease as it is now.
 
         Raises:
-            LeaseLostError: the lease has changed since, is gone, or is nobody's; or a KCL 3.x gives it to another
-                worker.
+            LeaseLostError: the lease has changed since, is gone, or is nobody's; or another worker has asked for it.
             LeaseStoreError: the table cannot be written; whether the lease was renewed is unknown.
         """
         if lease.owner is None:
             raise lost(lease)
-        renewed = self._rows.update(lease, as_read, "SET leaseCounter = :next", {}, lambda row: is_held_on(row, lease))
+        change = "SET leaseCounter = :next"
+        renewed = self._rows.update(lease, as_read, change, {}, lambda row: _holder(row) == _holder(lease), asked=True)
         if renewed is None:
             raise lost(lease)
         return renewed
@@ -217,6 +217,7 @@ class DynamoDBLeases:
                 and (row.checkpoint, row.owner_switches) == (position, 0)
                 and (not children or row.children == in_order(children))
             ),
+            asked=True,
         )
         if written is None:
             raise lost(lease)

@@ -69,14 +69,14 @@ class Leases(Protocol):
         """Show that the holder is alive.
 
         Raises:
-            LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; or a KCL 3.x gives it to another
-                worker (`Lease.checkpoint_owner`).
+            LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; or another worker has asked for it
+                (`Lease.checkpoint_owner`).
         """
 
     def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
         """Record that everything up to and including `position` is done; renews the lease too.
 
-        Where a KCL 3.x has begun to hand the lease over since `lease` was read, its holder may still checkpoint: the
+        Where another worker has asked for the lease since `lease` was read, its holder may still checkpoint: the
         answer then has another owner, and the holder as `Lease.checkpoint_owner`.
 
         Args:
@@ -91,7 +91,7 @@ class Leases(Protocol):
     def release(self, lease: Lease) -> bool:
         """Give the lease up, so that another worker can take it at once; False if it was lost before.
 
-        Where a KCL 3.x has begun to hand the lease over, this ends the hand-over; so it is worth calling, and does no
+        Where another worker has asked for the lease, this ends the hand-over; so it is worth calling, and does no
         harm, after a `LeaseLostError` too.
         """
 

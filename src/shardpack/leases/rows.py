@@ -40,8 +40,19 @@ class TableRows:
         is_done: Callable[[Lease], bool],
         *,
         holder: bool = True,
+        asked: bool = False,
     ) -> Lease | None:
-        """The lease as changed, or None if the condition does not hold; `holder`: the caller holds the lease."""
+        """The lease as changed, or None if the condition does not hold.
+
+        Args:
+            lease: as it was last read or written.
+            condition: says under which condition it may be changed.
+            change: the change, which raises the counter to ``:next``.
+            values: other values in the change.
+            is_done: whether a lease is as this change makes it.
+            holder: whether the caller holds the lease.
+            asked: whether the change may be made too when another worker has asked for the lease meanwhile.
+        """
         expression, expected = condition(lease)
 
         def write() -> Lease:
@@ -61,13 +72,13 @@ class TableRows:
             return (
                 row is not None
                 and row.counter == lease.counter + 1
-                and (is_done(row) or (holder and is_held_on(row, lease)))
+                and (is_done(row) or (holder and is_held_on(row, lease)) or (asked and is_asked_for(row, lease)))
             )
 
         row = self.write(lease, write, is_ours)
         if row is None or is_done(row):
             return row
-        return self.update(row, condition, change, values, is_done)
+        return self.update(row, condition, change, values, is_done, asked=asked)
 
     def begin_hand_over(self, lease: Lease, owner: str) -> Lease | None:
         """The lease on its way from its owner to another, or None if it is not its owner's alone any more."""
@@ -151,6 +162,11 @@ def assigned_keys(table: Table, owner: str) -> list[str] | None:
         if not page.get("LastEvaluatedKey"):
             return keys
         start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def is_asked_for(row: Lease, lease: Lease) -> bool:
+    """Whether another worker has asked for a lease since its holder last saw it."""
+    return lease.checkpoint_owner is None and lease.owner is not None and row.checkpoint_owner == lease.owner
 
 
 def is_held_on(row: Lease, lease: Lease) -> bool:
