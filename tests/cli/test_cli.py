@@ -15,6 +15,9 @@ import pytest
 from command_line import COMMAND, json_lines, run
 
 import shardpack as sp
+from shardpack.cli import parquet as groups
+from shardpack.cli.commands import inspecting
+from shardpack.cli.terminal import printable
 
 SEQUENCE_NUMBER = "49590338271490256608559692538361571095921575989136588898"
 
@@ -37,7 +40,8 @@ OPTIONS = {
     "the KPL's hash keys": ["--shards", "4", "--hash-keys", "kpl"],
     "by key as the KPL": ["--by", "key", "--hash-keys", "kpl"],
     "lanes": ["--shards", "3", "--lanes", "70"],
-    "the KPL's limit": ["--max-record-bytes", "51200"],
+    "the KPL's limit": ["--max-aggregate-bytes", "51200"],
+    "lines that go alone": ["--max-aggregate-bytes", "150", "--max-record-bytes", "20000"],
     "small": ["--max-record-bytes", "20000", "--shards", "2"],
     "few": ["--max-user-records", "3"],
     "alone": ["--max-user-records", "1"],
@@ -195,6 +199,7 @@ def test_inspect_says_what_else_it_is(blob: bytes, expected: str) -> None:
         (["pack", "-", "--key", "u"], b'{"u": null}\n', "-:1: the field 'u' is null"),
         (["pack", "-", "--key", "u"], b'{"u": ""}\n', "-:1: partition_key has 0 characters"),
         (["pack", "-", "--max-record-bytes", "64"], b"ok\n" + b"x" * 100, "-:2: a user record of 100 bytes takes"),
+        (["pack", "-", "--max-record-bytes", "100", "--max-aggregate-bytes", "101"], b"x", "_bytes is 101"),
         (["pack", "-", "--hash-keys", "kpl"], b"x", 'by="any" loses records'),
         (["unpack", "-"], b"hello\n", "-:1: neither JSON"),
         (["unpack", "-"], b"\xff\xfe\n", "-:1: neither JSON"),
@@ -439,6 +444,23 @@ class TestLongKeys:
         assert b"k" * 300 in run("unpack", "-", stdin=record)[0]
 
 
+def test_what_is_shown_of_a_key_does_not_grow_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of a megabyte may stand in each row of the table."""
+    sizes: list[int] = []
+
+    def counting(text: str) -> str:
+        sizes.append(len(text))
+        return printable(text)
+
+    monkeypatch.setattr(inspecting, "printable", counting)
+
+    assert inspecting._abbreviated("\x1b" * 1_000_000, quoted=True) == "'\\x1b…\\x1b'"
+    assert inspecting._abbreviated("7" * 1_000_000) == "77777…77777"
+    assert inspecting._abbreviated("0123456789", quoted=True) == "'0123456789'"
+    assert inspecting._abbreviated("0123456789abcdefghijklmnopqrstuvwxyz") == "01234…vwxyz"
+    assert max(sizes) < 120
+
+
 class TestParquet:
     def test_the_user_records_of_a_firehose_object(self, tmp_path: Path) -> None:
         parquet = pytest.importorskip("pyarrow.parquet")
@@ -469,6 +491,17 @@ class TestParquet:
         _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "no" / "out", status=1)
         assert "No such file or directory" in error
         assert "Usage" in run("unpack", "-", "--text", "--parquet", "x", status=2)[1]
+
+    def test_a_group_of_rows_is_bounded_by_its_keys_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With `--max-key-characters 0` a long key is written out in each row, and a column holds 2 GiB."""
+        parquet = pytest.importorskip("pyarrow.parquet")
+        monkeypatch.setattr(groups, "_BYTES", 1000)
+        records = list(sp.unpack({"Data": _aggregate_with_keys("k" * 300, "7" * 200)})) * 10
+
+        groups.write_parquet(iter(records), str(tmp_path / "out"))
+
+        assert parquet.ParquetFile(tmp_path / "out").num_row_groups == 10
+        assert parquet.read_table(tmp_path / "out").num_rows == 20
 
     def test_jsonl_is_the_default(self) -> None:
         blob = sp.encode([("k", b"one"), ("k", b"two")])

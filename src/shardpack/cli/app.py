@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__, native
-from ..errors import ShardpackError
+from ..errors import FileError, ShardpackError
 from ..files._content import Content
 from ..files._lines import Lines
 from ..hashing import Shard, ShardMap
@@ -28,8 +29,8 @@ from ..packing.packer import pack
 from ..records import Position, ReceivedRecord
 from ..unpacking.unpacker import unpack
 from . import reading
-from .commands import leases
 from .commands.density_options import density_command
+from .commands.leases import commands as leases
 from .commands.put_options import put_command
 from .commands.tail_options import tail_command
 from .input_bar import opened_input
@@ -168,6 +169,15 @@ def pack_command(
         int,
         typer.Option(min=MIN_RECORD_BYTES, max=MAX_RECORD_BYTES, help="Largest Kinesis record, partition key counted."),
     ] = MIB,
+    max_aggregate_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=MIN_RECORD_BYTES,
+            max=MAX_RECORD_BYTES,
+            help="Largest aggregate; a line that does not fit into one goes alone.",
+            show_default="as --max-record-bytes",
+        ),
+    ] = None,
     max_user_records: Annotated[
         int | None, typer.Option(min=1, help="Most user records in one Kinesis record.", show_default="no limit")
     ] = None,
@@ -191,7 +201,7 @@ def pack_command(
             reading.user_records(lines, key, one_key=routes is not None or by in (By.KEY, By.SHARD)),
             by=by.value if by else None,
             shard_map=routes,
-            limits=Limits(max_record_bytes, max_user_records),
+            limits=Limits(max_record_bytes, max_user_records, max_aggregate_bytes),
             hash_keys=hash_keys.value,
             lanes=lanes,
         )
@@ -249,7 +259,7 @@ def unpack_command(
         elif base64_lines:
             write_one = base64_line
         else:
-            records = without_long_keys(records, max_key_characters, content)
+            records = without_long_keys(records, max_key_characters, partial(_refused, content))
         with reading.errors_at(content):
             if parquet is not None:
                 from .parquet import write_parquet
@@ -318,6 +328,10 @@ def _write(pieces: Iterator[bytes], separator: bytes, at_end: Callable[[], bool]
             ahead = separator
         if ahead and at_end():
             out.write(ahead)
+
+
+def _refused(content: Content, _record: ReceivedRecord, what: str) -> FileError:
+    return content.error(f"{what}, and --text, --base64 and --raw write no keys")
 
 
 def _entry_line(entry: dict[str, str | bytes]) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...aws.errors import PERMANENT, THROTTLED, backoff
 from ...errors import RecordTooLargeError
-from ...limits import KIB, MAX_RECORD_BYTES
+from ...limits import KIB, MAX_RECORD_BYTES, MIB
 from ...records import UserRecord
 from ..config import ProducerConfig
 from ..delivery import Attempt
@@ -81,6 +81,7 @@ class Engine:
             size, largest = sum(sizes), max(sizes)
         limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
         if largest > limit:
+            self._watch.doubt_limit()
             raise self._too_large(largest, limit)
         return size
 
@@ -173,7 +174,8 @@ class Engine:
             for landed in unjudged:
                 self._judge(landed, now)
         else:
-            self._watch.described(answer)
+            self._watch.described(answer, now)
+            self._aggregator.limit_to(self._watch.max_record_bytes or MIB)
             self._outbox.now_sure(now)
 
     def failed(self, action: Action, code: str, message: str, now: float) -> None:
