@@ -195,18 +195,7 @@ class AsyncProducer:
             await guard[1].aclose()
 
     def resume(self, partition_key: str, explicit_hash_key: str | int | None = None) -> None:
-        """Send records of a key again that was halted, because one of them had failed (``on_failure="halt_key"``).
-
-        Records of the key that were put before still fail. For a key that is not halted it does nothing.
-
-        Args:
-            partition_key: the key.
-            explicit_hash_key: of records that have one of their own, it takes the partition key's place.
-
-        Raises:
-            InvalidRecordError: a field breaks a rule of the service.
-            RuntimeError: the producer is closed, or was started in another process.
-        """
+        """Send records of a key again that was halted: see `Producer.resume`, whose errors it raises."""
         identity = identity_of(check_user_record((partition_key, b"", explicit_hash_key)))
         self._check_process()
         self._check_open()
