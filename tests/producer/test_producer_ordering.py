@@ -94,7 +94,20 @@ def test_an_aggregate_does_not_outgrow_what_the_stream_takes() -> None:
         (packed,) = put.request.records
         assert packed.user_record_count == expected
         assert packed.size <= 2**20
+        driven.now += 1.0  # a slow call, during which the shard could have taken so much
         driven.stored(put, "whole")
+
+
+def test_an_aggregate_is_no_larger_than_the_shard_takes_while_a_call_is_on_its_way() -> None:
+    driven = ordered()
+    for token in range(30):
+        driven.put(token, "k", data=b"x")
+        driven.stored(driven.until_put(), "whole")  # at once
+    for token in range(30, 60):
+        driven.put(token, data=b"x" * 60_000)
+
+    (packed,) = driven.until_put().request.records
+    assert packed.size < 400_000
 
 
 def test_what_was_throttled_goes_again_before_anything_younger() -> None:

@@ -269,7 +269,7 @@ class Engine:
         landed = Landed(parcel, shard_id, result["SequenceNumber"], started, now - started, self._watch.listings)
         self._watch.landed(predicted, shard_id, started, now)
         if self._lanes is not None:
-            self._lanes.landed(parcel, shard_id, now)
+            self._lanes.landed(landed, now)
         if predicted in (None, shard_id) or self._config.hash_keys == "pinned" or parcel.packed.user_record_count == 1:
             self._settling.deliver(landed)
         else:

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator
 
 from ....aws.errors import PERMANENT, THROTTLED
 from ....hashing import Shard
-from ....limits import MIB
+from ....limits import MIB, SHARD_BYTES_PER_SECOND
 from ....records import UserRecord
 from ...config import ProducerConfig
-from ..pending import Parcel, Pending
+from ..pending import Landed, Parcel, Pending
 from ..settling import Settling
 from ..stream import StreamWatch
 from .keys import Identity, Kept, Keys, identity_of
@@ -25,6 +25,7 @@ from .lane import NEVER, Lane, Sent
 from .turn import Turn
 
 _UNLISTED = Shard("")
+_MARGIN, _OTHER_TIME = 1.5, 0.1  # seconds between an answer and the next call
 _PAUSE = 0.2  # seconds between two lists of the shards that do not explain where a record has landed
 _MOST_KEPT = 50_000  # partition keys to remember while the shards cannot be listed
 _HALTED = (
@@ -56,6 +57,7 @@ class Lanes:
         self._sent: dict[Parcel, Sent] = {}
         self._listing_failed = False
         self._refusal: str | None = None
+        self._call_time = 1.0  # seconds, of the slower calls lately
         self._now = self._flushed_at = -NEVER
         self._alarms: list[tuple[float, int, Lane]] = []
         self._numbers = itertools.count()
@@ -194,7 +196,9 @@ class Lanes:
         return parcels
 
     def _turn(self, lane: Lane) -> Turn:
-        limit = min(self._watch.max_record_bytes or MIB, max(MIB, self._config.aggregation_max_size))
+        # Large enough to use the shard fully while one is on its way; beyond that, smaller ones are throttled less.
+        enough = min(MIB, int(_MARGIN * (self._call_time + _OTHER_TIME) * SHARD_BYTES_PER_SECOND))
+        limit = min(self._watch.max_record_bytes or MIB, max(enough, self._config.aggregation_max_size))
         return Turn(self._config, lane.shard.shard_id, lane.pin, limit)
 
     def _unsent(self, queue: deque[Pending]) -> Iterator[Parcel]:
@@ -204,9 +208,11 @@ class Lanes:
 
     # What became of Kinesis records.
 
-    def landed(self, parcel: Parcel, shard_id: str, now: float) -> None:
+    def landed(self, landed: Landed, now: float) -> None:
         """A Kinesis record was stored."""
         self._now = now
+        self._call_time = max(landed.duration, 0.9 * self._call_time)
+        parcel, shard_id = landed.parcel, landed.shard_id
         sent = self._sent.pop(parcel)
         if sent.is_special or shard_id != sent.lane.shard.shard_id:
             self._remember({key: Kept(sent.pin, shard_id, self._watch.listings) for key in _shared_keys(parcel)})
