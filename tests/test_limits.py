@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -24,19 +23,28 @@ def test_the_service_s_numbers() -> None:
 
 
 def test_the_presets() -> None:
-    assert sp.Limits() == sp.Limits(1_048_576, None)
-    assert sp.Limits.kpl() == sp.Limits(51_200)
+    assert sp.Limits() == sp.Limits(1_048_576, None, None)
+    assert sp.Limits.kpl() == sp.Limits(1_048_576, None, 51_200)
     assert sp.Limits.large() == sp.Limits(10_485_760)
-    assert sp.Limits.put_units(1) == sp.Limits(25_600)
+    assert sp.Limits.put_units(1) == sp.Limits(1_048_576, None, 25_600)
     assert sp.Limits.put_units(2) == sp.Limits.kpl()
-    assert sp.Limits.put_units(409) == sp.Limits(10_470_400)
+    assert sp.Limits.put_units(40) == sp.Limits(1_048_576, None, 1_024_000)
+    assert sp.Limits.put_units(41) == sp.Limits(1_049_600, None, 1_049_600)
+    assert sp.Limits.put_units(409) == sp.Limits(10_470_400, None, 10_470_400)
 
 
-@pytest.mark.parametrize("arguments", [(64,), (10_485_760,), (64, 1), (64, 10**9)])
+def test_what_an_aggregate_may_take() -> None:
+    assert sp.Limits(1000).aggregate_bytes == 1000
+    assert sp.Limits(1000, max_aggregate_bytes=64).aggregate_bytes == 64
+    assert sp.Limits.large().aggregate_bytes == 10_485_760
+
+
+@pytest.mark.parametrize("arguments", [(64,), (10_485_760,), (64, 1), (64, 10**9), (64, None, 64), (65, 1, 64)])
 def test_the_bounds_are_allowed(arguments: tuple[Any, ...]) -> None:
     made = sp.Limits(*arguments)
 
-    assert (made.max_record_bytes, made.max_user_records) == (*arguments, None)[:2]
+    told = made.max_record_bytes, made.max_user_records, made.max_aggregate_bytes
+    assert told == (*arguments, None, None)[:3]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +56,9 @@ def test_the_bounds_are_allowed(arguments: tuple[Any, ...]) -> None:
         ((10_485_761,), "max_record_bytes is 10,485,761"),
         ((64, 0), "max_user_records is 0"),
         ((64, -1), "max_user_records is -1"),
+        ((100, None, 63), "max_aggregate_bytes is 63; give 64 to max_record_bytes, which is 100"),
+        ((100, None, 101), "max_aggregate_bytes is 101; give 64 to max_record_bytes, which is 100"),
+        ((100, None, -1), "max_aggregate_bytes is -1"),
     ],
 )
 def test_beyond_the_bounds_is_refused_with_the_numbers(arguments: tuple[Any, ...], says: str) -> None:
@@ -57,7 +68,7 @@ def test_beyond_the_bounds_is_refused_with_the_numbers(arguments: tuple[Any, ...
 
 @pytest.mark.parametrize("n", [-1, 0, 410])
 def test_put_units_beyond_a_record_are_refused(n: int) -> None:
-    with pytest.raises(ValueError, match="max_record_bytes"):
+    with pytest.raises(ValueError, match=rf"n is {n}; .* 1 to 409 PUT payload units"):
         sp.Limits.put_units(n)
 
 
@@ -70,6 +81,8 @@ def test_what_is_no_int_is_refused_by_name(value: Any) -> None:
     if value is not None:
         with pytest.raises(TypeError, match=r"max_user_records is .* give an int"):
             sp.Limits(1000, value)
+        with pytest.raises(TypeError, match=r"max_aggregate_bytes is .* give an int"):
+            sp.Limits(1000, None, value)
 
 
 def test_limits_are_values() -> None:
@@ -77,5 +90,5 @@ def test_limits_are_values() -> None:
 
     assert made == sp.Limits(max_record_bytes=100, max_user_records=2)
     assert len({made, sp.Limits(100, 2), sp.Limits(100)}) == 2
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         made.max_record_bytes = 5  # type: ignore[misc]

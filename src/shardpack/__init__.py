@@ -6,7 +6,7 @@ pays only for what it calls.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # not from `typing`, which would load much (see `values`)
 
 if TYPE_CHECKING:
     from .consumer.batch import AsyncBatch, Batch

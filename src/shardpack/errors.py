@@ -26,8 +26,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from .values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 
 class ShardpackError(Exception):

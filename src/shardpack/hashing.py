@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from .limits import MAX_HASH_KEY, check_integer, check_iterable, shown
 from .records import check_partition_key
+from .values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _CACHED_PARTITION_KEYS = 65_536
 
@@ -29,6 +29,8 @@ def hash_key(partition_key: str) -> int:
 
 def md5_hash_key(partition_key: bytes) -> int:
     """`hash_key` of a key that is already in UTF-8, and may be of any length: what a reader meets."""
+    import hashlib  # here, because it loads OpenSSL, and reading a stream needs no hash key
+
     return int.from_bytes(hashlib.md5(partition_key, usedforsecurity=False).digest(), "big")
 
 
@@ -50,8 +52,7 @@ def lane_partition_key(lane: int) -> str:
 _LANE_NAMES = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(Value):
     """A shard and the range of hash keys that it owns. ``hash_key in shard`` asks whether a key lies in the range.
 
     Attributes:
@@ -176,13 +177,14 @@ def _parse_shard(shard: Mapping[str, Any]) -> Shard | None:
     return None if numbers.get("EndingSequenceNumber") is not None else Shard(shard_id, *bounds)
 
 
-_NUMBER = re.compile(r"-?[0-9]{1,99}")
+_MOST_DIGITS = 99
 _BOUNDS = ("StartingHashKey", "EndingHashKey")
 
 
 def _number(value: object) -> int | None:
     if isinstance(value, str):
-        return int(value) if _NUMBER.fullmatch(value) else None
+        digits = value.removeprefix("-")
+        return int(value) if digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

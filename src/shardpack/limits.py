@@ -7,7 +7,8 @@ limits" of the Kinesis developer guide (a shard's 1,000 records/s and 1 MiB/s), 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+
+from .values import Value
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -97,15 +98,18 @@ def shown(value: object, form: str = "") -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value):
     """How large a Kinesis record may become.
 
     Attributes:
         max_record_bytes: The largest size of one Kinesis record, in bytes, as Kinesis counts them: its data plus its
             partition key in UTF-8. The data of an aggregate is its magic, its protobuf message and its MD5. From 64 to
-            10,485,760. A stream takes more than 1,048,576 only after ``UpdateMaxRecordSize``.
+            10,485,760. A stream takes more than 1,048,576 only after ``UpdateMaxRecordSize``. A user record that does
+            not fit is an error.
         max_user_records: The largest number of user records in one Kinesis record. None means no such limit.
+        max_aggregate_bytes: The largest size of one Kinesis record that holds several user records, counted in the same
+            way. From 64 to ``max_record_bytes``; None means the same as that. A user record that does not fit into an
+            aggregate of this size goes alone, as with the KPL's ``aggregation_max_size``.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -114,6 +118,7 @@ class Limits:
 
     max_record_bytes: int = MIB
     max_user_records: int | None = None
+    max_aggregate_bytes: int | None = None
 
     def __post_init__(self) -> None:
         check_integer("max_record_bytes", self.max_record_bytes)
@@ -122,18 +127,29 @@ class Limits:
                 f"max_record_bytes is {shown(self.max_record_bytes, ',')}; Kinesis records hold"
                 f" {MIN_RECORD_BYTES:,} to {MAX_RECORD_BYTES:,} bytes here"
             )
-        if self.max_user_records is None:
-            return
-        check_integer("max_user_records", self.max_user_records)
-        if self.max_user_records < 1:
-            raise ValueError(
-                f"max_user_records is {shown(self.max_user_records)}; give at least 1, or None for no limit"
-            )
+        if self.max_user_records is not None:
+            check_integer("max_user_records", self.max_user_records)
+            if self.max_user_records < 1:
+                raise ValueError(
+                    f"max_user_records is {shown(self.max_user_records)}; give at least 1, or None for no limit"
+                )
+        if self.max_aggregate_bytes is not None:
+            check_integer("max_aggregate_bytes", self.max_aggregate_bytes)
+            if not MIN_RECORD_BYTES <= self.max_aggregate_bytes <= self.max_record_bytes:
+                raise ValueError(
+                    f"max_aggregate_bytes is {shown(self.max_aggregate_bytes, ',')}; give {MIN_RECORD_BYTES:,} to"
+                    f" max_record_bytes, which is {self.max_record_bytes:,}, or None for the same as that"
+                )
+
+    @property
+    def aggregate_bytes(self) -> int:
+        """``max_aggregate_bytes``, or ``max_record_bytes`` where that is None."""
+        return self.max_record_bytes if self.max_aggregate_bytes is None else self.max_aggregate_bytes
 
     @classmethod
     def kpl(cls) -> Limits:
-        """The KPL's default: at most 51,200 bytes, which is two PUT payload units."""
-        return cls(KPL_AGGREGATION_MAX_SIZE)
+        """The KPL's default: aggregates of at most 51,200 bytes, two PUT payload units, in Kinesis records of 1 MiB."""
+        return cls(max_aggregate_bytes=KPL_AGGREGATION_MAX_SIZE)
 
     @classmethod
     def large(cls) -> Limits:
@@ -142,11 +158,17 @@ class Limits:
 
     @classmethod
     def put_units(cls, n: int) -> Limits:
-        """At most ``n`` PUT payload units. Each has 25 KiB and is the unit of billing in provisioned mode.
+        """Aggregates of at most ``n`` PUT payload units, in Kinesis records of 1 MiB, or more where aggregates need it.
+
+        A unit has 25 KiB and is the unit of billing in provisioned mode.
 
         Raises:
             ValueError: ``n`` is less than 1, or ``n`` units are more than 10 MiB.
             TypeError: ``n`` is not an int.
         """
         check_integer("n", n)
-        return cls(n * PUT_PAYLOAD_UNIT_BYTES)
+        most = MAX_RECORD_BYTES // PUT_PAYLOAD_UNIT_BYTES
+        if not 1 <= n <= most:
+            raise ValueError(f"n is {shown(n, ',')}; a Kinesis record holds 1 to {most} PUT payload units of 25 KiB")
+        size = n * PUT_PAYLOAD_UNIT_BYTES
+        return cls(max(MIB, size), max_aggregate_bytes=size)

@@ -6,15 +6,15 @@ as much to make and they are what unpacking spends its time on.
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import ClassVar, NamedTuple, TypeAlias
 
 from .errors import InvalidRecordError
 from .limits import MAX_HASH_KEY, MAX_PARTITION_KEY_CHARACTERS, shown
+from .values import TYPE_CHECKING, NamedTuple, Value
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import ClassVar, TypeAlias
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 Tags: TypeAlias = tuple[tuple[str, str | None], ...]
@@ -46,8 +46,7 @@ UserRecordLike: TypeAlias = (
 """A user record, or a tuple with its first two, three or four fields."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackedRecord:
+class PackedRecord(Value):
     """One Kinesis record, ready for `PutRecords`.
 
     Attributes:
@@ -78,10 +77,9 @@ class PackedRecord:
         return entry
 
 
-_SEQUENCE_NUMBER = re.compile(r"[0-9]{1,129}")  # as long as the GetShardIterator API reference allows
+_MOST_DIGITS = 129  # of a sequence number, by the GetShardIterator API reference
 
 
-@functools.total_ordering
 class Position:
     """Where in a shard a user record stands: a sequence number, and its index in the aggregate there.
 
@@ -119,9 +117,9 @@ class Position:
         is_text = isinstance(sequence_number, str)
         order = self._SENTINELS.get(sequence_number) if is_text else None
         if order is None:
-            if not is_text or not _SEQUENCE_NUMBER.fullmatch(sequence_number):
+            if not is_text or not _is_number(sequence_number):
                 raise InvalidRecordError(
-                    f"sequence_number is {shown(sequence_number)}; a position takes a string of up to 129"
+                    f"sequence_number is {shown(sequence_number)}; a position takes a string of up to {_MOST_DIGITS}"
                     f" decimal digits or one of {', '.join(self._SENTINELS)}",
                     field="sequence_number",
                 )
@@ -153,8 +151,21 @@ class Position:
     def __lt__(self, other: Position) -> bool:
         return self._order < other._order if isinstance(other, Position) else NotImplemented
 
+    def __le__(self, other: Position) -> bool:
+        return self._order <= other._order if isinstance(other, Position) else NotImplemented
+
+    def __gt__(self, other: Position) -> bool:
+        return self._order > other._order if isinstance(other, Position) else NotImplemented
+
+    def __ge__(self, other: Position) -> bool:
+        return self._order >= other._order if isinstance(other, Position) else NotImplemented
+
     def __hash__(self) -> int:
         return hash(self._order)
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit()
 
 
 Position.TRIM_HORIZON = Position("TRIM_HORIZON")

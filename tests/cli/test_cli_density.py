@@ -268,3 +268,27 @@ class TestOutputs:
         assert error == ""
         assert report.read_text(encoding="utf-8").endswith("</html>")
         assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_lines_of_any_length_are_measured_and_told() -> None:
+    lines = [b"x" * 100] * 20 + [b"y" * 72 * 1024, b"z" * 1_048_576]
+    out = b" ".join(run("density", "-", stdin=b"\n".join(lines))[0].split()).decode()
+    assert (
+        "Sent alone, too large for an aggregate: 1 user record at 25,600 bytes, 1 user record at 51,200 bytes." in out
+    )
+    assert "Left out, too large for a Kinesis record: 1 user record at 1,048,576 bytes." in out
+
+    rows = {
+        row["strategy"]["name"]: row
+        for row in json.loads(run("density", "-", "--json", stdin=b"\n".join(lines))[0])["rows"]
+    }
+    assert [(rows[name]["alone"], rows[name]["left_out"]) for name in ("KPL size, shard", "10 MiB, any")] == [
+        (1, 1),
+        (0, 0),
+    ]
+
+
+def test_an_input_that_no_kinesis_record_holds_is_told() -> None:
+    error = run("density", "-", stdin=b"x" * 12_000_000, status=1)[1]
+    assert "nothing in it fits into a Kinesis record" in error
+    assert "1 user record at 10,485,760 bytes" in error

@@ -20,8 +20,8 @@ from lease_steps import LONG as SEQUENCE_NUMBER
 from lease_steps import created, only, taken
 
 import shardpack as sp
-from shardpack.cli.commands import lag, lease_check
-from shardpack.cli.commands import leases as cli
+from shardpack.cli.commands.leases import check, lag
+from shardpack.cli.commands.leases import commands as cli
 from shardpack.cli.reading import InputError
 from shardpack.leases.lease import Lease, Leases
 from shardpack.testing import FakeKinesis, ManualClock
@@ -246,7 +246,7 @@ class TestSetIsChecked:
     @pytest.fixture
     def kinesis(self, monkeypatch: pytest.MonkeyPatch) -> FakeKinesis:
         kinesis = FakeKinesis(streams={"clicks": 2, "other": 2})
-        monkeypatch.setattr(lease_check, "kinesis_client", lambda *_: kinesis)
+        monkeypatch.setattr(check, "kinesis_client", lambda *_: kinesis)
         return kinesis
 
     def put(self, kinesis: FakeKinesis, stream: str) -> tuple[str, str]:
@@ -256,7 +256,7 @@ class TestSetIsChecked:
         return answer["ShardId"], answer["SequenceNumber"]
 
     def doubt(self, shard: str, number: str, sub: int = 0, stream: str = "clicks") -> str | None:
-        return lease_check.doubt_about(sp.Position(number, sub), shard, stream, None, None)
+        return check.doubt_about(sp.Position(number, sub), shard, stream, None, None)
 
     def test_what_the_stream_has(self, kinesis: FakeKinesis) -> None:
         shard, number = self.put(kinesis, "clicks")

@@ -143,6 +143,69 @@ class TestCounts:
         assert rows[0].above_bound == rows[0].kinesis_records / 2 - 1
 
 
+class TestLargeRecords:
+    """Lines that an aggregate, or no Kinesis record, can hold: counted, and no reason to stop."""
+
+    RECORDS = (
+        *LOGINS,
+        sp.UserRecord("k", bytes(72 * KIB)),
+        sp.UserRecord("k", bytes(MIB - 1)),
+        sp.UserRecord("k", bytes(MIB)),
+        sp.UserRecord("k", bytes(10 * MIB - 1)),
+        sp.UserRecord("k", bytes(10 * MIB)),
+    )
+
+    @pytest.mark.parametrize("rate", [None, 500])
+    def test_are_sent_alone_or_left_out_and_counted(self, rate: float | None) -> None:
+        rows = {row.strategy.name: row for row in measure(self.RECORDS, rate=rate).rows}
+        counts = {name: (row.user_records, row.alone, row.left_out) for name, row in rows.items()}
+        lanes = counts.pop("1 MiB, shard, 10 lanes")  # which must wrap even a lone one
+        assert lanes == (len(LOGINS) + 1, 0, 4)
+        assert counts.pop("10 MiB, any") == (len(LOGINS) + 4, 0, 1)
+        for name, found in counts.items():
+            alone = 2 if "KPL" in name or "unit" in name else 0
+            assert found == (len(LOGINS) + 2, alone, 3), name
+
+    def test_count_for_everything_but_the_fill_of_aggregates(self) -> None:
+        (row,) = measure(self.RECORDS, [Strategy("kpl", sp.Limits.kpl())]).rows
+        packed = list(sp.pack(self.RECORDS[:-3], limits=sp.Limits.kpl()))
+        aggregates = [one for one in packed if one.user_record_count > 1]
+        assert len(packed) == len(aggregates) + 2 == row.kinesis_records
+        assert row.kinesis_bytes == sum(one.size for one in packed)
+        assert row.fill == pytest.approx(sum(one.size for one in aggregates) / (51_200 * len(aggregates)))
+        assert row.lower_bound == 2 + math.ceil(sum(len(one.data) for one in LOGINS) / 51_200) <= row.kinesis_records
+
+    def test_are_told_with_the_limit_that_they_passed(self) -> None:
+        strategies = [Strategy("kpl", sp.Limits.kpl()), Strategy("mib"), Strategy("other", sp.Limits(MIB), "key")]
+        strategies += [Strategy("lanes", sp.Limits(MIB), "shard", lanes=2)]
+        measured = measure(self.RECORDS, strategies)
+        assert measured.notes == [
+            "Sent alone, too large for an aggregate: 2 user records at 51,200 bytes.",
+            "Left out, too large for a Kinesis record: 3 user records at 1,048,576 bytes, 4 user records at"
+            " 1,048,576 bytes (lanes).",
+        ]
+        assert measured.as_dict()["notes"] == measured.notes
+        assert measure(LOGINS, strategies).notes == []
+
+    def test_to_the_byte(self) -> None:
+        tagged = sp.UserRecord("k", bytes(MIB - 100), None, (("tag", "x" * 200),))
+        inner = sp.UserRecord("k", sp.encode([("k", bytes(MIB - 50))]))
+        for strategy in (Strategy("any"), Strategy("plain", None)):
+            assert strategy.takes(sp.UserRecord("k", bytes(MIB - 1)))
+            assert not strategy.takes(sp.UserRecord("kk", bytes(MIB - 1)))
+        assert not Strategy("any").takes(tagged)
+        assert not Strategy("any").takes(inner)
+        assert Strategy("plain", None).takes(inner)
+
+    def test_of_a_rate_they_are_a_part(self) -> None:
+        records = [*LOGINS[:1], sp.UserRecord("k", bytes(MIB))]
+        with_large, without = (measure(given, [Strategy("any")], rate=1e6).rows[0] for given in (records, records[:1]))
+        assert with_large.on_demand is not None
+        assert without.on_demand is not None
+        fixed = Prices().stream_hour * 730
+        assert with_large.on_demand - fixed == pytest.approx((without.on_demand - fixed) / 2)
+
+
 class TestMoney:
     """By hand: 3,000 records of 1,024 bytes with a key of one, at 3,000 a second."""
 
@@ -260,8 +323,6 @@ class TestInput:
     def test_a_record_that_is_none(self) -> None:
         with pytest.raises(sp.InvalidRecordError):
             measure([("", b"")])
-        with pytest.raises(sp.RecordTooLargeError):
-            measure([("k", bytes(2 * MIB))])
 
     def test_prices_and_strategies_out_of_range(self) -> None:
         with pytest.raises(ValueError, match="shard_hour is -1"):
@@ -329,3 +390,5 @@ def test_aws_kinesis_agg_beside_ours() -> None:
     assert theirs.user_bytes == ours.user_bytes
     assert theirs.kinesis_records >= ours.kinesis_records
     assert theirs.overhead.total > 0
+    (_, theirs) = measure([*LOGINS, sp.UserRecord("k", bytes(60_000))], [Strategy("ours")], peers=list(peers())).rows
+    assert (theirs.user_records, theirs.left_out) == (len(LOGINS), 1)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "shardpack"
 MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if "_generated" not in path.parts]
 ROOMS = sorted({path.parent for path in MODULES})
-TOP = {"__init__", "__main__", "dedup", "errors", "hashing", "inspection", "kcl", "limits", "records"}
+TOP = {"__init__", "__main__", "dedup", "errors", "hashing", "inspection", "kcl", "limits", "records", "values"}
 ASKS = {"now", "utcnow", "today", "environ", "getenv"}
 WITHOUT_A_CLOCK = ["arrow", "firehose", "packing", "spark", "unpacking", "wire", "producer/core", "consumer/core"]
 

@@ -124,6 +124,55 @@ def test_a_large_record_waits_until_the_stream_s_limit_is_known() -> None:
     assert [record.size for record in driven.until_put().request.records] == [2 * MIB + 1]
 
 
+@pytest.mark.parametrize(
+    ("described", "size", "counts"),
+    [(None, 2 * MIB, [10, 5]), (1024 * KIB, 2 * MIB, [10, 5]), (1536 * KIB, 2 * MIB, [15]), (4096 * KIB, MIB, [10, 5])],
+)
+def test_aggregates_are_as_large_as_the_stream_takes_and_the_setting_allows(
+    described: int | None, size: int, counts: list[int]
+) -> None:
+    driven = Driven(aggregation_max_size=size)
+    driven.poll()
+    if described is not None:
+        driven.engine.answered(DescribeStream(), {"MaxRecordSizeInKiB": described // KIB}, driven.now)
+    for n in range(15):
+        driven.put(n, data=bytes(100_000))
+
+    driven.engine.flush(driven.now)
+    packed = driven.until_put().request.records
+    assert [one.user_record_count for one in packed] == counts
+
+
+def test_a_stream_whose_limit_is_raised_takes_larger_records_later() -> None:
+    driven = Driven(ONE)
+    with pytest.raises(sp.RecordTooLargeError):
+        driven.put("early", data=bytes(MIB))
+    assert driven.poll() == []  # not at once: an application may try again and again
+    assert driven.poll(61.0) == [DescribeStream()]
+    driven.engine.answered(DescribeStream(), {"MaxRecordSizeInKiB": 2048}, driven.now)
+    driven.put("late", data=bytes(MIB))
+
+    assert [packed.size for packed in driven.until_put().request.records] == [MIB + 1]
+    assert driven.poll(100.0) == []
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_record_that_is_too_large_only_when_wrapped_has_an_error_as_its_outcome(enabled: bool) -> None:
+    driven = Driven(aggregation_enabled=enabled)
+    driven.poll()
+    driven.engine.answered(DescribeStream(), {"MaxRecordSizeInKiB": 10 * KIB}, driven.now)
+    driven.put("before")
+    driven.put("looks aggregated", data=sp.encode([("k", bytes(10 * MIB - 50))]))
+    driven.put("after")
+    driven.engine.flush(driven.now)
+    driven.stored(driven.until_put())
+
+    assert "takes 10,485,7" in str(driven.error("looks aggregated"))
+    assert driven.delivery("before")
+    assert driven.delivery("after")
+    assert driven.engine.outstanding_bytes == 0
+
+
 def test_a_large_record_fails_when_the_stream_turns_out_to_take_none() -> None:
     driven = Driven()
     driven.poll()

@@ -125,7 +125,8 @@ class Model:
         return Route(shard_id, lane, None, own)
 
     def fits(self, route: Route, records: Sequence[sp.UserRecord]) -> bool:
-        return self.wrapped(route, records).size <= self.given.limits.max_record_bytes
+        limits = self.given.limits
+        return self.wrapped(route, records).size <= (limits.max_aggregate_bytes or limits.max_record_bytes)
 
     def packed(self, route: Route, records: Sequence[sp.UserRecord]) -> sp.PackedRecord:
         first = records[0]
@@ -160,12 +161,16 @@ def settings_of(draw: st.DrawFn, *routings: By) -> Setting:
         by,
         "pinned" if by == "any" else draw(st.sampled_from(["pinned", "kpl"])),
         draw(st.sampled_from([1, 1, 2, 70])) if by == "shard" else 1,
-        sp.Limits(
-            draw(st.integers(64, 400) | st.sampled_from([64, 1000, 51_200, 2**20])),
-            draw(st.none() | st.integers(1, 4)),
-        ),
+        draw(limits()),
         draw(shard_maps()),
     )
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> sp.Limits:
+    """Small ones, so that aggregates close, and records go alone or are refused."""
+    record = draw(st.integers(64, 400) | st.sampled_from([64, 1000, 51_200, 2**20]))
+    return sp.Limits(record, draw(st.none() | st.integers(1, 4)), draw(st.none() | st.integers(64, min(record, 400))))
 
 
 text = st.text(st.characters(codec="utf-8"), max_size=8)

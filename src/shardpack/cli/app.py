@@ -28,8 +28,8 @@ from ..packing.packer import pack
 from ..records import Position, ReceivedRecord
 from ..unpacking.unpacker import unpack
 from . import reading
-from .commands import leases
 from .commands.density_options import density_command
+from .commands.leases import commands as leases
 from .commands.put_options import put_command
 from .commands.tail_options import tail_command
 from .input_bar import opened_input
@@ -168,6 +168,15 @@ def pack_command(
         int,
         typer.Option(min=MIN_RECORD_BYTES, max=MAX_RECORD_BYTES, help="Largest Kinesis record, partition key counted."),
     ] = MIB,
+    max_aggregate_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=MIN_RECORD_BYTES,
+            max=MAX_RECORD_BYTES,
+            help="Largest aggregate; a line that does not fit into one goes alone.",
+            show_default="as --max-record-bytes",
+        ),
+    ] = None,
     max_user_records: Annotated[
         int | None, typer.Option(min=1, help="Most user records in one Kinesis record.", show_default="no limit")
     ] = None,
@@ -191,7 +200,7 @@ def pack_command(
             reading.user_records(lines, key, one_key=routes is not None or by in (By.KEY, By.SHARD)),
             by=by.value if by else None,
             shard_map=routes,
-            limits=Limits(max_record_bytes, max_user_records),
+            limits=Limits(max_record_bytes, max_user_records, max_aggregate_bytes),
             hash_keys=hash_keys.value,
             lanes=lanes,
         )

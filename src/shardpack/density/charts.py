@@ -45,7 +45,7 @@ def page(measured: Measurement, name: str) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
         f"<h1>{title}</h1>"
         f"<p>{measured.rows[0].user_records:,} user records{rate}. Prices: {escape(measured.prices)}.</p>"
-        f'<p class="best">{escape(measured.reason)}</p>{body}</body></html>'
+        f'<p class="best">{escape(measured.reason)}</p><p>{escape(" ".join(measured.notes))}</p>{body}</body></html>'
     )
 
 

@@ -67,6 +67,9 @@ class Peer(Packing, Protocol):
     def strategy(self) -> Strategy:
         """What comes closest to what it does, under its own name."""
 
+    def takes(self, record: UserRecord) -> bool:
+        """Whether it packs a user record so large; those that it does not are left out of its row."""
+
 
 def measure(
     records: Iterable[UserRecordLike] | Clocked,
@@ -80,6 +83,9 @@ def measure(
     progress: Callable[[int], None] | None = None,
 ) -> Measurement:
     """Pack user records with every strategy, and count.
+
+    A user record that a strategy's aggregates do not hold goes alone; one that its Kinesis records do not hold is left
+    out of its row. Both are counted there.
 
     Args:
         records: user records as `pack` takes them; with ``timestamps``, pairs of one and its time in seconds.
@@ -95,7 +101,7 @@ def measure(
     Raises:
         ValueError: an argument is out of its range.
         TypeError: an argument has the wrong type.
-        InvalidRecordError, RecordTooLargeError: as `Packer.add`.
+        InvalidRecordError: as `Packer.add`.
     """
     _check(rate, record_max_buffered_time)
     check_iterable("records", records, "user records")
@@ -116,10 +122,10 @@ def measure(
         raise ValueError("record_max_buffered_time needs the rate, or records with timestamps")
     has_time = rate is not None or bool(timestamps)
     counters = [
-        *(_Counter(one, _packing(one, timed=has_time, seconds=record_max_buffered_time)) for one in strategies),
-        *(_Counter(peer.strategy, peer) for peer in peers),
+        *(_Counter(one, _packing(one, timed=has_time, seconds=record_max_buffered_time), one) for one in strategies),
+        *(_Counter(peer.strategy, peer, peer) for peer in peers),
     ]
-    curve = [_Counter(_CURVE, Timed(_CURVE, seconds)) for seconds in (_CURVE_SECONDS if has_time else ())]
+    curve = [_Counter(_CURVE, Timed(_CURVE, seconds), _CURVE) for seconds in (_CURVE_SECONDS if has_time else ())]
     clock = _Clock(rate)
     count = 0
     source = _clocked(cast("Clocked", records)) if timestamps else clock.told(cast("Iterable[UserRecordLike]", records))
@@ -229,11 +235,13 @@ class _Clock:
 
 
 class _Counter:
-    """What comes out of one strategy, counted."""
+    """What comes out of one strategy, counted; `taking` says which user records fit."""
 
-    def __init__(self, strategy: Strategy, packing: Packing) -> None:
+    def __init__(self, strategy: Strategy, packing: Packing, taking: Strategy | Peer) -> None:
         self._strategy = strategy
         self._packing = packing
+        self._takes = taking.takes
+        self._left_out = self._alone = self._alone_bytes = self._certainly_alone = 0
         self._user_records = self._user_bytes = 0
         self._kinesis_records = self._kinesis_bytes = self._put_units = self._on_demand_bytes = 0
         self._requests = self._request_bytes = self._in_request = self._in_request_bytes = 0
@@ -244,15 +252,20 @@ class _Counter:
         self._is_pinned = strategy.hash_keys == "pinned" and strategy.by != "key"
 
     def add(self, batch: list[Timestamped]) -> None:
-        for record, _ in batch:
+        fitting = [timestamped for timestamped in batch if self._takes(timestamped[0])]
+        self._left_out += len(batch) - len(fitting)
+        for record, _ in fitting:
             self._user_records += 1
             self._user_bytes += len(record.data)
             if self._route_bytes is not None:
                 self._count_route(record, self._route_bytes)
-        for packed in self._packing.add_all(batch):
+        for packed in self._packing.add_all(fitting):
             self._count(packed)
 
     def _count_route(self, record: UserRecord, route_bytes: Counter[str]) -> None:
+        if len(record.data) > self._strategy.limit:
+            self._certainly_alone += 1
+            return
         route = ""
         if self._strategy.by == "key":
             route = record.partition_key
@@ -265,6 +278,9 @@ class _Counter:
     def _count(self, packed: PackedRecord) -> None:
         size = packed.size
         self._kinesis_records += 1
+        if size > self._strategy.limit:
+            self._alone += 1
+            self._alone_bytes += size
         self._kinesis_bytes += size
         self._put_units += max(1, -(-size // PUT_PAYLOAD_UNIT_BYTES))
         self._on_demand_bytes += max(1, -(-size // ON_DEMAND_STEP_BYTES)) * ON_DEMAND_STEP_BYTES
@@ -296,10 +312,13 @@ class _Counter:
 
     def row(self, rate: float | None, prices: Prices) -> Row:
         self._end()
-        count = self._user_records or 1
+        count, all_records = self._user_records or 1, self._user_records + self._left_out or 1
+        aggregates, in_them = self._kinesis_records - self._alone, self._kinesis_bytes - self._alone_bytes
         framing = self._kinesis_bytes - self._user_bytes - self._keys - self._explicit - self._checksum
         limit = self._strategy.limit
-        bound = None if self._route_bytes is None else sum(-(-size // limit) for size in self._route_bytes.values())
+        bound = None
+        if self._route_bytes is not None:
+            bound = self._certainly_alone + sum(-(-size // limit) for size in self._route_bytes.values())
         row = Row(
             strategy=self._strategy,
             user_records=self._user_records,
@@ -311,11 +330,13 @@ class _Counter:
             requests=self._requests,
             request_bytes=self._request_bytes,
             per_kinesis_record=Spread.of(self._counts),
-            fill=self._kinesis_bytes / (limit * self._kinesis_records) if self._kinesis_records else 0.0,
+            fill=in_them / (limit * aggregates) if aggregates else 0.0,
             overhead=Overhead(self._keys / count, self._explicit / count, framing / count, self._checksum / count),
             lower_bound=bound,
+            alone=self._alone,
+            left_out=self._left_out,
         )
-        return row if rate is None else self._at_rate(row, rate / count, prices)
+        return row if rate is None else self._at_rate(row, rate / all_records, prices)
 
     def _at_rate(self, row: Row, factor: float, prices: Prices) -> Row:
         """With what depends on time; `factor` makes a number of this input one a second."""

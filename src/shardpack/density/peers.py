@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..limits import Limits
@@ -26,10 +26,11 @@ class AwsKinesisAgg:
 
     def __init__(self, limit: int) -> None:
         path = list(sys.path)
-        from aws_kinesis_agg.aggregator import RecordAggregator
+        from aws_kinesis_agg.aggregator import AggRecord, RecordAggregator
 
         sys.path[:] = path  # which it has put its own folder before
         self._aggregator = RecordAggregator(limit - _LOST_WITHIN)
+        self._alone: Callable[[], Any] = lambda: AggRecord(limit - _LOST_WITHIN)
         self.strategy = Strategy(f"aws_kinesis_agg, {limit:,} B", Limits(limit), hash_keys="pinned")
 
     def add_all(self, batch: list[tuple[UserRecord, float]]) -> Iterator[PackedRecord]:
@@ -43,6 +44,13 @@ class AwsKinesisAgg:
         """See `measuring.Packing`."""
         rest = self._aggregator.clear_and_get()
         return [_packed(rest)] if rest else []
+
+    def takes(self, record: UserRecord) -> bool:
+        """See `measuring.Peer`."""
+        try:
+            return bool(self._alone().add_user_record(record.partition_key, record.data, record.explicit_hash_key))
+        except ValueError:  # what it says of a record that is too large by itself
+            return False
 
     @property
     def wait(self) -> Spread | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -93,7 +93,7 @@ class Row:
 
     Attributes:
         strategy: how they were packed.
-        user_records: that went in.
+        user_records: that were packed.
         user_bytes: their data.
         kinesis_records: that came out.
         kinesis_bytes: as Kinesis counts them, partition keys included.
@@ -102,9 +102,11 @@ class Row:
         requests: ``PutRecords`` calls of at most 500 Kinesis records and 5 MiB.
         request_bytes: of their bodies as JSON: data in base64, keys, and the names around them.
         per_kinesis_record: user records in each Kinesis record.
-        fill: bytes used of the limit, over all Kinesis records.
+        fill: bytes used of the limit of aggregates, over all Kinesis records but those in ``alone``.
         overhead: for each user record, and where it goes.
-        lower_bound: Kinesis records that the data alone would need on each route; None where there are too many routes.
+        lower_bound: Kinesis records that the data by itself would need on each route; None where there are too many.
+        alone: user records that went alone because they do not fit into an aggregate.
+        left_out: user records that were not packed because they do not fit into a Kinesis record.
         shards: needed at the rate; None without one.
         bound_by: which of a shard's budgets needs them: ``"records"`` a second or ``"bytes"``.
         provisioned: dollars a month, with just as many shards.
@@ -126,6 +128,8 @@ class Row:
     fill: float
     overhead: Overhead
     lower_bound: int | None
+    alone: int = 0
+    left_out: int = 0
     shards: int | None = None
     bound_by: Literal["records", "bytes"] | None = None
     provisioned: float | None = None
@@ -165,7 +169,7 @@ class Measurement:
     @property
     def recommended(self) -> Row:
         """Of the safe ones up to 1 MiB that cost at most 5 % more than the cheapest, one that keeps keys on shards."""
-        safe = [row for row in self.rows if row.strategy.by != "key" and row.strategy.limit <= MIB] or self.rows
+        safe = [row for row in self.rows if row.strategy.by != "key" and row.strategy.record_limit <= MIB] or self.rows
         cheap = [row for row in safe if _cost(row) <= _NEARLY * min(map(_cost, safe))]
         return min(cheap, key=lambda row: (row.strategy.by != "shard", row.kinesis_records, row.kinesis_bytes))
 
@@ -185,16 +189,38 @@ class Measurement:
             )
         return f"{text}."
 
+    @property
+    def notes(self) -> list[str]:
+        """What the numbers do not say: how many user records went alone, or were left out, at which limit."""
+        alone = [(row.strategy.limit, row.alone, row.strategy.name) for row in self.rows]
+        left_out = [(row.strategy.record_limit, row.left_out, row.strategy.name) for row in self.rows]
+        texts = {"Sent alone, too large for an aggregate": alone, "Left out, too large for a Kinesis record": left_out}
+        return [f"{text}: {_by_limit(counts)}." for text, counts in texts.items() if any(one[1] for one in counts)]
+
     def as_dict(self) -> dict[str, Any]:
         """Everything as what JSON has."""
         told = asdict(self)
         for row, one in zip(self.rows, told["rows"], strict=True):
             one.update(payload_share=row.payload_share, above_bound=row.above_bound)
             one["overhead"]["total"] = row.overhead.total
-        return told | {"recommended": self.recommended.strategy.name, "reason": self.reason}
+        return told | {"recommended": self.recommended.strategy.name, "reason": self.reason, "notes": self.notes}
 
 
 _NEARLY = 1.05
+
+
+def _by_limit(rows: Sequence[tuple[int, int, str]]) -> str:
+    """What most rows with a limit say, and by name those that say something else."""
+    found = []
+    for limit in sorted({limit for limit, *_ in rows}):
+        names: dict[int, list[str]] = {}
+        for _, count, name in [row for row in rows if row[0] == limit]:
+            names.setdefault(count, []).append(name)
+        usual = max(names, key=lambda count: len(names[count]))
+        for count in sorted(count for count in names if count):
+            text = f"{count:,} user {'record' if count == 1 else 'records'} at {limit:,} bytes"
+            found.append(text if count == usual else f"{text} ({'; '.join(names[count])})")
+    return ", ".join(found)
 
 
 def _cost(row: Row) -> float:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..errors import RecordTooLargeError
 from ..hashing import Shard, ShardMap
-from ..limits import KPL_AGGREGATION_MAX_SIZE, MAX_HASH_KEY, MAX_RECORD_BYTES, MIB, PUT_PAYLOAD_UNIT_BYTES, Limits
+from ..limits import MAX_HASH_KEY, MIB, Limits
+from ..packing.packer import Packer
 from ..packing.settings import By, HashKeys
+from ..records import UserRecord
+
+_ROOM = 2400  # all that can stand around data: two keys of 1,024 bytes, a hash key, and framing
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,25 @@ class Strategy:
 
     @property
     def limit(self) -> int:
+        """Most bytes of an aggregate."""
+        return MIB if self.limits is None else self.limits.aggregate_bytes
+
+    @property
+    def record_limit(self) -> int:
         """Most bytes of a Kinesis record."""
         return MIB if self.limits is None else self.limits.max_record_bytes
+
+    def takes(self, record: UserRecord) -> bool:
+        """Whether a user record fits into a Kinesis record, in an aggregate or alone."""
+        if self.limits is None:
+            return len(record.data) + len(record.partition_key.encode()) <= self.record_limit
+        if len(record.data) + _ROOM <= self.record_limit and not record.tags:  # as nearly all
+            return True
+        try:
+            Packer(**replace(self, shards=1).arguments).add(*record)
+        except RecordTooLargeError:
+            return False
+        return True
 
     @property
     def shard_map(self) -> ShardMap | None:
@@ -71,16 +93,15 @@ def usual_strategies(shards: int = 4) -> tuple[Strategy, ...]:
     Args:
         shards: of the stream.
     """
-    unit = Limits(PUT_PAYLOAD_UNIT_BYTES)
     return (
         PLAIN,
-        Strategy("1 PUT unit, any", unit),
-        Strategy("KPL size, shard, kpl", Limits(KPL_AGGREGATION_MAX_SIZE), "shard", shards, "kpl"),
-        Strategy("KPL size, shard", Limits(KPL_AGGREGATION_MAX_SIZE), "shard", shards),
+        Strategy("1 PUT unit, any", Limits.put_units(1)),
+        Strategy("KPL size, shard, kpl", Limits.kpl(), "shard", shards, "kpl"),
+        Strategy("KPL size, shard", Limits.kpl(), "shard", shards),
         Strategy("1 MiB, key", Limits(), "key"),
         Strategy("1 MiB, shard", Limits(), "shard", shards),
         Strategy("1 MiB, shard, 10 lanes", Limits(), "shard", shards, lanes=10),
         Strategy("1 MiB, any", Limits()),
         Strategy("1 MiB, any, lookahead 4", Limits(), lookahead=4),
-        Strategy("10 MiB, any", Limits(MAX_RECORD_BYTES)),
+        Strategy("10 MiB, any", Limits.large()),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+from ..errors import RecordTooLargeError
 from ..hashing import hash_key
 from ..records import PackedRecord, UserRecord
 from ..wire import is_aggregated
@@ -42,6 +43,16 @@ def must_wrap(record: UserRecord, lanes: int) -> bool:
     partition key.
     """
     return lanes > 1 or bool(record.tags) or is_aggregated(record.data)
+
+
+def too_large(record: UserRecord, size: int, limit: int) -> RecordTooLargeError:
+    """What to raise for a user record that takes so many bytes as a Kinesis record."""
+    return RecordTooLargeError(
+        f"a user record of {len(record.data):,} bytes takes {size:,} bytes as a Kinesis record; the limit is {limit:,}."
+        " Send it in pieces, or raise Limits.max_record_bytes if the stream's MaxRecordSizeInKiB allows it",
+        size=size,
+        limit=limit,
+    )
 
 
 def effective_hash_key(record: UserRecord) -> str:

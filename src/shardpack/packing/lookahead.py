@@ -40,8 +40,8 @@ class Lookahead:
     Args:
         per_route: bytes that may wait on one route.
         in_all: bytes that may wait on all of them.
-        start: makes the builder of a route's next aggregate, which holds its first record, or nothing where that record
-            only fits alone, as it is.
+        start: makes the builder of a route's next aggregate, which holds its first record; where that goes alone, the
+            builder's capacity is 0.
         capacity: of a route's builders.
         closed: gives the list to which aggregates that have to go out are added.
         max_user_records: most in one aggregate; 0: no such limit.
@@ -80,7 +80,7 @@ class Lookahead:
             queue = self._routes[key] = _Queue(route)
         queue.append(waiting)
         self._size += waiting.size
-        if queue.size > self._per_route:
+        while queue.size > self._per_route:
             self._next(key)
         while self._size > self._in_all:
             self._next(next(iter(self._routes)))
@@ -115,7 +115,7 @@ class Lookahead:
     def _filled(self, queue: _Queue) -> Closed:
         first = queue.popleft().record
         builder = self._start(queue.route, first)
-        if builder.count:
+        if builder.capacity:
             builder.capacity = self._capacity(queue.route)
             _Filling(builder, queue, first.partition_key, self._max_user_records).fill()
         return Closed(queue.route, builder, first)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import RecordTooLargeError, ShardpackError
+from ..errors import ShardpackError
 from ..hashing import ShardMap
 from ..limits import MIB, Limits
 from ..records import (
@@ -28,7 +28,7 @@ from ..records import (
 )
 from ..wire.backend import Adding, backend, native
 from ..wire.core import Builder, Routes
-from .finishing import effective_hash_key, finished, must_wrap
+from .finishing import effective_hash_key, finished, must_wrap, too_large
 from .handing_out import Packing
 from .lookahead import Lookahead
 from .route import Closed, Route
@@ -53,7 +53,8 @@ class Packer(Adding):
             key. With ``"any"``, all; this fills best, but a key's records go to several shards and lose their order
             across aggregates. The default is ``"shard"`` if there is a shard map, and ``"any"`` if there is none.
         shard_map: The open shards. ``"shard"`` needs it; the other routes do not use it.
-        limits: How large a Kinesis record may become. The default is ``Limits()``: 1 MiB.
+        limits: How large a Kinesis record may become. The default is ``Limits()``: 1 MiB. A user record that does not
+            fit into an aggregate of ``max_aggregate_bytes`` goes alone, in its place among the others.
         hash_keys: With ``"pinned"``, each sub-record carries the explicit hash key of the aggregate, so the KCL drops
             none of them, whatever shard the aggregate lands on. Records with an explicit hash key of their own keep
             it, and share aggregates only with their equals. With ``"kpl"``, the bytes are those that the KPL writes;
@@ -117,7 +118,7 @@ class Packer(Adding):
         return routes(router.of_all, router.of_key, ends, list(router.fixed.values()) if by_shard else [])
 
     def _waiting(self, lookahead: int) -> Lookahead:
-        limit = self._limits.max_record_bytes
+        limit = self._limits.aggregate_bytes
         return Lookahead(
             per_route=lookahead * limit,
             in_all=self._max_buffered_bytes,
@@ -298,7 +299,7 @@ class Packer(Adding):
         builder = route.builder
         if builder is None:
             return False
-        capacity = self._limits.max_record_bytes - route.outer_size
+        capacity = self._limits.aggregate_bytes - route.outer_size
         while not builder.add_any(*record):
             if builder.capacity == capacity:
                 return False
@@ -309,32 +310,31 @@ class Packer(Adding):
         return True
 
     def _start(self, route: Route, record: UserRecord) -> Builder:
-        """A builder that holds the record, or nothing, if the record fits only as it is, not in an aggregate."""
+        """A builder that holds the record.
+
+        If the record is too large for an aggregate, nothing more may join it: the capacity is 0. The builder then holds
+        nothing if the record goes as it is, or the record if it must be wrapped.
+        """
         pin = effective_hash_key(record) if self._pinned and self._by != "key" else None
-        limit = self._limits.max_record_bytes
-        builder = self._new_builder(limit - route.outer_size, pin)
+        builder = self._new_builder(self._limits.aggregate_bytes - route.outer_size, pin)
         if builder.add_any(*record):
             builder.capacity = min(builder.capacity, max(builder.size, _FIRST_CAPACITY))
             return builder
+        limit = self._limits.max_record_bytes
         size = len(record.data) + len(record.partition_key.encode())
         if must_wrap(record, self._lanes):
-            whole = self._new_builder(sys.maxsize, pin)
-            whole.add_any(*record)
-            size = whole.size + route.outer_size
+            builder = self._new_builder(sys.maxsize, pin)
+            builder.add_any(*record)
+            size = builder.size + route.outer_size
         if size > limit:
-            raise RecordTooLargeError(
-                f"a user record of {len(record.data):,} bytes takes {size:,} bytes as a Kinesis record; the limit is"
-                f" {limit:,}. Send it in pieces, or raise Limits.max_record_bytes if the stream's MaxRecordSizeInKiB"
-                " allows it",
-                size=size,
-                limit=limit,
-            )
+            raise too_large(record, size, limit)
+        builder.capacity = 0
         return builder
 
     def _settle(self, route: Route) -> None:
         """Close the route if nothing more may join it, and the oldest ones if memory runs short."""
         builder = route.builder
-        if builder is not None and builder.count in (0, self._max_user_records):
+        if builder is not None and (not builder.capacity or builder.count == self._max_user_records):
             self._close(route)
         while self._headroom < 0:
             self._close(next(iter(self._open.values())))

@@ -27,7 +27,8 @@ class ProducerConfig:
             a stream whose ``RecordDistributionStrategy`` is ``AUTO``, because every aggregate may be dropped there.
         aggregation_max_count: The largest number of user records in an aggregate, from 1.
         aggregation_max_size: The largest size of an aggregate in bytes, its partition key counted. From 64 to
-            10,485,760.
+            10,485,760. Never more is used than the stream's ``MaxRecordSizeInKiB`` allows. A user record that does not
+            fit goes alone.
         collection_max_count: The largest number of Kinesis records in a `PutRecords` call, from 1 to 500.
         collection_max_size: The largest size of a `PutRecords` call in bytes, partition keys counted. From 52,224 to
             10,485,760.

@@ -201,12 +201,14 @@ def _shards(draw: DrawFn, max_shards: int) -> list[Shard]:
     return draw(st.permutations(shards))
 
 
+@st.composite
 def limits(
-    *, min_record_bytes: int = MIN_RECORD_BYTES, max_record_bytes: int = MAX_RECORD_BYTES
-) -> SearchStrategy[Limits]:
+    draw: DrawFn, *, min_record_bytes: int = MIN_RECORD_BYTES, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Limits:
     """Limits, small ones most of all: those fill soon.
 
     Args:
+        draw: hypothesis gives it.
         min_record_bytes: least ``Limits.max_record_bytes``; a record that does not fit raises `RecordTooLargeError`.
         max_record_bytes: most ``Limits.max_record_bytes``.
     """
@@ -216,7 +218,9 @@ def limits(
     if within:
         sizes |= st.sampled_from(within)
     sizes |= st.integers(min_record_bytes, max_record_bytes)
-    return st.builds(Limits, sizes, st.none() | st.integers(1, 5) | st.integers(1, 2**31))
+    record_bytes = draw(sizes)
+    aggregate_bytes = draw(st.none() | st.integers(MIN_RECORD_BYTES, record_bytes))
+    return Limits(record_bytes, draw(st.none() | st.integers(1, 5) | st.integers(1, 2**31)), aggregate_bytes)
 
 
 def kinesis_data() -> SearchStrategy[bytes]:

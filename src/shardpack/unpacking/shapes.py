@@ -8,17 +8,18 @@ most of them.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, NamedTuple
 
 from ..errors import DecodeError
 from ..limits import MIB, shown
 from ..records import PackedRecord
+from ..values import TYPE_CHECKING, NamedTuple
 from ..wire.backend import backend
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class KinesisRecord(NamedTuple):
@@ -221,9 +222,11 @@ def _payload(record: Mapping[str, Any], field: str) -> bytes:
     decoded = backend().from_base64(data)
     if decoded is not None:
         return decoded
+    import base64  # here, because the native core does without
+
     try:
         return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise DecodeError(f"{field!r} of a Kinesis record is not base64 ({error}): {data[:40]!r}") from None
 
 

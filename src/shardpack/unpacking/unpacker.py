@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
-from typing import Any, Literal, TypeAlias
 
 from ..errors import DecodeError, InvalidRecordError, MalformedError, OutOfRangeError
 from ..hashing import Shard, md5_hash_key
 from ..limits import MAX_HASH_KEY, check_integer, shown
 from ..records import Position, ReceivedRecord
+from ..values import TYPE_CHECKING
 from ..wire.backend import backend
-from ..wire.core import Aggregate
 from ..wire.format import MAGIC
-from . import kcl
-from .kcl import big_integer
-from .shapes import KinesisRecord, kinesis_record_batches
+from .shapes import kinesis_record_batches
 
-OnCorrupt: TypeAlias = Literal["raw", "raise", "kcl"]
-OutOfRange: TypeAlias = Literal["keep", "drop_record", "drop_aggregate", "raise"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, Literal, TypeAlias
+
+    from ..wire.core import Aggregate
+    from .shapes import KinesisRecord
+
+OnCorrupt: TypeAlias = "Literal['raw', 'raise', 'kcl']"
+OutOfRange: TypeAlias = "Literal['keep', 'drop_record', 'drop_aggregate', 'raise']"
 
 
 def unpack(
@@ -158,6 +161,8 @@ def reader(
     """What reads one aggregate, and raises DecodeError's children for what is none that is sound."""
     if on_corrupt != "kcl":
         return backend().read
+    from . import kcl  # here, because few ask for it, and it loads `re`
+
     kcl_bounds = (bounds or (0, MAX_HASH_KEY)) if out_of_range == "drop_aggregate" else None
     return functools.partial(kcl.read, bounds=kcl_bounds)
 
@@ -213,6 +218,8 @@ def outside_of(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:
 def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> int:
     if explicit_hash_key is None:
         return md5_hash_key(partition_key.encode())
+    from .kcl import big_integer  # see `reader`
+
     try:
         return big_integer(explicit_hash_key)
     except ValueError:

@@ -11,8 +11,12 @@ from collections.abc import Iterable
 
 from ..errors import InvalidRecordError
 from ..limits import check_iterable
-from ..records import BytesLike, UserRecord, UserRecordLike, check_user_record
+from ..records import check_user_record
+from ..values import TYPE_CHECKING
 from .backend import backend
+
+if TYPE_CHECKING:
+    from ..records import BytesLike, UserRecord, UserRecordLike
 
 __all__ = ["decode", "encode", "is_aggregated"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING
+
+from ..values import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .core import Core

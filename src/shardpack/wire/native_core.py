@@ -5,13 +5,13 @@ protobuf is not loaded, but for tags that are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-from ..records import BytesLike, UserRecord
+from ..values import TYPE_CHECKING
 from . import _native
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..records import BytesLike, UserRecord
     from .core import Aggregate, RawAggregate
 
 builder = _native.Builder

@@ -85,8 +85,7 @@ def run(
             prices=prices,
             peers=_peers() if peers else (),
         )
-    if not measured.rows[0].user_records:
-        raise InputError(f"{source.name}: there is no line in it, so there is nothing to measure")
+    _check_something(measured, source.name)
     if as_json:
         typer.echo(json_text(measured.as_dict(), indent=2))
     else:
@@ -95,6 +94,14 @@ def run(
         report.write_text(charts.page(measured, source.name), encoding="utf-8")
     if charts and png:
         png.write_bytes(charts.picture(measured))
+
+
+def _check_something(measured: Measurement, name: str) -> None:
+    first = measured.rows[0]
+    if not first.user_records and not first.left_out:
+        raise InputError(f"{name}: there is no line in it, so there is nothing to measure")
+    if not any(row.user_records for row in measured.rows):
+        raise InputError(f"{name}: nothing in it fits into a Kinesis record. {' '.join(measured.notes)}")
 
 
 def show(measured: Measurement, name: str, console: Console) -> None:
@@ -112,6 +119,8 @@ def show(measured: Measurement, name: str, console: Console) -> None:
     console.print(table)
     console.print()
     console.print(measured.reason, style="bold", markup=False, highlight=False)
+    for note in measured.notes:
+        console.print(note, markup=False, highlight=False)
     rate = (
         "" if measured.rate is None else f"At {measured.rate:,.0f} user records a second. Prices: {measured.prices}. "
     )

@@ -1,6 +1,6 @@
 """The producer's decisions, without I/O and without a clock.
 
 User records, answers and the time come in; the calls to make, what has become of each user record, and a deadline go
-out. `engine` is the whole, `aggregator` fills aggregates, `stream` knows the shards, `metrics` counts. May import
-`packing` and `aws.errors`.
+out. `engine` is the whole, `aggregator` fills aggregates, `outbox` makes calls of them, `settling` has the outcomes,
+`stream` knows the shards, `metrics` counts. May import `packing` and `aws.errors`.
 """

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from ...errors import RecordTooLargeError
 from ...hashing import ShardMap
-from ...limits import MAX_RECORD_BYTES, Limits
+from ...limits import MAX_RECORD_BYTES, MIB, Limits
 from ...packing.packer import Packer
 from ...records import PackedRecord, UserRecord
+from ...wire import encode
 from ..config import ProducerConfig
 from .pending import Parcel, Pending
 
@@ -45,9 +46,18 @@ class Aggregator:
 
     def __init__(self, config: ProducerConfig) -> None:
         self._config = config
-        self._limits = Limits(config.aggregation_max_size, config.aggregation_max_count)
+        self._limits = self._within(MIB)  # which every stream takes
         self._open: dict[Hashable, _Open] = {}  # in the order of their deadlines
         self.enabled = config.aggregation_enabled
+
+    def limit_to(self, max_record_bytes: int) -> None:
+        """The stream takes Kinesis records of so many bytes: no aggregate that is opened from now on exceeds that."""
+        self._limits = self._within(max_record_bytes)
+
+    def _within(self, max_record_bytes: int) -> Limits:
+        """A user record that fits into no aggregate goes alone; whether the stream takes it is seen to elsewhere."""
+        most = min(self._config.aggregation_max_size, max_record_bytes)
+        return Limits(MAX_RECORD_BYTES, self._config.aggregation_max_count, most)
 
     def __len__(self) -> int:
         """How many are open."""
@@ -92,7 +102,7 @@ class Aggregator:
         for end, record in enumerate(part.records, 1):
             try:
                 closed = opened.packer.add(*record)
-            except RecordTooLargeError:  # for an aggregate, not for the stream
+            except RecordTooLargeError:  # for what it is wrapped in, not as it is
                 opened.pending += [part.part(begun, end - 1)] * (begun < end - 1)
                 full += self._take(opened, opened.packer.flush())
                 full.append(self._alone(part.part(end - 1, end), shard_id))
@@ -132,7 +142,11 @@ class Aggregator:
         return [self._parcel(packed, opened.first(packed.user_record_count)) for packed in closed]
 
     def _alone(self, pending: Pending, shard_id: str | None) -> Parcel:
-        (packed,) = self._packer(shard_id, _ALONE).add(*pending.records[0])
+        record = pending.records[0]
+        try:
+            (packed,) = self._packer(shard_id, _ALONE).add(*record)
+        except RecordTooLargeError:  # its outcome will be that it is too large for the stream
+            packed = PackedRecord(encode([record]), record.partition_key, None, 1, shard_id)
         return self._parcel(packed, [pending])
 
     def _parcel(self, packed: PackedRecord, pending: list[Pending]) -> Parcel:

@@ -16,6 +16,8 @@ _log = logging.getLogger("shardpack.producer")
 
 _FIRST_WAIT, _WAIT_FACTOR, _LONGEST_WAIT = 1.0, 1.5, 30.0  # between tries to list shards: the KPL's ShardMap
 
+_LIMIT_HOLDS = 60.0  # before a record that was refused for its size makes the producer ask again
+
 # When this share of so many answers names another shard than predicted, though the map is fresh, keys may not count
 # any more: RecordDistributionStrategy can be switched to AUTO at any time, and takes effect at once.
 _SAMPLE, _SUSPICIOUS_SHARE = 40, 0.25
@@ -39,6 +41,8 @@ class StreamWatch:
         self.max_record_bytes: int | None = None
         self.ignores_keys = False
         self.listings = 0
+        self._limit_is_in_doubt = False
+        self._described_at = float("-inf")
         self._seen: dict[str, Shard] = {}
         self._listed_at = float("-inf")
         self._listing = _Call()
@@ -51,6 +55,8 @@ class StreamWatch:
         if self._listing.begin(now):
             self.listings += 1
             actions.append(ListShards())
+        if self._limit_is_in_doubt and now >= self._described_at + _LIMIT_HOLDS:
+            self._describing.request(now)
         if self._describing.begin(now):
             actions.append(DescribeStream())
         return actions
@@ -86,9 +92,14 @@ class StreamWatch:
         if self._listing.failed(now) == 1:
             _log.warning("%s: ListShards failed (%s: %s); trying again", self._stream_name, code, message)
 
-    def described(self, summary: Mapping[str, Any]) -> None:
+    def doubt_limit(self) -> None:
+        """A record was refused for its size: ask again for the stream's limit, which can be raised at any time."""
+        self._limit_is_in_doubt = True
+
+    def described(self, summary: Mapping[str, Any], now: float) -> None:
         """`DescribeStreamSummary` answered."""
         self._describing.succeeded()
+        self._described_at, self._limit_is_in_doubt = now, False
         self._wrong.clear()
         self.max_record_bytes = KIB * int(summary.get("MaxRecordSizeInKiB") or MIB // KIB)
         ignores_keys = summary.get("RecordDistributionStrategy") == "AUTO"
@@ -105,6 +116,7 @@ class StreamWatch:
             self._describing.failed(now)
             return
         self._describing.succeeded()
+        self._described_at, self._limit_is_in_doubt = now, False
         if self.max_record_bytes is None:
             self.max_record_bytes = MIB
             _log.warning(

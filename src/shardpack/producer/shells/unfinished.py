@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ...errors import BatchDeliveryError, DeliveryError
 from ...records import UserRecord
-from ..core.engine import Finished
+from ..core.settling import Finished
 from ..delivery import Delivery
 
 Outcome: TypeAlias = Delivery | DeliveryError

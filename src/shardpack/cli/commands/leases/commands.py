@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ...records import Position
-from ..reading import InputError
-from ..terminal import console, json_text, printable, row
+from ....records import Position
+from ...reading import InputError
+from ...terminal import console, json_text, printable, row
 
 if TYPE_CHECKING:
-    from ...leases.lease import Lease, Leases
+    from ....leases.lease import Lease, Leases
 
 _ATTEMPTS = 5  # a worker that renews is between two of its writes most of the time
 _ONE_LINE = 10_000  # characters; no terminal, no reason to break lines
@@ -196,7 +196,7 @@ def _confirm_change(
     """
     doubt: str | None = "no --stream was named to check it"
     if stream is not None:
-        from .lease_check import doubt_about
+        from .check import doubt_about
 
         doubt = doubt_about(target, before.key, stream, region, profile)
     if doubt is None or yes:
@@ -224,14 +224,14 @@ def _open(
             raise typer.BadParameter("--region, --profile and --endpoint-url are for dynamodb:TABLE")
         if not Path(name).is_file():
             raise InputError(f"{name}: no such file; give the one that the consumer's SQLiteLeases have")
-        from ...leases.sqlite import SQLiteLeases
+        from ....leases.sqlite import SQLiteLeases
 
         looking = SQLiteLeases(name, read_only=True)
         if only_look:
             return looking
         looking.list()  # says what is wrong before an empty file becomes a lease file
         return SQLiteLeases(name)
-    from ...leases.dynamodb import DynamoDBLeases
+    from ....leases.dynamodb import DynamoDBLeases
 
     leases = DynamoDBLeases(
         name, region_name=region, profile_name=profile, endpoint_url=endpoint_url, create_table=False

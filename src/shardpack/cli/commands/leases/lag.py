@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ...aws.client import kinesis_client
-from ...aws.errors import error_of
-from ...aws.streams import ALL_SHARDS, list_shards, stream_argument
-from ...consumer.config import ConsumerConfig
-from ...leases.lease import Lease, is_started
-from ...records import Position
-from ..reading import InputError
+from ....aws.client import kinesis_client
+from ....aws.errors import error_of
+from ....aws.streams import ALL_SHARDS, list_shards, stream_argument
+from ....consumer.config import ConsumerConfig
+from ....leases.lease import Lease, is_started
+from ....records import Position
+from ...reading import InputError
 
 
 def millis_behind(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ...aws.client import kinesis_client
-from ...aws.errors import error_of
-from ...aws.streams import ALL_SHARDS, list_shards, stream_argument
-from ...consumer.config import ConsumerConfig
-from ...leases.lease import is_started
-from ...records import Position
-from ...unpacking.unpacker import unpack
-from ..reading import InputError
+from ....aws.client import kinesis_client
+from ....aws.errors import error_of
+from ....aws.streams import ALL_SHARDS, list_shards, stream_argument
+from ....consumer.config import ConsumerConfig
+from ....leases.lease import is_started
+from ....records import Position
+from ....unpacking.unpacker import unpack
+from ...reading import InputError
 
 _MOST_PAGES = 20  # Kinesis may answer with empty ones before the record
 _PAGE_SECONDS = 0.25  # a shard grants five reads a second

@@ -1,0 +1,91 @@
+"""What has become of user records: the tries so far, and the outcome of each at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from ...errors import DeliveryError
+from ..config import ProducerConfig
+from ..delivery import Attempt, Deliveries, Delivery
+from .metrics import Metrics
+from .pending import Landed, Parcel, Pending, since_arrival
+
+Finished: TypeAlias = tuple[Any, Sequence[int], Iterable[Delivery | DeliveryError]]
+"""User records whose fate is settled: the put's token, which of its records, and the outcome of each."""
+
+
+class Settling:
+    """Settles user records, and counts those that are not settled yet.
+
+    Args:
+        config: the settings.
+        metrics: counts what happens.
+
+    Attributes:
+        outstanding_records: user records without an outcome.
+        outstanding_bytes: their bytes, partition keys counted.
+    """
+
+    def __init__(self, config: ProducerConfig, metrics: Metrics) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._finished: list[Finished] = []
+        self.outstanding_records = 0
+        self.outstanding_bytes = 0
+
+    def expect(self, records: int, size: int) -> None:
+        """So many user records more are on their way."""
+        self.outstanding_records += records
+        self.outstanding_bytes += size
+
+    def forget(self) -> None:
+        """Nobody waits any more for those that are on their way."""
+        self._metrics.abandoned(self.outstanding_records)
+        self.outstanding_records = self.outstanding_bytes = 0
+
+    def take_finished(self) -> list[Finished]:
+        """What was settled since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def note(self, parcel: Parcel, failure: Attempt) -> None:
+        """A try has failed."""
+        parcel.attempts.append(failure)
+        self._metrics.refused(parcel, failure.error_code or "")
+
+    def deliver(self, landed: Landed) -> None:
+        """A Kinesis record is stored, where it may stay."""
+        parcel = landed.parcel
+        parcel.attempts.append(Attempt(landed.started, landed.duration))
+        self._metrics.stored(parcel, landed.shard_id)
+        aggregated = parcel.packed.data is not parcel.pending[0].records[0].data
+        sub_sequence_number = 0
+        for pending in parcel.pending:
+            count = len(pending.records)
+            attempts = since_arrival(pending, parcel)
+            first = Delivery(landed.shard_id, landed.sequence_number, sub_sequence_number, aggregated, attempts)
+            self._finish(pending, (first,) if count == 1 else Deliveries(first, count))
+            sub_sequence_number += count
+
+    def expire(self, parcel: Parcel, now: float) -> None:
+        """A Kinesis record's time is over."""
+        message = f"not stored within the record_ttl of {self._config.record_ttl:g} s"
+        self.note(parcel, Attempt(now, 0.0, "Expired", message))
+        self.fail(parcel, f"Expired: {message}", retriable=True)
+
+    def fail(self, parcel: Parcel, message: str, *, retriable: bool) -> None:
+        """A Kinesis record is given up."""
+        self._metrics.failed(parcel)
+        for pending in parcel.pending:
+            attempts = since_arrival(pending, parcel)
+            errors = [
+                DeliveryError(message, records=(record,), attempts=attempts, retriable=retriable)
+                for record in pending.records
+            ]
+            self._finish(pending, errors)
+
+    def _finish(self, pending: Pending, outcomes: Iterable[Delivery | DeliveryError]) -> None:
+        self.outstanding_records -= len(pending.records)
+        self.outstanding_bytes -= pending.size
+        self._finished.append((pending.token, pending.indices, outcomes))
