@@ -318,8 +318,9 @@ class AsyncProducer:
             self._give_up(f"the producer has failed: {error!r}")
         finally:
             self._looks_at = 0.0
-            self._progress.set()
-            self._progress = asyncio.Event()
+            # In this order: were one that is set ever the next, whoever waits for it would never let the loop go on.
+            progress, self._progress = self._progress, asyncio.Event()
+            progress.set()
             self._schedule(loop)
 
     def _mend(self, now: float) -> None:
