@@ -71,10 +71,8 @@ class Parent:
         return connection
 
     def _end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
