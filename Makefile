@@ -49,7 +49,7 @@ CODEC := tests/wire tests/unpacking tests/packing tests/compat tests/arrow/test_
 test-pure: $(BIN)/shardpack
 	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC),:)
 
-test-deep: $(BIN)/shardpack $(NODE) ## the tests, with forty times as many examples and longer soaks; for the night
+test-deep: $(BIN)/shardpack $(NODE) ## the tests, with a hundred times as many examples and longer soaks; for the night
 	HYPOTHESIS_PROFILE=long $(NATIVE) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 # Each Python that is claimed, brought here where it can be, in an environment of its own.
