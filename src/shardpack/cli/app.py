@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__, native
-from ..errors import ShardpackError
+from ..errors import FileError, ShardpackError
 from ..files._content import Content
 from ..files._lines import Lines
 from ..hashing import Shard, ShardMap
@@ -31,6 +32,7 @@ from . import reading
 from .commands.density_options import density_command
 from .commands.leases import commands as leases
 from .commands.put_options import put_command
+from .commands.replay_options import replay_command
 from .commands.tail_options import tail_command
 from .input_bar import opened_input
 from .long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters, without_long_keys
@@ -258,7 +260,7 @@ def unpack_command(
         elif base64_lines:
             write_one = base64_line
         else:
-            records = without_long_keys(records, max_key_characters, content)
+            records = without_long_keys(records, max_key_characters, partial(_refused, content))
         with reading.errors_at(content):
             if parquet is not None:
                 from .parquet import write_parquet
@@ -296,6 +298,7 @@ def inspect_command(
 app.command("density")(density_command)
 app.command("put")(put_command)
 app.command("tail")(tail_command)
+app.command("replay")(replay_command)
 app.add_typer(leases.app, name="leases")
 
 
@@ -327,6 +330,10 @@ def _write(pieces: Iterator[bytes], separator: bytes, at_end: Callable[[], bool]
             ahead = separator
         if ahead and at_end():
             out.write(ahead)
+
+
+def _refused(content: Content, _record: ReceivedRecord, what: str) -> FileError:
+    return content.error(f"{what}, and --text, --base64 and --raw write no keys")
 
 
 def _entry_line(entry: dict[str, str | bytes]) -> bytes:

@@ -13,19 +13,20 @@ from typing import Any, Self
 
 from ...aws.client import async_kinesis_client
 from ...aws.errors import error_of
-from ...aws.streams import OPEN_SHARDS, list_shards_async, stream_argument
-from ...records import BytesLike, UserRecord, UserRecordLike
+from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, list_shards_async, stream_argument
+from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
 from ..core.bulk import checked, user_record_of
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
+from ..core.ordering.keys import Keys, identity_of
 from ..core.room import Room
 from ..delivery import Delivery
 from .async_inbox import AsyncInbox, Single, settle
 from .otel import instruments
 from .process import forget, forks, warn, watch
-from .unfinished import AnyPut, PutMany
+from .unfinished import PutMany
 from .work import CLOSED, Answer, Work
 
 _logger = logging.getLogger("shardpack.producer")
@@ -71,7 +72,7 @@ class AsyncProducer:
         self._client_arguments = region_name, endpoint_url, profile_name
         self._opened = AsyncExitStack()
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
-        self._work = Work(partial(Engine, stream_name, self._config, metrics=metrics))
+        self._work = Work(partial(Engine, stream_name, self._config, metrics=metrics, keys=Keys()))
         self._room = Room(self._config)
         self._inbox = AsyncInbox()
         self._is_whole = True  # False while a step changes the work: found so by the next, it was cut short
@@ -106,8 +107,9 @@ class AsyncProducer:
         """
         fields = user_record_of(partition_key, data, explicit_hash_key)
         size = self._work.engine.measure_one(fields)
+        self._check_process()  # whose event loop does not run in a process made by a fork
         loop = asyncio.get_running_loop()
-        if self._loop is not loop or self._guard is None or self._closing or self._forks != forks():
+        if self._loop is not loop or self._guard is None or self._closing:
             await self._start()
         if not self._has_room(1, size):
             await self._wait_for_room(loop, checked([fields]), size, block=block)
@@ -131,14 +133,14 @@ class AsyncProducer:
             InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
         """
         records = checked(user_records)
+        self._check_process()
         future: asyncio.Future[list[Delivery]] = asyncio.get_running_loop().create_future()
         if not records:
             future.set_result([])
             return future
         loop = await self._start()
         size = self._work.engine.measure(records)
-        if not self._has_room(len(records), size):
-            await self._wait_for_room(loop, records, size, block=block)
+        await self._wait_for_room(loop, records, size, block=block)
         self._enter(loop, PutMany(records, future, size, loop.time()), len(records), size)
         return future
 
@@ -147,7 +149,9 @@ class AsyncProducer:
     ) -> None:
         while not self._has_room(len(records), size):
             if not block:
-                raise self._room.error(records, self.outstanding_records(), self._outstanding_bytes)
+                raise self._room.error(
+                    records, self.outstanding_records(), self._work.engine.outstanding_bytes + self._inbox.bytes
+                )
             await self._wait(loop)
             self._check_open()
 
@@ -200,6 +204,15 @@ class AsyncProducer:
         if guard is not None:
             await guard[1].aclose()
 
+    def resume(self, partition_key: str, explicit_hash_key: str | int | None = None) -> None:
+        """Send records of a key again that was halted: see `Producer.resume`, whose errors it raises."""
+        identity = identity_of(check_user_record((partition_key, b"", explicit_hash_key)))
+        self._check_process()
+        self._check_open()
+        if self._loop is not None:
+            self._step(self._loop)  # takes what was put before
+        self._work.engine.resume(identity)
+
     def stats(self) -> ProducerStats:
         """What it has done so far: counts, times and errors, under the names of the KPL's metrics.
 
@@ -231,13 +244,12 @@ class AsyncProducer:
         if self._forks is not None and not self._closed:
             warn(self, "an AsyncProducer was left")
 
-    @property
-    def _outstanding_bytes(self) -> int:
-        return self._work.engine.outstanding_bytes + self._inbox.bytes
-
     def _has_room(self, count: int, size: int) -> bool:
         return self._room.has(
-            count, size, outstanding=self.outstanding_records(), outstanding_bytes=self._outstanding_bytes
+            count,
+            size,
+            outstanding=self.outstanding_records(),
+            outstanding_bytes=self._work.engine.outstanding_bytes + self._inbox.bytes,
         )
 
     def _check_process(self) -> None:
@@ -317,7 +329,7 @@ class AsyncProducer:
                 call = loop.create_task(self._call(action))
                 self._calls[call] = self._work.engine, action
                 call.add_done_callback(lambda _call: self._step(loop))
-            self._settle(complete)
+            self._work.finish(settle, complete)
             self._is_whole = True
         except MemoryError:
             raise
@@ -326,13 +338,14 @@ class AsyncProducer:
             self._give_up(f"the producer has failed: {error!r}")
         finally:
             self._looks_at = 0.0
-            self._progress.set()
-            self._progress = asyncio.Event()
+            # In this order: were one that is set ever the next, whoever waits for it would never let the loop go on.
+            progress, self._progress = self._progress, asyncio.Event()
+            progress.set()
             self._schedule(loop)
 
     def _mend(self, now: float) -> None:
         if not self._is_whole:
-            self._settle(self._work.mend(now))
+            self._work.finish(settle, self._work.mend(now))
             self._is_whole = True
 
     def _take(self, now: float) -> None:
@@ -354,18 +367,17 @@ class AsyncProducer:
     def _give_up(self, message: str) -> None:
         """Fail what is left."""
         self._closing = True
-        self._settle(self._work.abandon(message, self._inbox.puts()))
+        self._work.finish(settle, self._work.abandon(message, self._inbox.puts()))
         self._inbox.clear()
         self._is_whole = self._closed = True
-
-    def _settle(self, puts: list[AnyPut]) -> None:
-        self._work.settled([put for put in puts if put.finish(settle)])
 
     async def _call(self, action: Action) -> Any:
         if isinstance(action, PutRecords):
             return await self._client.put_records(**self._stream, Records=action.request.entries)
         if isinstance(action, ListShards):
-            return await list_shards_async(self._client, self._stream, OPEN_SHARDS)
+            return await list_shards_async(
+                self._client, self._stream, ALL_SHARDS if action.with_closed else OPEN_SHARDS
+            )
         return (await self._client.describe_stream_summary(**self._stream))["StreamDescriptionSummary"]
 
     async def _stop(self) -> None:

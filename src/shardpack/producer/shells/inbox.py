@@ -12,6 +12,7 @@ from ...aws.errors import error_of
 from ..core.actions import Action
 from ..core.bulk import checked
 from ..core.engine import Engine
+from ..core.ordering.keys import Identity
 from .future import DeliveryFuture
 from .unfinished import AnyPut, PutMany, Run
 from .work import Answer
@@ -63,13 +64,20 @@ class Look:
 
 
 @dataclass(slots=True, eq=False)
+class Resume:
+    """Send the records of a halted key again that come from now on."""
+
+    identity: Identity
+
+
+@dataclass(slots=True, eq=False)
 class Close:
     """Give up what is left, and end; the answer is the threads that end by it."""
 
     reply: SimpleQueue[list[threading.Thread]] = field(default_factory=SimpleQueue)
 
 
-Other: TypeAlias = PutMany | Answer | Knock | Flush | Look | Close
+Other: TypeAlias = PutMany | Answer | Knock | Flush | Look | Resume | Close
 Item: TypeAlias = DeliveryFuture | Other
 
 

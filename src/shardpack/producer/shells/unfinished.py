@@ -110,10 +110,10 @@ class PutMany:
         """Give the future its outcome, once all are there; whether it needs no more."""
         if self._left:
             return False
-        settle(self.future, self._outcome())
+        settle(self.future, self.outcome())
         return True
 
-    def _outcome(self) -> Any:
+    def outcome(self) -> Any:
         """What the future gets; an exception if it is a `DeliveryError`."""
         failed = [outcome for outcome in self._outcomes if isinstance(outcome, DeliveryError)]
         if not failed:

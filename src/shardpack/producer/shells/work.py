@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.actions import Action
 from ..core.engine import Engine
-from .unfinished import AnyPut, Unfinished
+from .unfinished import AnyPut, Settle, Unfinished
 
 CLOSED = "the producer was closed before the record was delivered; it may be stored or not"
 
@@ -67,6 +67,10 @@ class Work:
         """The calls to make now, and the puts of which futures can have their outcomes."""
         actions = self.engine.poll(self._advance(now))
         return actions, self.unfinished.settle(self.engine.take_finished())
+
+    def finish(self, settle: Settle, puts: Iterable[AnyPut]) -> None:
+        """Give futures of these puts the outcomes that are there."""
+        self.settled([put for put in puts if put.finish(settle)])
 
     def settled(self, puts: Iterable[AnyPut]) -> None:
         """All futures of these have their outcomes."""

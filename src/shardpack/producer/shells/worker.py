@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from ..core.actions import Action
 from ..core.metrics import ProducerStats
 from ..core.room import Room
 from .future import BatchFuture, DeliveryFuture
-from .inbox import Calls, Close, Flush, Item, Knock, Look, Other, run_of
+from .inbox import Calls, Close, Flush, Item, Knock, Look, Other, Resume, run_of
 from .unfinished import AnyPut, PutMany
 from .work import CLOSED, Answer, Work
 
@@ -213,7 +213,7 @@ class Worker:
             self._turns += 1
         for action in actions:
             self._calls.start(action, self._work.engine)
-        self._settle(complete)
+        self._work.finish(_settle, complete)
         self._let_in()
         for look in looks:
             look.reply.put(None)
@@ -264,6 +264,8 @@ class Worker:
             self._work.flush(time.monotonic(), item.done)
         elif isinstance(item, Look):
             looks.append(item)
+        elif isinstance(item, Resume):
+            self._work.engine.resume(item.identity)
         else:
             closes.append(item)
 
@@ -294,14 +296,11 @@ class Worker:
             else:
                 return
 
-    def _settle(self, puts: Iterable[AnyPut]) -> None:
-        self._work.settled([put for put in puts if put.finish(_settle)])
-
     def _end(self, message: str) -> list[threading.Thread]:
         """Fail what is left; the threads that end now."""
         self.closing = True
         self._message = message
-        self._settle(self._work.abandon(message))
+        self._work.finish(_settle, self._work.abandon(message))
         self._let_in()
         return self._calls.end()
 
