@@ -174,11 +174,11 @@ def test_one_call_at_a_time_keeps_a_partition_key_s_records_in_order(
     assert verdict.duplicates == 0
 
 
-@pytest.mark.parametrize("hash_keys", ["pinned", "kpl"])
-def test_the_soak_in_short(hash_keys: Literal["pinned", "kpl"]) -> None:
+@pytest.mark.parametrize(("hash_keys", "route"), [("pinned", "shard"), ("kpl", "shard"), ("pinned", "any")])
+def test_the_soak_in_short(hash_keys: Literal["pinned", "kpl"], route: Literal["shard", "any"]) -> None:
     """Also what CI runs of `make soak`."""
     config = sp.ProducerConfig(
-        aggregation_max_size=5000, collection_max_count=20, hash_keys=hash_keys, request_timeout=1
+        aggregation_max_size=5000, collection_max_count=20, hash_keys=hash_keys, route=route, request_timeout=1
     )
     faults = Faults(
         reset_before=0.05,

@@ -69,20 +69,25 @@ class Stream:
 
 class Simulation(RuleBasedStateMachine):
     hash_keys: Literal["pinned", "kpl"] = "pinned"
+    routes: tuple[Literal["shard", "key", "any"], ...] = ("shard",)
 
     @initialize(
+        drawn=st.data(),
         max_count=st.sampled_from([1, 2, 5, 1000]),
         connections=st.sampled_from([1, 3]),
         enabled=st.sampled_from([True, True, False]),
         shards=st.integers(1, 3),
         warm=st.booleans(),
     )
-    def start(self, max_count: int, connections: int, enabled: bool, shards: int, warm: bool) -> None:
+    def start(
+        self, drawn: st.DataObject, max_count: int, connections: int, enabled: bool, shards: int, warm: bool
+    ) -> None:
         config = ProducerConfig(
             aggregation_enabled=enabled,
             aggregation_max_count=max_count,
             max_connections=connections,
             hash_keys=self.hash_keys,
+            route=drawn.draw(st.sampled_from(self.routes), "route"),
         )
         self.engine = Engine("stream", config, random=lambda: 0.5)
         self.stream = Stream()
@@ -224,6 +229,16 @@ class KplSimulation(Simulation):
     hash_keys = "kpl"
 
 
+class RouteSimulation(Simulation):
+    routes = ("any", "any", "key")
+
+
+class KplByKeySimulation(KplSimulation):
+    routes = ("key",)
+
+
 TestPinned = Simulation.TestCase
 TestKpl = KplSimulation.TestCase
-TestPinned.settings = TestKpl.settings = settings(stateful_step_count=60)
+TestRoutes = RouteSimulation.TestCase
+TestKplByKey = KplByKeySimulation.TestCase
+TestPinned.settings = TestKpl.settings = TestRoutes.settings = TestKplByKey.settings = settings(stateful_step_count=60)

@@ -44,6 +44,12 @@ class ProducerConfig:
             such setting, because it never makes its caller wait.
         max_outstanding_bytes: How many bytes of data and keys may be on their way before `put` waits, from 1.
         hash_keys: ``"pinned"`` or ``"kpl"``; see `Packer`.
+        route: Which user records may share an aggregate, and where it goes. With ``"shard"``, those that the shards'
+            hash ranges send to one shard; a partition key stays on its shard. With ``"key"``, those of one partition
+            key, which stays the outer key. With ``"any"``, all: one aggregate fills at a time, and when it closes it
+            goes to the shard with the most budget left. So aggregates are full and shards share the load evenly,
+            whatever their number and the keys; but the records of a key go to any shard, in no order. A user record
+            with an explicit hash key of its own keeps it, under each of them.
         metrics_level: Which metrics go to OpenTelemetry, if it is installed: ``"none"``, ``"summary"``, or
             ``"detailed"``, which is all of them. `stats` has all of them in any case.
         metrics_granularity: Which attributes the metrics have. ``"global"`` gives them only the error code,
@@ -68,6 +74,7 @@ class ProducerConfig:
     max_outstanding_records: int = 200_000
     max_outstanding_bytes: int = 64 * MIB
     hash_keys: Literal["pinned", "kpl"] = "pinned"
+    route: Literal["shard", "key", "any"] = "shard"
     metrics_level: Literal["none", "summary", "detailed"] = "detailed"
     metrics_granularity: Literal["global", "stream", "shard"] = "shard"
 
@@ -80,10 +87,17 @@ class ProducerConfig:
             if (value := getattr(self, name)) not in choices:
                 *others, last = (f'"{choice}"' for choice in choices)
                 raise ValueError(f"{name} is {value!r}; choose {', '.join(others)} or {last}")
+        if self.route == "any" and self.hash_keys == "kpl":
+            raise ValueError(
+                'hash_keys="kpl" with route="any" loses records: the KCL drops a whole aggregate when the hash key of'
+                ' one sub-record is outside the shard that holds it. Choose hash_keys="pinned", or route="shard" or'
+                ' "key"'
+            )
 
 
 _CHOICES = {
     "hash_keys": ("pinned", "kpl"),
+    "route": ("shard", "key", "any"),
     "metrics_level": ("none", "summary", "detailed"),
     "metrics_granularity": ("global", "stream", "shard"),
 }

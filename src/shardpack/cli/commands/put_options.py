@@ -17,6 +17,14 @@ def _setting(default: str, text: str, metavar: str | None = None) -> Any:
     )
 
 
+class Route(StrEnum):
+    """Choices of --route."""
+
+    SHARD = "shard"
+    KEY = "key"
+    ANY = "any"
+
+
 class OnError(StrEnum):
     """Choices of --on-error."""
 
@@ -45,6 +53,13 @@ def put_command(
     hash_keys: Annotated[
         HashKeys, typer.Option(help="pinned: safe when a stream reshards; kpl: byte for byte what the KPL writes.")
     ] = HashKeys.PINNED,
+    route: Annotated[
+        Route,
+        typer.Option(
+            help="shard: a key stays on its shard; key: each key has its own aggregates; any: full aggregates on all"
+            " shards evenly, and no order."
+        ),
+    ] = Route.SHARD,
     no_aggregation: Annotated[bool, typer.Option("--no-aggregation", help="One user record a Kinesis record.")] = False,
     aggregation_max_count: Annotated[int | None, _setting("no limit", "Most user records in an aggregate.")] = None,
     aggregation_max_size: Annotated[int | None, _setting("51200", "Most bytes of an aggregate.", "BYTES")] = None,
@@ -93,6 +108,7 @@ def put_command(
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings |= {
         "hash_keys": hash_keys.value,
+        "route": route.value,
         "aggregation_enabled": not no_aggregation,
         "fail_if_throttled": fail_if_throttled,
     }

@@ -15,6 +15,7 @@ from typing import Any
 from ...aws.errors import PERMANENT, THROTTLED, backoff
 from ...errors import RecordTooLargeError
 from ...limits import KIB, MAX_RECORD_BYTES, MIB
+from ...packing.requests import ShardBudget
 from ...records import UserRecord
 from ..config import ProducerConfig
 from ..delivery import Attempt
@@ -23,6 +24,7 @@ from .aggregator import Aggregator
 from .metrics import Metrics, ProducerStats
 from .outbox import Outbox
 from .pending import Landed, Parcel, Pending, hash_key_of, size_of
+from .places import Places
 from .settling import Finished, Settling
 from .stream import StreamWatch
 
@@ -51,9 +53,11 @@ class Engine:
         self._random = random or Random().random  # jitter, not secrets
         self._metrics = metrics or Metrics()
         self._watch = StreamWatch(stream_name)
-        self._aggregator = Aggregator(config)
+        self._budget = ShardBudget(rate_limit=config.rate_limit / 100, burst_bytes=MAX_RECORD_BYTES)
+        self._places = Places(self._budget, self._random)
+        self._aggregator = Aggregator(config, self._places)
         self._settling = Settling(config, self._metrics)
-        self._outbox = Outbox(stream_name, config, self._watch, self._settling, self._metrics)
+        self._outbox = Outbox(stream_name, config, self._budget, self._watch, self._settling, self._metrics)
         self._unjudged: list[Landed] = []  # in shards whose hash ranges are not known yet
 
     @property
@@ -121,6 +125,7 @@ class Engine:
 
     def flush(self, now: float) -> None:
         """Send what is there without waiting for more."""
+        self._look_for_places(now)
         self._outbox.enqueue(self._aggregator.close_all(), now)
         self._outbox.hurry()
 
@@ -138,6 +143,7 @@ class Engine:
         """What to do now."""
         actions = self._watch.actions(now)
         self._aggregator.enabled = self._config.aggregation_enabled and not self._watch.ignores_keys
+        self._look_for_places(now)
         self._outbox.enqueue(self._aggregator.close_due(now), now)
         actions += self._outbox.calls(now)
         for landed in [landed for landed in self._unjudged if landed.parcel.expires <= now]:
@@ -170,6 +176,8 @@ class Engine:
             self._put_answered(action, answer, now)
         elif isinstance(action, ListShards):
             self._watch.shards_listed(answer, now)
+            if self._watch.shard_map is not None:
+                self._budget.keep_only([shard.shard_id for shard in self._watch.shard_map.shards])
             unjudged, self._unjudged = self._unjudged, []
             for landed in unjudged:
                 self._judge(landed, now)
@@ -219,11 +227,16 @@ class Engine:
         shard_map = self._watch.shard_map
         if self._config.hash_keys == "kpl" and self._watch.is_stale:
             shard_map = None
+        self._look_for_places(now)
         open_before = len(self._aggregator)
         full = self._aggregator.add(pending, shard_map, now)
         if full:
             self._outbox.enqueue(full, now)
         return bool(full) or len(self._aggregator) != open_before
+
+    def _look_for_places(self, now: float) -> None:
+        # Where Kinesis ignores keys there is nothing to choose.
+        self._places.look(None if self._watch.ignores_keys else self._watch.shard_map, now)
 
     # From an answer to a delivery.
 
@@ -231,7 +244,8 @@ class Engine:
         shard_id, predicted = result["ShardId"], parcel.packed.shard_id
         landed = Landed(parcel, shard_id, result["SequenceNumber"], started, now - started, self._watch.listings)
         self._watch.landed(predicted, shard_id, started, now)
-        if predicted in (None, shard_id) or self._config.hash_keys == "pinned" or parcel.packed.user_record_count == 1:
+        is_safe = self._config.hash_keys == "pinned" or self._config.route == "key"  # wherever it lands
+        if predicted in (None, shard_id) or is_safe or parcel.packed.user_record_count == 1:
             self._settling.deliver(landed)
         else:
             self._judge(landed, now)

@@ -11,7 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable
 
-from ...limits import MAX_RECORD_BYTES, MIB
+from ...limits import MIB
 from ...packing.requests import PutRequest, ShardBudget, put_requests
 from ..config import ProducerConfig
 from .actions import PutRecords
@@ -27,20 +27,27 @@ class Outbox:
     Args:
         stream_name: for messages.
         config: the settings.
+        budget: of each shard.
         watch: knows how large a Kinesis record the stream takes.
         settling: is told of those that are too large, and of those whose time is over.
         metrics: counts the calls.
     """
 
     def __init__(
-        self, stream_name: str, config: ProducerConfig, watch: StreamWatch, settling: Settling, metrics: Metrics
+        self,
+        stream_name: str,
+        config: ProducerConfig,
+        budget: ShardBudget,
+        watch: StreamWatch,
+        settling: Settling,
+        metrics: Metrics,
     ) -> None:
         self._stream_name = stream_name
         self._config = config
         self._watch = watch
         self._settling = settling
         self._metrics = metrics
-        self._budget = ShardBudget(rate_limit=config.rate_limit / 100, burst_bytes=MAX_RECORD_BYTES)
+        self._budget = budget
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, Parcel]] = []  # a heap, by when each may go, or has expired
         self._unsure: list[Parcel] = []  # larger than 1 MiB, until the stream's limit is known
