@@ -133,3 +133,15 @@ def test_a_user_s_own_child_travels_with_its_notes() -> None:
 def test_none_can_be_raised_without_what_it_promises(error: Any) -> None:
     with pytest.raises(TypeError, match="missing"):
         error("said")
+
+
+@each_error
+def test_a_message_is_bounded_and_keeps_its_remedy(error: Any) -> None:
+    given = {name: (name, 7, b"bytes") for name in attributes_of(error)}
+    one = error("wrong: " + "x" * 1_000_000 + "; do this instead", **given)
+
+    assert len(str(one)) == 2000
+    assert str(one).startswith("wrong: xxx")
+    assert str(one).endswith("xxx; do this instead")
+    assert str(error("x" * 2000, **given)) == "x" * 2000
+    assert pickle.loads(pickle.dumps(one)).args == one.args

@@ -92,3 +92,11 @@ def test_limits_are_values() -> None:
     assert len({made, sp.Limits(100, 2), sp.Limits(100)}) == 2
     with pytest.raises(AttributeError):
         made.max_record_bytes = 5  # type: ignore[misc]
+
+
+def test_names_in_messages_are_bounded() -> None:
+    assert limits.brief("s" * 150) == "s" * 150
+    assert limits.brief("s" * 151) == "s" * 147 + "..."
+    assert limits.listed(["a", "b"]) == "a, b"
+    assert limits.listed([]) == ""
+    assert limits.listed(["x" * 1000] * 7) == ", ".join(["x" * 147 + "..."] * 5) + ", and 2 more"

@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
 
 class ShardpackError(Exception):
-    """The root of all errors that shardpack raises on purpose. Catch it to catch all of them."""
+    """The root of all errors that shardpack raises on purpose. Catch it to catch all of them.
+
+    Its message has at most 2,000 characters, whatever it tells of.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_bounded(one) if isinstance(one, str) else one for one in args))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel between processes, and pickle would call the class with the message alone.
@@ -200,6 +206,17 @@ class LeaseStoreError(ShardpackError):
     def __init__(self, message: str, *, retriable: bool) -> None:
         super().__init__(message)
         self.retriable = retriable
+
+
+_MOST_CHARACTERS = 2000
+_LAST_CHARACTERS = 500  # where the remedy stands
+
+
+def _bounded(message: str) -> str:
+    if len(message) <= _MOST_CHARACTERS:
+        return message
+    first = _MOST_CHARACTERS - _LAST_CHARACTERS - len(" ... ")
+    return f"{message[:first]} ... {message[-_LAST_CHARACTERS:]}"
 
 
 def _rebuild(cls: type[ShardpackError], args: tuple[object, ...], attributes: dict[str, object]) -> ShardpackError:

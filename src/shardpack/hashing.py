@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
-from .limits import MAX_HASH_KEY, check_integer, check_iterable, shown
+from .limits import MAX_HASH_KEY, brief, check_integer, check_iterable, shown
 from .records import check_partition_key
 from .values import TYPE_CHECKING, Value
 
@@ -143,24 +143,25 @@ class ShardMap:
         if (first := self._shards[0]).starting_hash_key != 0:
             raise ValueError(
                 f"gap in the hash ranges: no open shard owns 0 to {first.starting_hash_key - 1}, before"
-                f" {first.shard_id}; pass every page of ListShards"
+                f" {brief(first.shard_id)}; pass every page of ListShards"
             )
         for left, right in pairwise(self._shards):
             if right.starting_hash_key <= left.ending_hash_key:
                 raise ValueError(
-                    f"the hash ranges of {left.shard_id} (to {left.ending_hash_key}) and {right.shard_id} (from"
-                    f" {right.starting_hash_key}) overlap; list the shards AT_LATEST, not parents with their children"
+                    f"the hash ranges of {brief(left.shard_id)} (to {left.ending_hash_key}) and"
+                    f" {brief(right.shard_id)} (from {right.starting_hash_key}) overlap;"
+                    " list the shards AT_LATEST, not parents with their children"
                 )
             if right.starting_hash_key != left.ending_hash_key + 1:
                 raise ValueError(
                     f"gap in the hash ranges: no open shard owns {left.ending_hash_key + 1} to"
-                    f" {right.starting_hash_key - 1}, between {left.shard_id} and {right.shard_id};"
+                    f" {right.starting_hash_key - 1}, between {brief(left.shard_id)} and {brief(right.shard_id)};"
                     " pass every page of ListShards"
                 )
         if (last := self._shards[-1]).ending_hash_key != MAX_HASH_KEY:
             raise ValueError(
                 f"gap in the hash ranges: no open shard owns {last.ending_hash_key + 1} to 2^128-1, after"
-                f" {last.shard_id}; pass every page of ListShards"
+                f" {brief(last.shard_id)}; pass every page of ListShards"
             )
 
 
@@ -195,6 +196,6 @@ def _check_hash_range(shard: Shard) -> None:
     check_integer(f"ending_hash_key of {shard.shard_id!r:.80}", shard.ending_hash_key)
     if not 0 <= shard.starting_hash_key <= shard.ending_hash_key <= MAX_HASH_KEY:
         raise ValueError(
-            f"{shard.shard_id} has the hash range {shown(shard.starting_hash_key)} to {shown(shard.ending_hash_key)};"
-            " it must run upwards within 0 to 2^128-1"
+            f"{brief(shard.shard_id)} has the hash range {shown(shard.starting_hash_key)} to"
+            f" {shown(shard.ending_hash_key)}; it must run upwards within 0 to 2^128-1"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from .errors import DecodeError, InvalidRecordError
 from .hashing import Shard, ShardMap, md5_hash_key
@@ -121,17 +122,33 @@ def _read(data: bytes) -> tuple[Aggregate | None, DecodeError | None]:
 
 def _sub_records(aggregate: Aggregate, shard_map: ShardMap) -> list[SubRecord]:
     columns = aggregate.partition_keys, aggregate.explicit_hash_keys, aggregate.data
-    return [_sub_record(*fields, shard_map) for fields in zip(*columns, strict=True)]
+    routes: dict[_Identity, tuple[int | None, str | None]] = {}
+    sub_records = []
+    for partition_key, explicit_hash_key, data in zip(*columns, strict=True):
+        identity = _identity(partition_key, explicit_hash_key)
+        if identity not in routes:
+            routes[identity] = _route(partition_key, explicit_hash_key, shard_map)
+        sub_records.append(SubRecord(partition_key, explicit_hash_key, data, *routes[identity]))
+    return sub_records
 
 
-def _sub_record(partition_key: str, explicit_hash_key: str | None, data: bytes, shard_map: ShardMap) -> SubRecord:
+_Identity: TypeAlias = tuple[int, bool]
+
+
+def _identity(partition_key: str, explicit_hash_key: str | None) -> _Identity:
+    """What the keys that route are, not what they say: user records share their texts, and a long one is hashed once.
+
+    Python has each text of one character once, so the same object may be a partition key and an explicit hash key.
+    """
+    return (id(partition_key), True) if explicit_hash_key is None else (id(explicit_hash_key), False)
+
+
+def _route(partition_key: str, explicit_hash_key: str | None, shard_map: ShardMap) -> tuple[int | None, str | None]:
     try:
         hash_key = _hash_key(partition_key, explicit_hash_key)
     except ValueError:
-        hash_key = None
-    if hash_key is None or not 0 <= hash_key <= MAX_HASH_KEY:
-        return SubRecord(partition_key, explicit_hash_key, data, hash_key, None)
-    return SubRecord(partition_key, explicit_hash_key, data, hash_key, shard_map.shard_for(hash_key).shard_id)
+        return None, None
+    return hash_key, shard_map.shard_for(hash_key).shard_id if 0 <= hash_key <= MAX_HASH_KEY else None
 
 
 def _outer_hash_key(record: KinesisRecord) -> int | None:
@@ -161,7 +178,9 @@ def _kcl_verdicts(data: bytes, shard_map: ShardMap) -> list[str]:
     if not delivered.data:
         return ["delivers nothing, from any shard"]
     # One shard at most owns both ends of what the hash keys span; to ask for each shard would parse it as often.
-    hash_keys = set(map(_hash_key, delivered.partition_keys, delivered.explicit_hash_keys))
+    keys = zip(delivered.partition_keys, delivered.explicit_hash_keys, strict=True)
+    each = {_identity(*one): one for one in keys}
+    hash_keys = {_hash_key(*one) for one in each.values()}
     lowest, highest = min(hash_keys), max(hash_keys)
     home = shard_map.shard_for(lowest) if 0 <= lowest <= MAX_HASH_KEY else None
     if home is None or highest not in home:

@@ -1,12 +1,15 @@
 """What fits into a Kinesis record: the service's limits, and how much of them to use.
 
 Sources: the API reference of ``PutRecords`` (record and request limits, both counting partition keys), "Quotas and
-limits" of the Kinesis developer guide (a shard's 1,000 records/s and 1 MiB/s), "Large records" (10 MiB).
+limits" of the Kinesis developer guide (a shard's 1,000 records/s and 1 MiB/s), "Large records" (10 MiB), the API
+reference of ``GetShardIterator`` (lengths of sequence numbers and shard ids).
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
+from itertools import islice
 
 from .values import Value
 
@@ -28,6 +31,8 @@ SHARD_RECORDS_PER_SECOND = 1000
 SHARD_BYTES_PER_SECOND = MIB
 
 MAX_PARTITION_KEY_CHARACTERS = 256
+MAX_SEQUENCE_NUMBER_CHARACTERS = 129
+MAX_SHARD_ID_CHARACTERS = 128
 MAX_HASH_KEY: int = 2**128 - 1
 
 
@@ -96,6 +101,23 @@ def shown(value: object, form: str = "") -> str:
     except Exception:  # noqa: BLE001  # a value's own repr may do anything
         return "something that cannot be shown"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def brief(text: object) -> str:
+    """A text of somebody else as a message shows it without quotes: the name of a stream or a shard, a number."""
+    whole = str(text)
+    return whole if len(whole) <= MOST_SHOWN else f"{whole[: MOST_SHOWN - 3]}..."
+
+
+def listed(texts: Collection[object]) -> str:
+    """The first of some names, for a message."""
+    some = [brief(text) for text in islice(texts, _MOST_LISTED)]
+    return ", ".join([*some, f"and {len(texts) - len(some):,} more"] if len(texts) > len(some) else some)
+
+
+_MOST_LISTED = 5
+MOST_SHOWN = 150
+"""Characters: sequence numbers have 129 at most, the names of streams and shards 128 (Kinesis API reference)."""
 
 
 class Limits(Value):

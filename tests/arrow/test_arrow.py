@@ -520,7 +520,7 @@ class TestFaults:
 
         got = rows(arrow.unpack_batches([source], hash_range=ranges))
         assert [row["fault"] for row in got] == [None, "out_of_range"]
-        with pytest.raises(ValueError, match="hash_range has no shard 'b', only 'a'"):
+        with pytest.raises(ValueError, match="hash_range has no shard 'b', only a;"):
             list(arrow.unpack_batches([source], hash_range={"a": (0, 1)}))
 
     @pytest.mark.parametrize(
@@ -572,6 +572,23 @@ class TestLongKeys:
     def test_it_raises_if_that_is_asked_for(self) -> None:
         with pytest.raises(sp.MalformedError, match="a partition key of 200 characters, more than max_key_characters"):
             list(arrow.unpack_batches(batch(self.long), max_key_characters=199, on_corrupt="raise"))
+
+    @pytest.mark.parametrize(("name", "most"), [("sequence_number", 129), ("shard_id", 128)])
+    def test_what_kinesis_never_writes_so_long_is_not_written_out_in_each_row(self, name: str, most: int) -> None:
+        fits, long = (batch(self.short, None, **{name: pa.array(["1" * n, None])}) for n in (most, most + 1))
+
+        assert arrow.to_table(fits, repeated="plain")[name].to_pylist() == ["1" * most, None]
+        assert arrow.to_table(long)[name].to_pylist() == ["1" * (most + 1), None]
+        with pytest.raises(ValueError, match=f"the column {name} has a text of {most + 1} characters"):
+            arrow.to_table(long, repeated="plain")
+
+    @pytest.mark.parametrize("character", ["7", "8"])
+    def test_one_character_may_be_a_partition_key_here_and_an_explicit_hash_key_there(self, character: str) -> None:
+        unknown = frame(sp.encode([(character, b"a"), ("k", b"b", "7")])[4:-16] + b"\x28\x00")  # read one by one
+
+        table = arrow.to_table(batch(unknown), hash_range=(0, 99), out_of_range="drop_record")
+
+        assert table["data"].to_pylist() == [b"b"]
 
     @pytest.mark.parametrize("repeated", ["dictionary", "plain"])
     def test_keys_that_are_equal_are_one_entry(self, repeated: Any) -> None:

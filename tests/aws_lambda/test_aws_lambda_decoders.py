@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -71,6 +72,7 @@ class TestTableChange:
             (b"", "is no JSON"),
             (b"\xff", "is no JSON"),
             (b"[]", "type list"),
+            (b"[" * 100_000, "is no JSON"),
             (b"{}", r"keys \[\]"),
             (change(eventName=None), "'eventName'"),
             (change(dynamodb=[]), "no change of a DynamoDB table"),
@@ -89,6 +91,22 @@ class TestTableChange:
     def test_something_else_is_an_error_that_says_what(self, given: bytes, message: str) -> None:
         with pytest.raises(DecodeError, match=message):
             table_change(given)
+
+
+def nested(levels: int) -> bytes:
+    inside = b'{"L": [' * levels + b'{"N": "1"}' + b"]}" * levels
+    return b'{"eventName": "INSERT", "dynamodb": {"Keys": {"id": %s}}}' % inside
+
+
+def test_no_depth_is_too_deep_for_an_error_that_says_so() -> None:
+    """JSON and the values in it are nested as deep as each other, and Pythons differ in which they give up first."""
+    said = set()
+    for levels in [*range(20, 1000, 20), 100_000]:
+        try:
+            table_change(nested(levels))
+        except DecodeError as error:
+            said.add(str(error))
+    assert any(re.search("nested too deeply|is no JSON", one) for one in said)
 
 
 class TestLogBatch:
@@ -125,6 +143,7 @@ class TestLogBatch:
             (logs() + b"x", "1 bytes after its end"),
             (gzip.compress(b"text", mtime=0), "is no JSON"),
             (gzip.compress(b"7", mtime=0), "type int"),
+            (gzip.compress(b"[" * 100_000, mtime=0), "is no JSON"),
             (gzip.compress(b"{}", mtime=0), "KeyError 'messageType'"),
             (logs(logEvents=None), "TypeError"),
             (logs(logEvents=[{"id": "1", "message": "x"}]), "'timestamp'"),

@@ -200,6 +200,7 @@ class TestMessages:
             ("plain text", "is no JSON"),
             ("", "is no JSON"),
             ("{", "is no JSON"),
+            ("[" * 100_000, "is no JSON"),
             ("17", "type int"),
             ("null", "type NoneType"),
             ('{"order": 1}', "keys 'order'"),
@@ -208,6 +209,11 @@ class TestMessages:
             ('{"KinesisBatchInfo": {"streamArn": "arn", "shardId": "s"}}', "'startSequenceNumber'"),
             ('{"KinesisBatchInfo": {"streamArn": 7}}', "'streamArn'"),
             ('{"KinesisBatchInfo": {}, "payload": "{"}', "'payload'"),
+            ('{"KinesisBatchInfo": {}, "payload": "%s"}' % ("[" * 100_000), "'payload'"),
+            (
+                '{"KinesisBatchInfo": {"streamArn": "a", "shardId": "s", "startSequenceNumber": "%s"}}' % ("9" * 5000),
+                "'startSequenceNumber'",
+            ),
             ('{"Type": "Notification", "Message": "text"}', "is no JSON"),
         ],
     )

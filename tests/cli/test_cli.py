@@ -15,6 +15,9 @@ import pytest
 from command_line import COMMAND, json_lines, run
 
 import shardpack as sp
+from shardpack.cli import parquet as groups
+from shardpack.cli.commands import inspecting
+from shardpack.cli.terminal import printable
 
 SEQUENCE_NUMBER = "49590338271490256608559692538361571095921575989136588898"
 
@@ -441,6 +444,23 @@ class TestLongKeys:
         assert b"k" * 300 in run("unpack", "-", stdin=record)[0]
 
 
+def test_what_is_shown_of_a_key_does_not_grow_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of a megabyte may stand in each row of the table."""
+    sizes: list[int] = []
+
+    def counting(text: str) -> str:
+        sizes.append(len(text))
+        return printable(text)
+
+    monkeypatch.setattr(inspecting, "printable", counting)
+
+    assert inspecting._abbreviated("\x1b" * 1_000_000, quoted=True) == "'\\x1b…\\x1b'"
+    assert inspecting._abbreviated("7" * 1_000_000) == "77777…77777"
+    assert inspecting._abbreviated("0123456789", quoted=True) == "'0123456789'"
+    assert inspecting._abbreviated("0123456789abcdefghijklmnopqrstuvwxyz") == "01234…vwxyz"
+    assert max(sizes) < 120
+
+
 class TestParquet:
     def test_the_user_records_of_a_firehose_object(self, tmp_path: Path) -> None:
         parquet = pytest.importorskip("pyarrow.parquet")
@@ -471,6 +491,17 @@ class TestParquet:
         _, error = run("unpack", tmp_path / "in", "--parquet", tmp_path / "no" / "out", status=1)
         assert "No such file or directory" in error
         assert "Usage" in run("unpack", "-", "--text", "--parquet", "x", status=2)[1]
+
+    def test_a_group_of_rows_is_bounded_by_its_keys_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With `--max-key-characters 0` a long key is written out in each row, and a column holds 2 GiB."""
+        parquet = pytest.importorskip("pyarrow.parquet")
+        monkeypatch.setattr(groups, "_BYTES", 1000)
+        records = list(sp.unpack({"Data": _aggregate_with_keys("k" * 300, "7" * 200)})) * 10
+
+        groups.write_parquet(iter(records), str(tmp_path / "out"))
+
+        assert parquet.ParquetFile(tmp_path / "out").num_row_groups == 10
+        assert parquet.read_table(tmp_path / "out").num_rows == 20
 
     def test_jsonl_is_the_default(self) -> None:
         blob = sp.encode([("k", b"one"), ("k", b"two")])

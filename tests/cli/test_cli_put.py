@@ -122,7 +122,7 @@ def test_one_hot_key_is_on_one_shard_or_on_all(ministack: tuple[Any, str], route
 
     run("put", name, "-", "--key", "user", *options, "--endpoint-url", url, stdin=b"\n".join(lines))
 
-    got = read_all(client, name)
+    got = [*read_all(client, name)]
     assert sorted(record.data for _, record in got) == sorted(lines)
     assert len({shard_id for shard_id, _ in got}) == (2 if route == "any" else 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import select
@@ -74,6 +75,26 @@ class TestWhatItWrites:
         assert (first["partition_key"], first["data"], first["shard_id"]) == ("key-0", "one", "shardId-000000000000")
         assert (second["sequence_number"], second["sub_sequence_number"]) == (number, 1)
         assert second["data_base64"] == "/w=="
+
+    def test_a_long_key_is_refused_before_it_is_written_out_for_each_user_record(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0])
+        put(server[0], name, b"before")
+        body = b"\x0a\xac\x02" + b"k" * 300 + b"\x1a\x04\x08\x00\x1a\x00" * 2
+        blob = bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
+        number = server[0].put_record(StreamName=name, PartitionKey="k", Data=blob)["SequenceNumber"]
+        put(server[0], name, b"behind")
+        everything = ("--from", "TRIM_HORIZON", "--no-follow", "--json")
+
+        done = tail(server, name, *everything)
+
+        assert (done.returncode, b"k" * 300 in done.stdout) == (1, False)
+        assert b"has a partition key of 300 characters" in done.stderr
+        assert f"--after shardId-000000000000:{number} goes on behind it".encode() in done.stderr
+        behind = tail(server, name, *everything, "--after", f"shardId-000000000000:{number}")
+        assert [json.loads(line)["data"] for line in behind.stdout.splitlines()] == ["behind"]
+        for options in (("--max-key-characters", "0"), ("--max-key-characters", "300")):
+            assert tail(server, name, *everything, *options).stdout.count(b"k" * 300) == 2
+        assert tail(server, name, *everything[:-1]).stdout == b"before\n\n\nbehind\n"
 
     def test_base64(self, server: tuple[Any, str]) -> None:
         name = new_stream(server[0])

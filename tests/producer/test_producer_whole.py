@@ -9,7 +9,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Literal
 
 import pytest
 import soak_interrupts as interrupts
@@ -31,6 +32,50 @@ def test_an_interrupt_at_any_bytecode_loses_nothing_and_hangs_nothing(shell: str
         gc.enable()
 
     assert got["interrupted"] > 0.9 * trials
+
+
+def test_an_interrupt_where_a_step_wakes_those_who_wait_leaves_none_of_them_spinning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The event that wakes them was set, and the interrupt came before the next one was there: all found it set."""
+    waits, failures, most = 0, 0, 0
+
+    class Event(asyncio.Event):
+        def __init__(self) -> None:
+            nonlocal failures
+            if failures < most:
+                failures += 1
+                raise MemoryError
+            super().__init__()
+
+        async def wait(self) -> Literal[True]:
+            nonlocal waits
+            waits += 1
+            assert waits < 1000, "nobody else is let on"
+            return await super().wait()
+
+    client = Client()
+
+    async def main() -> None:
+        nonlocal most
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        config = sp.ProducerConfig(max_outstanding_records=2, record_max_buffered_time=0.01)
+        producer = sp.AsyncProducer("s", config, client=interrupts.AsyncClient(client))
+        await producer.put("k", b"1")
+        most = 6
+        for n in range(2, 9):
+            done = False
+            while not done:
+                with suppress(MemoryError):  # the step may be one that this put has asked for
+                    await producer.put("k", b"%d" % n)
+                    done = True
+        await producer.close()
+
+    monkeypatch.setattr(asyncio, "Event", Event)
+    asyncio.run(main())
+
+    assert sorted(set(client.received())) == [b"%d" % n for n in range(1, 9)]
+    assert failures == most
 
 
 def test_an_interrupt_while_put_waits_for_room_takes_it_back_or_delivers_it() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import itertools
 import logging
 import random
@@ -215,10 +216,14 @@ def run(shell: str, trials: int, seed: int) -> dict[str, int]:
     struck = failed = 0
     for n in range(trials):
         at = 1 + (n * last // trials + chance.randrange(max(1, last // trials))) % last
+        # A task that never lets its event loop go on cannot be timed out: this ends the process, and says where it is.
+        faulthandler.dump_traceback_later(3 * PATIENCE, exit=True)
         try:
             hit, failures = SHELLS[shell](at, KINDS[n % len(KINDS)])
         except BaseException as error:
             raise AssertionError(f"{shell}: {KINDS[n % len(KINDS)].__name__} at bytecode {at}: {error!r}") from error
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         struck += hit
         failed += failures
     return {"bytecodes": last, "trials": trials, "interrupted": struck, "reported": failed}

@@ -620,3 +620,40 @@ def test_a_long_key_is_no_matter_where_nothing_is_repeated() -> None:
 def test_a_limit_of_keys_that_makes_no_sense_is_named(limit: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="max_key_characters is"):
         sp.unpack([], max_key_characters=limit)
+
+
+@pytest.mark.parametrize("records", [[("7", b"a"), ("k", b"b", "7")], [("k", b"b", "7"), ("7", b"a")]])
+@pytest.mark.parametrize("character", ["7", "\u0667"])
+def test_one_character_may_be_a_partition_key_here_and_an_explicit_hash_key_there(records: Any, character: str) -> None:
+    """Python has it once, as one object."""
+    record = {"Data": sp.encode(records)}
+    if character != "7":
+        body = record["Data"][4:-16].replace(b"\x01" + b"7", b"\x02" + character.encode())
+        record = {"Data": frame(body)}
+
+    low = [r.data for r in sp.unpack(record, hash_range=(0, 99), out_of_range="drop_record")]
+    high = [r.data for r in sp.unpack(record, hash_range=(100, MAX_HASH_KEY), out_of_range="drop_record")]
+
+    assert (low, high) == ([b"b"], [b"a"])
+
+
+# User records share these, so whoever writes out each of them writes a long one as often: 1 MiB becomes 45 GB.
+@pytest.mark.parametrize(
+    ("record", "most"),
+    [
+        (lambda text: {"Data": BLOB, "SequenceNumber": text}, 129),
+        (lambda text: {"Data": BLOB, "ShardId": text}, 128),
+        (lambda text: {"kinesis": {"data": b64(BLOB), "sequenceNumber": text}}, 129),
+        (lambda text: {"kinesis": {"data": b64(BLOB)}, "eventID": text + ":1"}, 128),
+        (lambda text: {"data": b64(BLOB), "sequenceNumber": text}, 129),
+        (lambda text: {"data": b64(BLOB), "kinesisRecordMetadata": {"sequenceNumber": text}}, 129),
+        (lambda text: {"data": b64(BLOB), "kinesisRecordMetadata": {"shardId": text}}, 128),
+    ],
+)
+def test_a_sequence_number_or_shard_id_longer_than_any_is_refused(record: Any, most: int) -> None:
+    assert len(list(sp.unpack(record("1" * most)))) == 2
+    with pytest.raises(sp.DecodeError, match=rf"has {most + 1} characters, '11.*; Kinesis's have at most {most}"):
+        list(sp.unpack(record("1" * (most + 1))))
+    with pytest.raises(sp.DecodeError) as caught:
+        list(sp.unpack(record("1" * 1_000_000)))
+    assert len(str(caught.value)) < 300

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from ..errors import ChecksumMismatchError, DecodeError, TruncatedError
 from ..hashing import Shard, md5_hash_key
+from ..limits import listed, shown
 from ..unpacking.kcl import big_integer
 from ..unpacking.unpacker import OnCorrupt, OutOfRange, bounds_of, long_key, outside_of, reader, unpack
 from ..wire import decode
@@ -55,7 +56,7 @@ class Policy:
             return self.hash_range
         if shard_id is None or shard_id not in self.hash_range:
             raise ValueError(
-                f"hash_range has no shard {shard_id!r}, only {', '.join(map(repr, self.hash_range)) or 'none'}; give"
+                f"hash_range has no shard {shown(shard_id)}, only {listed(self.hash_range) or 'none'}; give"
                 " every shard's, closed ones too, and a column shard_id"
             )
         return self.hash_range[shard_id]
@@ -312,9 +313,3 @@ def _all_in_range(whole: Cut, run: tuple[int, int], bounds: tuple[int, int] | No
     except ValueError:
         return False
     return bounds[0] <= min(hash_keys) and max(hash_keys) <= bounds[1]
-
-
-def _used(texts: pa.DictionaryArray) -> list[str]:
-    """Each text that is there, once."""
-    used: list[str] = texts.dictionary.take(texts.indices.drop_null().unique()).to_pylist()
-    return used

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..limits import MAX_SEQUENCE_NUMBER_CHARACTERS, MAX_SHARD_ID_CHARACTERS
 
 Repeated: TypeAlias = Literal["dictionary", "plain"]
 """How texts that user records of one aggregate share come out."""
@@ -41,7 +44,10 @@ ROW_FIELDS = [
     pa.field("explicit_hash_key", pa.string()),
     pa.field("approximate_arrival_timestamp", pa.timestamp("ms", "UTC")),
 ]
-_REPEATED = ("shard_id", "sequence_number")  # of these, for each user record
+_REPEATED = {  # of these, for each user record; and how many characters Kinesis's have
+    "shard_id": MAX_SHARD_ID_CHARACTERS,
+    "sequence_number": MAX_SEQUENCE_NUMBER_CHARACTERS,
+}
 _BY_FOLDED_NAME = {field.name.replace("_", ""): field for field in ROW_FIELDS}
 
 
@@ -69,6 +75,16 @@ class Rows(NamedTuple):
             others=[_encoded(column) for column in self.others],
             other_fields=[_as_dictionary(field) for field in self.other_fields],
         )
+
+    def check_repeated_texts(self) -> None:
+        """Refuse, with ValueError, what is longer than Kinesis's ever are and would be written out in each row."""
+        for name, most in _REPEATED.items():
+            longest = pc.max(pc.utf8_length(self.metadata[name])).as_py() or 0
+            if longest > most:
+                raise ValueError(
+                    f"the column {name} has a text of {longest:,} characters, and Kinesis's have at most {most}; it"
+                    ' would be written out for each user record: with repeated="dictionary" it is there once'
+                )
 
     def slice(self, start: int, length: int) -> Rows:
         """Some of them, without a copy."""

@@ -67,8 +67,9 @@ def unpack_batches(
             ``max_key_characters`` too where you do not know who writes to the stream.
 
     Raises:
-        ValueError: an option is not one of those, a column is missing or there twice, a shard has no hash range, or a
-            Kinesis record has 2 GiB of data or more.
+        ValueError: an option is not one of those, a column is missing or there twice, a shard has no hash range, a
+            Kinesis record has 2 GiB of data or more, or, with ``repeated="plain"``, a sequence number of more than 129
+            characters or a shard id of more than 128, which is none of Kinesis's and would be written out in each row.
         TypeError: an option or a column has the wrong type.
         DecodeError, OutOfRangeError: as `shardpack.unpack`.
     """
@@ -154,6 +155,8 @@ def _unpack(batches: Iterable[pa.RecordBatch], data: str, shape: _Shape, policy:
         all_rows = rows_of(batch, data)
         if shape.repeated == "dictionary":
             all_rows = all_rows.encoded()
+        else:
+            all_rows.check_repeated_texts()
         schema = output_schema(all_rows.other_fields, shape.repeated)
         for start, length in _groups(all_rows.data, shape.max_rows):
             rows = all_rows.slice(start, length)

@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..limits import check_type, shown
+
+_MOST_OF_NAME, _MOST_OF_ARN = 128, 2048  # characters, by the API reference of DescribeStreamSummary
+
 
 def stream_argument(stream_name: str) -> dict[str, str]:
-    """How calls name the stream, by name or by ARN."""
+    """How calls name the stream, by name or by ARN.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is shorter or longer than any name or ARN.
+    """
+    check_type("stream_name", stream_name, str, "the stream's name or ARN")
+    most = _MOST_OF_ARN if stream_name.startswith("arn:") else _MOST_OF_NAME
+    if not 1 <= len(stream_name) <= most:
+        raise ValueError(
+            f"stream_name is {shown(stream_name)}, of {len(stream_name):,} characters; a stream's name has 1 to"
+            f" {_MOST_OF_NAME}, and an ARN {_MOST_OF_ARN:,} at most"
+        )
     return {"StreamARN" if stream_name.startswith("arn:") else "StreamName": stream_name}
 
 

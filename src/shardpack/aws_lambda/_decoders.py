@@ -95,13 +95,17 @@ def table_change(record: ReceivedRecord | bytes) -> TableChange:
     created = change.get("ApproximateCreationDateTime")
     # Milliseconds, or microseconds for a destination that was set to them.
     unit = 1 if change.get("ApproximateCreationDateTimePrecision") == "MICROSECOND" else 1000
+    try:
+        keys, new, old = (_item(change.get(name)) for name in ("Keys", "NewImage", "OldImage"))
+    except RecursionError:  # DynamoDB takes 32 levels
+        raise DecodeError("an attribute is nested too deeply to be DynamoDB's") from None
     return TableChange(
         document["eventName"],
         document.get("eventID"),
         document.get("tableName"),
-        _item(change.get("Keys")) or {},
-        _item(change.get("NewImage")),
-        _item(change.get("OldImage")),
+        keys or {},
+        new,
+        old,
         None if created is None else _time(created, unit, "ApproximateCreationDateTime"),
     )
 
@@ -144,7 +148,7 @@ def _json(data: bytes, what: str) -> dict[str, Any]:
 
     try:
         document = json.loads(data)
-    except ValueError as error:  # UnicodeDecodeError is one
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
         hint = "; it is under gzip, as CloudWatch Logs writes: log_batch reads it" if data[:2] == b"\x1f\x8b" else ""
         raise DecodeError(f"{data[:40]!r} is no JSON ({error}), so it is not {what}{hint}") from None
     if not isinstance(document, dict):

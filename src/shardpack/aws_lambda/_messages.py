@@ -94,7 +94,7 @@ def _json(text: str) -> Any:
 
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DecodeError(
             f"the text of a message is no JSON ({error}): {shown(text)}; expected Kinesis records, or what Lambda"
             " writes of a batch that it gave up"

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ..errors import DecodeError
-from ..limits import shown
+from ..limits import MAX_SEQUENCE_NUMBER_CHARACTERS, shown
 from ._event import records_of
 from ._record import Unreadable
 
@@ -47,7 +47,7 @@ def discarded_records(document: Mapping[str, Any], text: str, client: Callable[[
 
         try:
             payload = json.loads(payload)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DecodeError(f"the 'payload' of an on-failure record is no JSON: {error}") from None
     if payload:
         return records_of(payload)
@@ -79,12 +79,16 @@ def discarded_batch(document: Mapping[str, Any]) -> DiscardedBatch:
     values = [info.get(name) for name in names]
     for name, value in zip(names, values, strict=True):
         numeric = name.endswith("Number")
-        if not isinstance(value, str) or not value or (numeric and not (value.isascii() and value.isdigit())):
-            expected = "a sequence number, digits only" if numeric else "text"
+        if not isinstance(value, str) or not value or (numeric and not _is_sequence_number(value)):
+            expected = f"a sequence number, at most {MAX_SEQUENCE_NUMBER_CHARACTERS} digits" if numeric else "text"
             raise DecodeError(f"{name!r} of an on-failure record is {shown(value)}; expected {expected}")
     stream_arn, shard_id, first, last = map(str, values)
     stream_arn, _, _ = stream_arn.partition("/consumer/")  # a mapping with enhanced fan-out names its consumer
     return DiscardedBatch(stream_arn, shard_id, first, last)
+
+
+def _is_sequence_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MAX_SEQUENCE_NUMBER_CHARACTERS
 
 
 def _read(batch: DiscardedBatch, client: Any) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__, native
-from ..errors import ShardpackError
+from ..errors import FileError, ShardpackError
 from ..files._content import Content
 from ..files._lines import Lines
 from ..hashing import Shard, ShardMap
@@ -258,7 +259,7 @@ def unpack_command(
         elif base64_lines:
             write_one = base64_line
         else:
-            records = without_long_keys(records, max_key_characters, content)
+            records = without_long_keys(records, max_key_characters, partial(_refused, content))
         with reading.errors_at(content):
             if parquet is not None:
                 from .parquet import write_parquet
@@ -327,6 +328,10 @@ def _write(pieces: Iterator[bytes], separator: bytes, at_end: Callable[[], bool]
             ahead = separator
         if ahead and at_end():
             out.write(ahead)
+
+
+def _refused(content: Content, _record: ReceivedRecord, what: str) -> FileError:
+    return content.error(f"{what}, and --text, --base64 and --raw write no keys")
 
 
 def _entry_line(entry: dict[str, str | bytes]) -> bytes:

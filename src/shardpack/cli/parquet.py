@@ -12,7 +12,7 @@ from ..records import ReceivedRecord
 from .reading import InputError
 
 _ROWS = 10_000  # of a group, in which a file is written and read
-_BYTES = 32 * 1024 * 1024  # or of a group's data
+_BYTES = 32 * 1024 * 1024  # or of a group's data and keys, which are written out for each row
 
 
 def write_parquet(records: Iterator[ReceivedRecord], file: str) -> int:
@@ -60,6 +60,6 @@ def _group(records: Iterator[ReceivedRecord]) -> Iterator[ReceivedRecord]:
     size = 0
     for record in islice(records, _ROWS):
         yield record
-        size += len(record.data)
+        size += len(record.data) + len(record.partition_key or "") + len(record.explicit_hash_key or "")
         if size >= _BYTES:
             return

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from ..leases.lease import is_started
+from ..limits import shown
 from ..records import Position
 
 _CLOCK_SKEW = 300.0  # AWS refuses requests of clients whose clocks are off by more
@@ -42,15 +43,17 @@ class Start:
         shards = dict(start_at or {})
         for shard_id, (kind, sequence_number) in shards.items():
             if kind not in _BY_SEQUENCE_NUMBER:
-                raise ValueError(f"start_at[{shard_id!r}] is {kind!r}; choose {' or '.join(_BY_SEQUENCE_NUMBER)}")
+                raise ValueError(
+                    f"start_at[{shown(shard_id)}] is {shown(kind)}; choose {' or '.join(_BY_SEQUENCE_NUMBER)}"
+                )
             Position(sequence_number)
         if isinstance(start, datetime):
             if start.tzinfo is None:
-                raise ValueError(f"start is {start!r}, without a time zone; say which: datetime(..., tzinfo=UTC)")
+                raise ValueError(f"start is {shown(start)}, without a time zone; say which: datetime(..., tzinfo=UTC)")
             return cls(Position.AT_TIMESTAMP, start, shards)
         if start not in ("TRIM_HORIZON", "LATEST"):
             raise ValueError(
-                f'start is {start!r}; choose "TRIM_HORIZON", "LATEST" or a datetime, and for single shards'
+                f'start is {shown(start)}; choose "TRIM_HORIZON", "LATEST" or a datetime, and for single shards'
                 ' start_at={shard_id: ("AT_SEQUENCE_NUMBER" or "AFTER_SEQUENCE_NUMBER", sequence number)}'
             )
         return cls(Position(start), None, shards)

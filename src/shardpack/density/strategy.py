@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import RecordTooLargeError
 from ..hashing import Shard, ShardMap
-from ..limits import MAX_HASH_KEY, MIB, Limits
+from ..limits import MAX_HASH_KEY, MIB, Limits, shown
 from ..packing.packer import Packer
 from ..packing.settings import By, HashKeys
 from ..records import UserRecord
@@ -39,7 +39,7 @@ class Strategy:
 
     def __post_init__(self) -> None:
         if self.shards < 1:
-            raise ValueError(f"shards is {self.shards} in the strategy {self.name!r}; give at least 1")
+            raise ValueError(f"shards is {shown(self.shards)} in the strategy {shown(self.name)}; give at least 1")
 
     @property
     def limit(self) -> int:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from ..errors import DecodeError
-from ..limits import MIB, shown
+from ..limits import MAX_SEQUENCE_NUMBER_CHARACTERS, MAX_SHARD_ID_CHARACTERS, MIB, shown
 from ..records import PackedRecord
 from ..values import TYPE_CHECKING, NamedTuple
 from ..wire.backend import backend
@@ -131,10 +131,10 @@ def _from_lambda(record: Mapping[str, Any]) -> KinesisRecord:
         _payload(kinesis, "data"),
         _text(kinesis, "partitionKey"),
         _text(kinesis, "explicitHashKey"),
-        _text(kinesis, "sequenceNumber"),
+        _sequence_number(kinesis, "sequenceNumber"),
         _index(kinesis, "subSequenceNumber"),
         _timestamp(kinesis.get("approximateArrivalTimestamp"), seconds_in_unit=1),
-        shard_id if separator else None,
+        _shard_id(shard_id) if separator else None,
     )
 
 
@@ -143,10 +143,10 @@ def _from_boto3(record: Mapping[str, Any]) -> KinesisRecord:
         _payload(record, "Data"),
         _text(record, "PartitionKey"),
         _text(record, "ExplicitHashKey"),
-        _text(record, "SequenceNumber"),
+        _sequence_number(record, "SequenceNumber"),
         0,
         _timestamp(record.get("ApproximateArrivalTimestamp"), seconds_in_unit=1),
-        _text(record, "ShardId"),
+        _shard_id(_text(record, "ShardId")),
     )
 
 
@@ -159,10 +159,10 @@ def _from_transformation(record: Mapping[str, Any]) -> KinesisRecord:
         _payload(record, "data"),
         _text(metadata, "partitionKey"),
         None,
-        _text(metadata, "sequenceNumber"),
+        _sequence_number(metadata, "sequenceNumber"),
         _index(metadata, "subsequenceNumber"),
         _timestamp(timestamp, seconds_in_unit=0.001),
-        _text(metadata, "shardId"),
+        _shard_id(_text(metadata, "shardId")),
     )
 
 
@@ -187,6 +187,27 @@ def _text(record: Mapping[str, Any], field: str) -> str | None:
             f" {shown(value)}"
         ) from None
     return value
+
+
+# User records share these two. Whoever writes them out for each writes a long one a million times.
+
+
+def _sequence_number(record: Mapping[str, Any], field: str) -> str | None:
+    """A sequence number as text, of the length that Kinesis's have at most. Errors: DecodeError."""
+    return _bounded("sequence number", _text(record, field), MAX_SEQUENCE_NUMBER_CHARACTERS)
+
+
+def _shard_id(text: str | None) -> str | None:
+    """A shard id, likewise."""
+    return _bounded("shard id", text, MAX_SHARD_ID_CHARACTERS)
+
+
+def _bounded(name: str, text: str | None, most: int) -> str | None:
+    if text is not None and len(text) > most:
+        raise DecodeError(
+            f"the {name} of a Kinesis record has {len(text):,} characters, {shown(text)}; Kinesis's have at most {most}"
+        )
+    return text
 
 
 def _index(record: Mapping[str, Any], field: str) -> int:

@@ -202,11 +202,13 @@ def outside_of(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:
     """
     partition_keys, explicit_hash_keys = aggregate.partition_keys, aggregate.explicit_hash_keys
     # User records share the texts of their keys. By what they are, not by what they say, each is looked at once: two
-    # long texts that are equal would be compared for each user record. An explicit hash key decides alone.
-    is_outside: dict[int, bool] = {}
+    # long texts that are equal would be compared for each user record. An explicit hash key decides alone. Python has
+    # each text of one character once, so the same object may be a partition key here and an explicit hash key there.
+    is_outside: dict[tuple[int, bool], bool] = {}
     outside = []
     for index, (partition_key, explicit_hash_key) in enumerate(zip(partition_keys, explicit_hash_keys, strict=True)):
-        identity = id(partition_key if explicit_hash_key is None else explicit_hash_key)
+        by_partition_key = explicit_hash_key is None
+        identity = id(partition_key if by_partition_key else explicit_hash_key), by_partition_key
         if identity not in is_outside:
             hash_key = _effective_hash_key(partition_key, explicit_hash_key)
             is_outside[identity] = not bounds[0] <= hash_key <= bounds[1]

@@ -17,6 +17,7 @@ from ...unpacking.shapes import kinesis_records
 from ..terminal import printable
 
 _SHOWN_DATA = 48
+_MOST_OF_CELL = 12
 _MOST_TEXT = 1000  # characters of one field; the service allows a key 256
 
 
@@ -104,7 +105,7 @@ def _records(inspection: Inspection, most: int) -> Table:
         )
         table.add_row(
             f"{index:,}",
-            _abbreviated(repr(record.partition_key)),
+            _abbreviated(record.partition_key, quoted=True),
             "pinned" if pinned else _abbreviated(record.explicit_hash_key or "none"),
             "not a number" if record.hash_key is None else _abbreviated(str(record.hash_key)),
             _abbreviated(record.shard_id or "none"),
@@ -122,6 +123,8 @@ def _text(text: str) -> str:
     return printable(text, most=_MOST_TEXT)
 
 
-def _abbreviated(text: str) -> str:
-    text = printable(text)
-    return text if len(text) <= 12 else f"{text[:5]}…{text[-5:]}"
+def _abbreviated(text: str, *, quoted: bool = False) -> str:
+    # A key may have megabytes and stand in a thousand rows: only its ends are looked at.
+    ends = text if len(text) <= 2 * _MOST_OF_CELL else text[:_MOST_OF_CELL] + text[-_MOST_OF_CELL:]
+    shown = printable(repr(ends) if quoted else ends)
+    return shown if len(shown) <= _MOST_OF_CELL else f"{shown[:5]}…{shown[-5:]}"

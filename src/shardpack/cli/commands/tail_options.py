@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters
 from ..options import EndpointURL, Profile, Region
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -40,6 +41,7 @@ def tail_command(
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="End when everything that the stream holds is written.")
     ] = False,
+    max_key_characters: MaxKeyCharacters = DEFAULT_MAX_KEY_CHARACTERS,
     region: Region = None,
     profile: Profile = None,
     endpoint_url: EndpointURL = None,
@@ -58,7 +60,13 @@ def tail_command(
     from .tailing import Tail
 
     where = {"region_name": region, "profile_name": profile, "endpoint_url": endpoint_url}
-    tail = Tail(as_json=as_json, base64_lines=base64_lines, most=records, follow=not no_follow)
+    tail = Tail(
+        as_json=as_json,
+        base64_lines=base64_lines,
+        most=records,
+        follow=not no_follow,
+        most_of_key=max_key_characters,
+    )
     tail.run(stream, _start(start), start_at, where)
 
 

@@ -15,6 +15,7 @@ from ...consumer import Batch, Consumer, MemoryLeases
 from ...consumer.config import ConsumerConfig
 from ...records import ReceivedRecord
 from ..interrupts import Interruption, leave
+from ..long_keys import without_long_keys
 from ..messages import report
 from ..reading import InputError
 from ..writing import base64_line, data_of, json_line, standard_output
@@ -32,9 +33,12 @@ class Tail:
         base64_lines: their data in base64.
         most: how many, or None.
         follow: go on at the end of the stream.
+        most_of_key: characters of a key in an aggregate that are written; 0: any number.
     """
 
-    def __init__(self, *, as_json: bool, base64_lines: bool, most: int | None, follow: bool) -> None:
+    def __init__(
+        self, *, as_json: bool, base64_lines: bool, most: int | None, follow: bool, most_of_key: int = 0
+    ) -> None:
         self._line: Callable[[ReceivedRecord], bytes] = data_of
         if as_json:
             self._line = json_line
@@ -42,6 +46,7 @@ class Tail:
             self._line = base64_line
         self._left = most
         self._follow = follow
+        self._most_of_key = most_of_key if as_json else 0  # other lines have no keys
 
     def run(
         self,
@@ -84,11 +89,17 @@ class Tail:
 
     def _write(self, batch: Batch) -> None:
         records = batch[: self._left]
+        written = without_long_keys(records, self._most_of_key, _refused)
         with standard_output() as out:
-            out.writelines(self._line(record) + b"\n" for record in records)
+            out.writelines(self._line(record) + b"\n" for record in written)
         if self._left is not None:
             self._left -= len(records)
         batch.checkpoint()
+
+
+def _refused(record: ReceivedRecord, what: str) -> InputError:
+    place = f"{record.shard_id}:{record.sequence_number}"
+    return InputError(f"{what}, without --json no keys are written, and --after {place} goes on behind it")
 
 
 def _reached(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ...leases.lease import Lease, is_started
+from ...limits import listed
 from ...records import Position
 from ..start import Start
 
@@ -76,9 +77,7 @@ def _first_leases(
     start: Start,
 ) -> list[Lease]:
     if not leases and (unknown := start.shards.keys() - shards.keys()):
-        raise ValueError(
-            f"start_at names {', '.join(sorted(unknown))}; the stream has {', '.join(shards) or 'no shards'}"
-        )
+        raise ValueError(f"start_at names {listed(sorted(unknown))}; the stream has {listed(shards) or 'no shards'}")
     before_named = ancestors(start.shards, parents)
     first: list[Lease] = []
     for key, shard in shards.items():

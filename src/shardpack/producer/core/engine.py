@@ -21,9 +21,10 @@ from ..config import ProducerConfig
 from ..delivery import Attempt
 from .actions import Action, ListShards, PutRecords
 from .aggregator import Aggregator
+from .bulk import measured, size_of
 from .metrics import Metrics, ProducerStats
 from .outbox import Outbox
-from .pending import Landed, Parcel, Pending, hash_key_of, size_of
+from .pending import Landed, Parcel, Pending, hash_key_of
 from .places import Places
 from .settling import Finished, Settling
 from .stream import StreamWatch
@@ -81,8 +82,7 @@ class Engine:
         if len(records) == 1:  # as most are
             size = largest = size_of(records[0])
         else:
-            sizes = [*map(size_of, records)]
-            size, largest = sum(sizes), max(sizes)
+            size, largest, _ = measured(records)
         limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
         if largest > limit:
             self._watch.doubt_limit()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
+from .bulk import measured
 from .pending import Parcel
 
 
@@ -170,7 +171,7 @@ class Metrics:
         """A Kinesis record is delivered."""
         count = parcel.packed.user_record_count
         self._count("UserRecordsPut", count, shard_id)
-        size = sum([len(record.data) for pending in parcel.pending for record in pending.records])
+        size = sum([measured(pending.records)[2] for pending in parcel.pending])
         self._count("UserRecordsDataPut", size, shard_id)
         self._count("KinesisRecordsPut", 1, shard_id)
         self._count("KinesisRecordsDataPut", len(parcel.packed.data), shard_id)

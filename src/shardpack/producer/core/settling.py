@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 from ...errors import DeliveryError
 from ..config import ProducerConfig
-from ..delivery import Attempt, Deliveries, Delivery
+from ..delivery import Attempt, Delivery
+from .bulk import deliveries
 from .metrics import Metrics
 from .pending import Landed, Parcel, Pending, since_arrival
 
@@ -65,7 +66,7 @@ class Settling:
             count = len(pending.records)
             attempts = since_arrival(pending, parcel)
             first = Delivery(landed.shard_id, landed.sequence_number, sub_sequence_number, aggregated, attempts)
-            self._finish(pending, (first,) if count == 1 else Deliveries(first, count))
+            self._finish(pending, deliveries(first, count))
             sub_sequence_number += count
 
     def expire(self, parcel: Parcel, now: float) -> None:

@@ -18,6 +18,7 @@ from ...aws.streams import OPEN_SHARDS, list_shards_async, stream_argument
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
+from ..core.bulk import checked
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
 from ..core.room import Room
@@ -124,7 +125,7 @@ class AsyncProducer:
         Raises:
             InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
         """
-        records = [check_user_record(record) for record in user_records]
+        records = checked(user_records)
         if records:
             future: asyncio.Future[list[Delivery]] = await self._put(PutMany, records, block=block)
         else:
@@ -318,8 +319,9 @@ class AsyncProducer:
             self._give_up(f"the producer has failed: {error!r}")
         finally:
             self._looks_at = 0.0
-            self._progress.set()
-            self._progress = asyncio.Event()
+            # In this order: were one that is set ever the next, whoever waits for it would never let the loop go on.
+            progress, self._progress = self._progress, asyncio.Event()
+            progress.set()
             self._schedule(loop)
 
     def _mend(self, now: float) -> None:

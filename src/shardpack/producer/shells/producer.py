@@ -16,6 +16,7 @@ from ...aws.streams import OPEN_SHARDS, describe_stream, list_shards, stream_arg
 from ...records import BytesLike, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
+from ..core.bulk import checked
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
 from ..core.room import Room
@@ -129,7 +130,7 @@ class Producer:
         Raises:
             InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
         """
-        records = [check_user_record(record) for record in user_records]
+        records = checked(user_records)
         self._start()
         future = BatchFuture()
         if records:
