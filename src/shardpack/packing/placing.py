@@ -15,10 +15,10 @@ _LONGEST_PIN = str(MAX_HASH_KEY)  # so that every other fits into its place
 
 
 class Place(NamedTuple):
-    """Where a Kinesis record is to go: a hash key, and the shard that is predicted to own it."""
+    """Where a Kinesis record is to go: a hash key, and the shard that is predicted to own it, if the shards are known."""
 
     hash_key: str
-    shard_id: str
+    shard_id: str | None
 
 
 class PlacingPacker(Packer):
@@ -46,7 +46,7 @@ class PlacingPacker(Packer):
         return complete
 
     def _placed(self, closed: Closed) -> Place | None:
-        """Where an aggregate goes; None: a hash key of its own, or no shards are known."""
+        """Where an aggregate goes; None: a hash key of its own, or nothing to choose."""
         builder, first = closed.builder, closed.first
         is_aggregate = builder.count > 1 or must_wrap(first, 1)
         size = builder.size if is_aggregate else len(first.data) + len(first.partition_key.encode())

@@ -235,8 +235,7 @@ class Engine:
         return bool(full) or len(self._aggregator) != open_before
 
     def _look_for_places(self, now: float) -> None:
-        # Where Kinesis ignores keys there is nothing to choose.
-        self._places.look(None if self._watch.ignores_keys else self._watch.shard_map, now)
+        self._places.look(self._watch.shard_map, now, keys_count=not self._watch.ignores_keys)
 
     # From an answer to a delivery.
 
