@@ -150,7 +150,9 @@ def test_a_key_waits_for_an_aggregate_that_another_map_has_sent_and_others_do_no
 def test_keys_that_landed_astray_follow_their_pin_until_a_merge_joins_it_with_their_home() -> None:
     driven = ordered()
     driven.put(0, HIGH_KEY)
+    assert driven.engine.stats().keys_astray == 0
     driven.stored(driven.until_put(), "low")  # split meanwhile, and the pin is 0
+    assert driven.engine.stats().keys_astray == 1
     driven.put(1, HIGH_KEY)
     list_of_shards(driven, SPLIT)
     second = driven.until_put()
@@ -173,6 +175,7 @@ def test_keys_that_landed_astray_follow_their_pin_until_a_merge_joins_it_with_th
     driven.put(4, HIGH_KEY)
 
     assert driven.until_put().request.records[0].shard_id == "high-2"
+    assert driven.engine.stats().keys_astray == 0
 
 
 def test_a_list_that_is_older_than_an_answer_is_not_believed() -> None:
@@ -244,6 +247,24 @@ def test_a_record_too_large_for_an_aggregate_waits_for_those_of_its_key_and_goes
     assert [driven.delivery(token).position for token in (0, 1, 3)] == sorted(
         driven.delivery(token).position for token in (0, 1, 3)
     )
+
+
+def test_a_turn_has_as_many_small_records_as_fit() -> None:
+    driven = ordered(record_ttl=600)
+    for token in range(20):
+        driven.engine.put([sp.UserRecord(f"k{number}", b"x" * 50) for number in range(1000)], token, driven.now)
+
+    (packed,) = driven.until_put().request.records
+    assert packed.user_record_count > 15_000
+
+
+def test_a_long_queue_of_one_key_is_not_walked_through_for_each_turn() -> None:
+    driven = ordered(aggregation_enabled=False, record_ttl=600)
+    for token in range(6000):
+        driven.put(token, "k")
+    driven.put(6000, "l")
+
+    assert keys_of(driven.until_put()) == [["k"]], "it has not looked for the other key among thousands"
 
 
 def test_put_many_keeps_the_order_too() -> None:

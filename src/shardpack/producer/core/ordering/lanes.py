@@ -63,6 +63,11 @@ class Lanes:
         self._numbers = itertools.count()
         settling.on_failed = self._failed
 
+    @property
+    def keys_astray(self) -> int:
+        """How many partition keys do not go where their own hash keys belong."""
+        return len(self._keys.kept)
+
     # User records come.
 
     def add(self, pending: Pending, now: float) -> None:
