@@ -27,6 +27,16 @@ def ordered(shards: list[dict[str, Any]] | None = None, **settings: Any) -> Driv
     return Driven(shards or [WHOLE], ordering="key", **settings)
 
 
+def after_a_slow_call() -> Driven:
+    """The next turn is as large as any, because the shard could take so much during such a call."""
+    driven = ordered(record_ttl=600)
+    driven.put("slow")
+    put = driven.until_put()
+    driven.now += 1.0
+    driven.stored(put, "whole")
+    return driven
+
+
 def keys_of(put: PutRecords) -> list[list[str]]:
     """The partition keys in each Kinesis record of a call."""
     return [
@@ -85,7 +95,7 @@ def test_a_shard_has_one_aggregate_on_its_way_and_the_next_one_grows_meanwhile()
 
 
 def test_an_aggregate_does_not_outgrow_what_the_stream_takes() -> None:
-    driven = ordered()
+    driven = after_a_slow_call()
     for token in range(30):
         driven.put(token, data=b"x" * 60_000)
 
@@ -94,7 +104,7 @@ def test_an_aggregate_does_not_outgrow_what_the_stream_takes() -> None:
         (packed,) = put.request.records
         assert packed.user_record_count == expected
         assert packed.size <= 2**20
-        driven.now += 1.0  # a slow call, during which the shard could have taken so much
+        driven.now += 1.0
         driven.stored(put, "whole")
 
 
@@ -250,7 +260,7 @@ def test_a_record_too_large_for_an_aggregate_waits_for_those_of_its_key_and_goes
 
 
 def test_a_turn_has_as_many_small_records_as_fit() -> None:
-    driven = ordered(record_ttl=600)
+    driven = after_a_slow_call()
     for token in range(20):
         driven.engine.put([sp.UserRecord(f"k{number}", b"x" * 50) for number in range(1000)], token, driven.now)
 
