@@ -43,6 +43,7 @@ _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that 
 
 builder = AggregateBuilder
 flat = Flat
+bulk = None
 fill = None
 routes = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import RecordTooLargeError
@@ -12,6 +12,7 @@ from ...packing.packer import Packer
 from ...records import PackedRecord, UserRecord
 from ...wire import encode
 from ..config import ProducerConfig
+from .bulk import Shares, measured
 from .pending import Parcel, Pending
 
 
@@ -49,6 +50,7 @@ class Aggregator:
         self._limits = self._within(MIB)  # which every stream takes
         self._open: dict[Hashable, _Open] = {}  # in the order of their deadlines
         self.enabled = config.aggregation_enabled
+        self._shares: Shares | None = None
 
     def limit_to(self, max_record_bytes: int) -> None:
         """The stream takes Kinesis records of so many bytes: no aggregate that is opened from now on exceeds that."""
@@ -57,7 +59,9 @@ class Aggregator:
     def _within(self, max_record_bytes: int) -> Limits:
         """A user record that fits into no aggregate goes alone; whether the stream takes it is seen to elsewhere."""
         most = min(self._config.aggregation_max_size, max_record_bytes)
-        return Limits(MAX_RECORD_BYTES, self._config.aggregation_max_count, most)
+        # No more user records than bytes fit anyway, and a packer that need not count them is faster.
+        count = self._config.aggregation_max_count
+        return Limits(MAX_RECORD_BYTES, count if count < most else None, most)
 
     def __len__(self) -> int:
         """How many are open."""
@@ -74,8 +78,25 @@ class Aggregator:
         if len(records) == 1:
             shard_id = _predicted(records[0], shard_map)
             return self._join(shard_id, self._route(records[0], shard_id), pending, now)
+        full: list[Parcel] = []
+        for route, shard_id, part in self._parts(pending, shard_map):
+            full += self._join(shard_id, route, part, now)
+        return full
+
+    def _parts(self, pending: Pending, shard_map: ShardMap | None) -> Iterable[tuple[Hashable, str | None, Pending]]:
+        """The user records of each route."""
+        records, indices = pending.records, pending.indices
+        if self._shares is None or self._shares.shard_map is not shard_map:
+            self._shares = Shares(shard_map)
+        is_by_shard = shard_map is not None or self._config.hash_keys == "pinned"
+        shares = self._shares.of(records) if is_by_shard else None
+        if shares is not None:
+            return [
+                (self._route_of_shard(shard_id), shard_id, pending.only(*_picked(records, indices, places)))
+                for shard_id, places in shares.items()
+            ]
         parts: dict[Hashable, tuple[str | None, list[UserRecord], list[int]]] = {}
-        for record, index in zip(records, pending.indices, strict=True):
+        for record, index in zip(records, indices, strict=True):
             shard_id = _predicted(record, shard_map)
             route = self._route(record, shard_id)
             part = parts.get(route)
@@ -83,10 +104,7 @@ class Aggregator:
                 part = parts[route] = shard_id, [], []
             part[1].append(record)
             part[2].append(index)
-        full: list[Parcel] = []
-        for route, (shard_id, of_route, indices) in parts.items():
-            full += self._join(shard_id, route, pending.only(of_route, indices), now)
-        return full
+        return [(route, shard_id, pending.only(own, places)) for route, (shard_id, own, places) in parts.items()]
 
     def _join(self, shard_id: str | None, route: Hashable, part: Pending, now: float) -> list[Parcel]:
         """Put user records into the open aggregate of their route; what is now full comes out."""
@@ -97,7 +115,23 @@ class Aggregator:
         opened = self._open.get(route)
         if opened is None:
             opened = self._open[route] = _Open(self._packer(shard_id, self._limits), due)
+        full = self._added(opened, part, shard_id)
+        if full:  # what is open now is younger than all others
+            del self._open[route]
+            if opened.pending:
+                opened.due = due
+                self._open[route] = opened
+        return full
+
+    def _added(self, opened: _Open, part: Pending, shard_id: str | None) -> list[Parcel]:
+        """Put user records into an open aggregate; what is now full comes out."""
+        count = len(part.records)
         full: list[Parcel] = []
+        if measured(part.records)[1] + _MOST_AROUND_ONE <= self._limits.max_record_bytes:
+            opened.pending.append(part)
+            for packed in opened.packer.add_all(part.records):
+                full += self._take(opened, [packed])
+            return full
         begun = 0  # where what is in the open aggregate begins
         for end, record in enumerate(part.records, 1):
             try:
@@ -114,11 +148,6 @@ class Aggregator:
                 begun = end
         if begun < count:
             opened.pending.append(part.part(begun, count))
-        if full:  # what is open now is younger than all others
-            del self._open[route]
-            if opened.pending:
-                opened.due = due
-                self._open[route] = opened
         return full
 
     def close_due(self, now: float) -> Iterator[Parcel]:
@@ -152,6 +181,10 @@ class Aggregator:
     def _parcel(self, packed: PackedRecord, pending: list[Pending]) -> Parcel:
         return Parcel(packed, pending, pending[0].arrived + self._config.record_ttl)
 
+    def _route_of_shard(self, shard_id: str | None) -> Hashable:
+        """What `_route` gives for a record without explicit hash key."""
+        return (shard_id, None) if self._config.hash_keys == "pinned" else shard_id
+
     def _route(self, record: UserRecord, shard_id: str | None) -> Hashable:
         if self._config.hash_keys == "pinned":
             return shard_id, record.explicit_hash_key
@@ -167,6 +200,15 @@ class Aggregator:
 
 
 _ALONE = Limits(MAX_RECORD_BYTES, max_user_records=1)
+_MOST_AROUND_ONE = 128
+"""More bytes than an aggregate of one user record has around its data and its key, the pin counted."""
+
+
+def _picked(
+    records: Sequence[UserRecord], indices: Sequence[int], places: Sequence[int]
+) -> tuple[list[UserRecord], Sequence[int]]:
+    at_home = isinstance(indices, range) and indices.start == 0 and indices.step == 1
+    return [records[place] for place in places], places if at_home else [indices[place] for place in places]
 
 
 def _predicted(record: UserRecord, shard_map: ShardMap | None) -> str | None:
