@@ -44,13 +44,19 @@ class ProducerConfig:
             such setting, because it never makes its caller wait.
         max_outstanding_bytes: How many bytes of data and keys may be on their way before `put` waits, from 1.
         hash_keys: ``"pinned"`` or ``"kpl"``; see `Packer`.
+        ordering: ``"none"``, or ``"key"``: for each partition key, the acknowledged records lie in put order, and the
+            shards in which they lie form a path of the lineage of shards, each the same as the one before or a
+            descendant of it. An aggregate may then grow up to 1 MiB while the one before it is on its way. A record
+            with an explicit hash key is kept in order with those that have the same one.
+        on_failure: What becomes of the younger records of a key when one has failed for good, with ``ordering="key"``:
+            they go on (``"continue"``), or all of them fail until `resume` is called (``"halt_key"``).
         metrics_level: Which metrics go to OpenTelemetry, if it is installed: ``"none"``, ``"summary"``, or
             ``"detailed"``, which is all of them. `stats` has all of them in any case.
         metrics_granularity: Which attributes the metrics have. ``"global"`` gives them only the error code,
             ``"stream"`` also the stream, and ``"shard"`` also the shard.
 
     Raises:
-        ValueError: A setting is out of its range.
+        ValueError: A setting is out of its range, or two settings exclude each other.
     """
 
     aggregation_enabled: bool = True
@@ -68,6 +74,8 @@ class ProducerConfig:
     max_outstanding_records: int = 200_000
     max_outstanding_bytes: int = 64 * MIB
     hash_keys: Literal["pinned", "kpl"] = "pinned"
+    ordering: Literal["none", "key"] = "none"
+    on_failure: Literal["continue", "halt_key"] = "continue"
     metrics_level: Literal["none", "summary", "detailed"] = "detailed"
     metrics_granularity: Literal["global", "stream", "shard"] = "shard"
 
@@ -80,10 +88,23 @@ class ProducerConfig:
             if (value := getattr(self, name)) not in choices:
                 *others, last = (f'"{choice}"' for choice in choices)
                 raise ValueError(f"{name} is {value!r}; choose {', '.join(others)} or {last}")
+        if self.ordering == "key" and self.hash_keys == "kpl":
+            raise ValueError(
+                'ordering is "key" and hash_keys is "kpl"; the KPL\'s aggregates cannot keep their place when shards'
+                " split unseen, and those that the KCL would drop must be put again behind younger ones. Choose"
+                ' hash_keys="pinned", which every reader of the KPL\'s format reads too'
+            )
+        if self.ordering == "none" and self.on_failure != "continue":
+            raise ValueError(
+                f'on_failure is "{self.on_failure}" and ordering is "none"; without order there is no older record to'
+                ' wait for. Choose ordering="key", or leave on_failure at "continue"'
+            )
 
 
 _CHOICES = {
     "hash_keys": ("pinned", "kpl"),
+    "ordering": ("none", "key"),
+    "on_failure": ("continue", "halt_key"),
     "metrics_level": ("none", "summary", "detailed"),
     "metrics_granularity": ("global", "stream", "shard"),
 }
