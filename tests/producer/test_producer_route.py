@@ -184,6 +184,8 @@ class TestKey:
     [
         ({"route": "random"}, 'route is \'random\'; choose "shard", "key" or "any"'),
         ({"route": None}, 'route is None; choose "shard", "key" or "any"'),
+        ({"route": "any", "ordering": "key"}, 'ordering is "key" and route is "any".*Choose route="shard"'),
+        ({"route": "key", "ordering": "key"}, 'ordering is "key" and route is "key".*Choose route="shard"'),
         ({"route": "any", "hash_keys": "kpl"}, 'loses records.*Choose hash_keys="pinned", or route="shard" or "key"'),
     ],
 )

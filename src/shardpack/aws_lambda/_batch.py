@@ -84,6 +84,23 @@ class Batch:
                 log("progress was not saved, so user records that are done may run again", error)
         return self
 
+    def look(self) -> None:
+        """Open all records and handle none, to count them; `error` is then the first that cannot be read."""
+        self._load()
+        for record in self.records:
+            for _, error in record.open(self._on_corrupt):
+                self.error = self.error or error
+
+    @property
+    def handled(self) -> int:
+        """How many user records were handled or diverted."""
+        return sum(record.to_do - (record.left or 0) for record in self.records)
+
+    @property
+    def skipped(self) -> int:
+        """How many were done before, as far as the batch has come."""
+        return sum(record.total - record.to_do for record in self.records)
+
     def failures(self) -> list[dict[str, str]]:
         """What is to be sent again, as ``batchItemFailures`` takes it.
 

@@ -15,7 +15,7 @@ _LONGEST_PIN = str(MAX_HASH_KEY)  # so that every other fits into its place
 
 
 class Place(NamedTuple):
-    """Where a Kinesis record is to go: a hash key, and the shard that is predicted to own it, if the shards are known."""
+    """Where a Kinesis record is to go: a hash key, and the shard predicted to own it, if the shards are known."""
 
     hash_key: str
     shard_id: str | None

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from ..config import ConsumerConfig
-from ..core.engine import Delivered, Engine
+from ..core.delivered import Delivered
+from ..core.engine import Engine
 from ..start import Start
 from .tickets import Ticket
 

@@ -11,7 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable
 
-from ...limits import MIB
+from ...limits import MAX_RECORD_BYTES, MIB
 from ...packing.requests import PutRequest, ShardBudget, put_requests
 from ..config import ProducerConfig
 from .actions import PutRecords
@@ -27,17 +27,18 @@ class Outbox:
     Args:
         stream_name: for messages.
         config: the settings.
-        budget: of each shard.
         watch: knows how large a Kinesis record the stream takes.
         settling: is told of those that are too large, and of those whose time is over.
         metrics: counts the calls.
+
+    Attributes:
+        budget: of each shard.
     """
 
     def __init__(
         self,
         stream_name: str,
         config: ProducerConfig,
-        budget: ShardBudget,
         watch: StreamWatch,
         settling: Settling,
         metrics: Metrics,
@@ -47,7 +48,11 @@ class Outbox:
         self._watch = watch
         self._settling = settling
         self._metrics = metrics
-        self._budget = budget
+        rate, burst = config.rate_limit / 100, MAX_RECORD_BYTES
+        self._is_ordered = config.ordering == "key"
+        if self._is_ordered:  # what Kinesis throttles holds up all that is behind it, so half a second is left to it
+            rate, burst = min(rate, 1.0), MIB // 2
+        self.budget = ShardBudget(rate_limit=rate, burst_bytes=burst)
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, Parcel]] = []  # a heap, by when each may go, or has expired
         self._unsure: list[Parcel] = []  # larger than 1 MiB, until the stream's limit is known
@@ -72,8 +77,11 @@ class Outbox:
 
     def wait(self, parcel: Parcel, now: float, least: float) -> None:
         """Let it go after `least` seconds, when its shard's budget allows it; or fail when it has expired by then."""
-        if parcel.packed.shard_id is not None:  # else it may go to any shard, and Kinesis must say which is full
-            least = max(least, self._budget.wait_for(parcel.packed, now))
+        # Without a shard it may go to any, and Kinesis must say which is full. In order, what must go again keeps its
+        # place in the budget.
+        is_again = self._is_ordered and bool(parcel.attempts)
+        if parcel.packed.shard_id is not None and not is_again:
+            least = max(least, self.budget.wait_for(parcel.packed, now))
         parcel.ready = now + least
         heapq.heappush(self._waiting, (min(parcel.ready, parcel.expires), next(self._numbers), parcel))
 
