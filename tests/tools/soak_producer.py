@@ -287,6 +287,7 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=0.3, help="seconds between reshards")
     parser.add_argument("--hash-keys", choices=["pinned", "kpl"], default="pinned")
     parser.add_argument("--ordering", choices=["none", "key"], default="none")
+    parser.add_argument("--record-ttl", type=float, default=30.0, help="seconds after which a record fails")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     hash_keys: Literal["pinned", "kpl"] = arguments.hash_keys
@@ -296,7 +297,7 @@ def main() -> int:
         keys=arguments.keys,
         kills=arguments.kills,
         pause=arguments.pause,
-        config=sp.ProducerConfig(hash_keys=hash_keys, ordering=ordering),
+        config=sp.ProducerConfig(hash_keys=hash_keys, ordering=ordering, record_ttl=arguments.record_ttl),
         seed=arguments.seed,
     )
     report = run(soak, lambda line: print(line, flush=True))

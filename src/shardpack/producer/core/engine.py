@@ -9,6 +9,7 @@ at `Engine.deadline`. Times are seconds on the shell's clock, which must not run
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -143,7 +144,8 @@ class Engine:
 
     def stats(self) -> ProducerStats:
         """What has happened so far."""
-        return self._metrics.snapshot(self.outstanding_records, self.outstanding_bytes)
+        snapshot = self._metrics.snapshot(self.outstanding_records, self.outstanding_bytes)
+        return snapshot if self._lanes is None else replace(snapshot, keys_astray=self._lanes.keys_astray)
 
     def abandon(self) -> None:
         """Nothing more is done for what is outstanding; the shell has failed it."""
