@@ -92,6 +92,18 @@ def test_every_line_arrives(server: tuple[Any, str], tmp_path: Path) -> None:
     }
 
 
+def test_with_order_the_lines_of_a_text_stay_in_theirs(server: tuple[Any, str], tmp_path: Path) -> None:
+    client, url = server
+    name = new_stream(client)
+    file = tmp_path / "access.log"
+    lines = [b"GET /%d" % n for n in range(2500)]
+    file.write_bytes(b"\n".join(lines))
+
+    run("put", name, file, "--endpoint-url", url, "--ordering", "key", "--aggregation-max-size", "5000")
+
+    assert received(client, name) == [("0", line) for line in lines]
+
+
 def test_the_summary_is_for_people(ministack: tuple[Any, str]) -> None:
     client, url = ministack
     name = new_stream(client)
