@@ -94,6 +94,10 @@ ROUNDS ?= 100000
 test-leaks: $(BIN)/shardpack ## count what round trips leave behind, with a checked allocator; make test-leaks ROUNDS=1000000
 	PYTHONMALLOC=debug PYTHONDEVMODE=1 SHARDPACK_NATIVE=1 $(BIN)/python tests/tools/leaks.py $(ROUNDS)
 
+.PHONY: test-leaks-debug
+test-leaks-debug: ## the same on a debug build of Python, which counts all references and checks itself
+	SHARDPACK_BUILD_NATIVE=yes SHARDPACK_NATIVE=1 $(PYTHON) tests/platforms/on_pythons.py --only codec --run tests/tools/leaks.py 3.13d -- $(ROUNDS)
+
 # libFuzzer under AddressSanitizer. RUSTC_BOOTSTRAP: the sanitizer is there in the stable compiler, and not yet stable.
 SECONDS ?= 60
 FUZZ := $(RUST)/fuzz/target

@@ -74,7 +74,7 @@ def check(deliveries: list[sp.Delivery]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=10.0, help="worth of the shards' budget to put")
+    parser.add_argument("--seconds", type=float, default=20.0, help="worth of the shards' budget to put")
     parser.add_argument("--round-trips", type=float, nargs="+", default=[20, 100, 500], help="milliseconds")
     arguments = parser.parse_args()
     print(f"{arguments.shards} shards, {KEYS:,} keys, user records of {SIZE:,} bytes")

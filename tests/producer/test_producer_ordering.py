@@ -27,6 +27,16 @@ def ordered(shards: list[dict[str, Any]] | None = None, **settings: Any) -> Driv
     return Driven(shards or [WHOLE], ordering="key", **settings)
 
 
+def after_a_slow_call() -> Driven:
+    """The next turn is as large as any, because the shard could take so much during such a call."""
+    driven = ordered(record_ttl=600)
+    driven.put("slow")
+    put = driven.until_put()
+    driven.now += 1.0
+    driven.stored(put, "whole")
+    return driven
+
+
 def keys_of(put: PutRecords) -> list[list[str]]:
     """The partition keys in each Kinesis record of a call."""
     return [
@@ -85,7 +95,7 @@ def test_a_shard_has_one_aggregate_on_its_way_and_the_next_one_grows_meanwhile()
 
 
 def test_an_aggregate_does_not_outgrow_what_the_stream_takes() -> None:
-    driven = ordered()
+    driven = after_a_slow_call()
     for token in range(30):
         driven.put(token, data=b"x" * 60_000)
 
@@ -94,7 +104,7 @@ def test_an_aggregate_does_not_outgrow_what_the_stream_takes() -> None:
         (packed,) = put.request.records
         assert packed.user_record_count == expected
         assert packed.size <= 2**20
-        driven.now += 1.0  # a slow call, during which the shard could have taken so much
+        driven.now += 1.0
         driven.stored(put, "whole")
 
 
@@ -150,7 +160,9 @@ def test_a_key_waits_for_an_aggregate_that_another_map_has_sent_and_others_do_no
 def test_keys_that_landed_astray_follow_their_pin_until_a_merge_joins_it_with_their_home() -> None:
     driven = ordered()
     driven.put(0, HIGH_KEY)
+    assert driven.engine.stats().keys_astray == 0
     driven.stored(driven.until_put(), "low")  # split meanwhile, and the pin is 0
+    assert driven.engine.stats().keys_astray == 1
     driven.put(1, HIGH_KEY)
     list_of_shards(driven, SPLIT)
     second = driven.until_put()
@@ -173,6 +185,7 @@ def test_keys_that_landed_astray_follow_their_pin_until_a_merge_joins_it_with_th
     driven.put(4, HIGH_KEY)
 
     assert driven.until_put().request.records[0].shard_id == "high-2"
+    assert driven.engine.stats().keys_astray == 0
 
 
 def test_a_list_that_is_older_than_an_answer_is_not_believed() -> None:
@@ -244,6 +257,24 @@ def test_a_record_too_large_for_an_aggregate_waits_for_those_of_its_key_and_goes
     assert [driven.delivery(token).position for token in (0, 1, 3)] == sorted(
         driven.delivery(token).position for token in (0, 1, 3)
     )
+
+
+def test_a_turn_has_as_many_small_records_as_fit() -> None:
+    driven = after_a_slow_call()
+    for token in range(20):
+        driven.engine.put([sp.UserRecord(f"k{number}", b"x" * 50) for number in range(1000)], token, driven.now)
+
+    (packed,) = driven.until_put().request.records
+    assert packed.user_record_count > 15_000
+
+
+def test_a_long_queue_of_one_key_is_not_walked_through_for_each_turn() -> None:
+    driven = ordered(aggregation_enabled=False, record_ttl=600)
+    for token in range(6000):
+        driven.put(token, "k")
+    driven.put(6000, "l")
+
+    assert keys_of(driven.until_put()) == [["k"]], "it has not looked for the other key among thousands"
 
 
 def test_put_many_keeps_the_order_too() -> None:

@@ -16,7 +16,8 @@ from ..pending import Parcel, Pending
 from .keys import Identity, identity_of
 
 _MOST_PARCELS = 500
-_MOST_LOOKED_AT = 5000
+_MOST_HELD = 5000
+"""User records that a turn passes by because they must wait for one of their key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,15 +54,13 @@ class Turn:
         self._place_of: dict[Identity, _Place] = {}
         self._wait = _Place()
         self._size = 0
+        self._held_count = 0
         self._is_full = False
 
     def take(self, queue: deque[Pending]) -> list[Parcel]:
         """The Kinesis records; what is in them is taken out of the queue, and what must wait stays in its order."""
-        looked_at = 0
-        while queue and not self._is_full and looked_at < _MOST_LOOKED_AT:
-            pending = queue.popleft()
-            looked_at += len(pending.records)
-            self._place(pending)
+        while queue and not self._is_full:
+            self._place(queue.popleft())
         queue.extendleft(reversed(self._wait.pending))
         return [self._parcel(place) for place in self._places]
 
@@ -116,6 +115,9 @@ class Turn:
     def _held(self, identity: Identity) -> _Place:
         """It waits, and all that is younger and has its key waits behind it."""
         self._place_of[identity] = self._wait
+        self._held_count += 1
+        if self._held_count >= _MOST_HELD:
+            self._is_full = True
         return self._wait
 
     def _took(self, identity: Identity, place: _Place, record: UserRecord) -> _Place:
