@@ -220,7 +220,7 @@ class TestMessages:
             ("17", "type int"),
             ("null", "type NoneType"),
             ('{"order": 1}', "keys 'order'"),
-            ('{"KinesisBatchInfo": null}', "has no 'KinesisBatchInfo'"),
+            ('{"KinesisBatchInfo": null}', "'KinesisBatchInfo' of an on-failure record is None"),
             ('{"DDBStreamBatchInfo": {"shardId": "s"}}', "of no Kinesis stream"),
             ('{"KinesisBatchInfo": {"streamArn": "arn", "shardId": "s"}}', "'startSequenceNumber'"),
             ('{"KinesisBatchInfo": {"streamArn": 7}}', "'streamArn'"),

@@ -126,6 +126,22 @@ class TestSources:
             assert replay(given, seen, client=stream).ok
             assert seen.data == [b"1", b"2", b"1", b"2", b"3"]
 
+    @pytest.mark.parametrize("source", [7, None, b"{}", bytearray(b"{}"), object()])
+    def test_what_is_no_source(self, source: Any) -> None:
+        with pytest.raises(TypeError, match=r"source is .*; give a queue's URL or ARN, s3://BUCKET/PREFIX, a path"):
+            replay(source, Seen())
+
+    def test_a_message_as_bytes_and_one_in_too_many_others(self, stream: Stream) -> None:
+        given: Any = stream.message()
+        for _ in range(8):
+            given = {"body": json.dumps(given)}
+        seen = Seen()
+
+        assert replay([json.dumps(stream.message()).encode(), given], seen, client=stream).ok
+        assert seen.data == [b"1", b"2", b"3"] * 2
+        report = replay([{"body": json.dumps(given)}], seen, client=stream)
+        assert "wrapped in more than 8 others" in str(report.failed[0].error)
+
     def test_a_file_of_something_else(self, stream: Stream, tmp_path: Path) -> None:
         path = tmp_path / "failed"
         path.write_text("a,b,c\n")
@@ -268,9 +284,10 @@ class TestProgress:
         process(stream.event(), Seen(b"2"), progress=progress)
         before = dict(progress.items)
 
-        report = replay([stream.message(), "text"], client=stream, progress=progress, dry_run=True)
-        assert (report.user_records, report.skipped, report.kinesis_records) == (2, 1, 2)
-        assert len(report.failed) == 1
+        unreadable = event({"kinesis": {"data": "!!"}}, {"eventName": "x"})
+        report = replay([stream.message(), "text", unreadable], client=stream, progress=progress, dry_run=True)
+        assert (report.user_records, report.skipped, report.kinesis_records) == (2, 1, 4)
+        assert len(report.failed) == 2
         assert progress.items == before
 
     def test_a_poison_record_is_diverted(self, stream: Stream) -> None:

@@ -146,6 +146,14 @@ def test_a_stretch_that_cannot_be(changed: dict[str, Any], message: str) -> None
         stretch_of(info(**changed))
 
 
+@pytest.mark.parametrize("info", [None, 7, [], "text"])
+def test_a_batch_info_of_another_kind_is_named(info: Any) -> None:
+    with pytest.raises(DecodeError, match=r"'KinesisBatchInfo' of an on-failure record is .*; expected an object with"):
+        stretch_of({"KinesisBatchInfo": info})
+    with pytest.raises(DecodeError, match="has no 'KinesisBatchInfo', only"):
+        stretch_of({"DDBStreamBatchInfo": info})
+
+
 def test_a_stretch_tells_what_it_knows() -> None:
     known = stretch_of(
         info(

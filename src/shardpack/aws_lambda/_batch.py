@@ -84,12 +84,15 @@ class Batch:
                 log("progress was not saved, so user records that are done may run again", error)
         return self
 
-    def look(self) -> None:
-        """Open all records and handle none, to count them; `error` is then the first that cannot be read."""
+    def look(self) -> int:
+        """Open all records and handle none; how many user records are to do. `error` is the first unreadable one's."""
         self._load()
+        count = 0
         for record in self.records:
             for _, error in record.open(self._on_corrupt):
                 self.error = self.error or error
+                count += error is None
+        return count
 
     @property
     def handled(self) -> int:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..limits import shown
 from ..records import ReceivedRecord
-from ..replay.core.report import ReplayReport
 from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch
 from ._settings import OnFailure, check_settings
 from .progress import Progress
 
 if TYPE_CHECKING:
+    from ..replay.core.report import ReplayReport
     from ..replay.shells.destinations import Destination
     from ..replay.shells.running import Taken
     from ..replay.shells.sources import Given
@@ -79,7 +79,8 @@ def replay(
 
     Raises:
         ValueError: a setting is out of its range or does not go together with another, or there is no destination.
-        TypeError: the destination is neither a function nor has ``take``, or a function is asynchronous.
+        TypeError: the destination is neither a function nor has ``take``, a function is asynchronous, or the source is
+            none of the above.
         ModuleNotFoundError: boto3 is not installed.
         OSError, FileError: the file cannot be read.
         Exception: what boto3 raised when the queue or the bucket could not be read.
@@ -123,8 +124,7 @@ def _check_destination(destination: object, *, dry_run: bool) -> None:
 
 
 def _counted(batch: Batch) -> Taken:
-    batch.look()
-    return _taken(batch, handled=sum(record.to_do for record in batch.records))
+    return _taken(batch, handled=batch.look())
 
 
 def _taken(batch: Batch, handled: int | None = None) -> Taken:

@@ -43,7 +43,7 @@ class Records(NamedTuple):
 Part: TypeAlias = Stretch | ObjectName | Records
 
 
-def parts_of_text(text: str) -> Iterator[Part]:
+def parts_of_text(text: str | bytes) -> Iterator[Part]:
     """What the text of a message says; see `parts_of`.
 
     Raises:
@@ -148,7 +148,7 @@ def _version(found: Mapping[str, Any]) -> str | None:
     return version if isinstance(version, str) and version else None
 
 
-def _json(text: str, what: str) -> Any:
+def _json(text: str | bytes, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -50,6 +50,11 @@ def stretch_of(document: Mapping[str, Any]) -> Stretch:
     """
     info = document.get("KinesisBatchInfo")
     if not isinstance(info, Mapping):
+        if "KinesisBatchInfo" in document:
+            names = ", ".join(_NAMES)
+            raise DecodeError(
+                f"'KinesisBatchInfo' of an on-failure record is {shown(info)}; expected an object with {names}"
+            )
         raise DecodeError(
             f"an on-failure record has no 'KinesisBatchInfo', only {shown(list(document))}, so it is of no"
             " Kinesis stream"

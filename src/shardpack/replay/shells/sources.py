@@ -11,13 +11,14 @@ from typing import Any, Protocol
 
 from ...files._content import Content
 from ...files._opening import ReadableBytes, opened
+from ...limits import check_iterable
 from ..core.documents import ObjectName, Part, parts_of, parts_of_text
 from .clients import Clients
 from .fetching import documents_in
 
 _log = logging.getLogger("shardpack.replay")
 
-Given = str | os.PathLike[str] | ReadableBytes | Iterable[Mapping[str, Any] | str]
+Given = str | os.PathLike[str] | ReadableBytes | Iterable[Mapping[str, Any] | str | bytes]
 """What names a source: see `source_of`."""
 
 _HIDDEN_SECONDS = 900  # for which the queue hides a message; renewed while it is worked on
@@ -63,6 +64,10 @@ def source_of(given: Given, clients: Clients, *, delete: bool | None) -> Source:
             themselves, as texts or parsed.
         clients: for queues and buckets.
         delete: whether messages of which everything is done are deleted. None: those of a queue are, objects are not.
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: it names no bucket.
     """
     if isinstance(given, str):
         if given.startswith("s3://"):
@@ -71,13 +76,16 @@ def source_of(given: Given, clients: Clients, *, delete: bool | None) -> Source:
             return QueueSource(given, clients.of("sqs", given), deletes=delete is not False)
     if isinstance(given, str | os.PathLike) or hasattr(given, "read"):
         return FileSource(given)
-    return ListSource([given] if isinstance(given, Mapping) else given)
+    if isinstance(given, Mapping):
+        return ListSource([given])
+    check_iterable("source", given, "a queue's URL or ARN, s3://BUCKET/PREFIX, a path, a stream of bytes, or messages")
+    return ListSource(given)
 
 
 class ListSource:
     """Messages that the program has."""
 
-    def __init__(self, messages: Iterable[Mapping[str, Any] | str]) -> None:
+    def __init__(self, messages: Iterable[Mapping[str, Any] | str | bytes]) -> None:
         self._messages = messages
 
     def __iter__(self) -> Iterator[Message]:
@@ -208,4 +216,4 @@ class QueueSource:
 
 
 def _parts_given(message: Any) -> Callable[[], Iterator[Part]]:
-    return lambda: parts_of_text(message) if isinstance(message, str) else parts_of(message)
+    return lambda: parts_of_text(message) if isinstance(message, str | bytes) else parts_of(message)
