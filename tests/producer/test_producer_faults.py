@@ -174,8 +174,13 @@ def test_one_call_at_a_time_keeps_a_partition_key_s_records_in_order(
     assert verdict.duplicates == 0
 
 
-@pytest.mark.parametrize(("hash_keys", "ordering"), [("pinned", "none"), ("kpl", "none"), ("pinned", "key")])
-def test_the_soak_in_short(hash_keys: Literal["pinned", "kpl"], ordering: Literal["none", "key"]) -> None:
+@pytest.mark.parametrize(
+    ("hash_keys", "ordering", "route"),
+    [("pinned", "none", "shard"), ("kpl", "none", "shard"), ("pinned", "key", "shard"), ("pinned", "none", "any")],
+)
+def test_the_soak_in_short(
+    hash_keys: Literal["pinned", "kpl"], ordering: Literal["none", "key"], route: Literal["shard", "any"]
+) -> None:
     """Also what CI runs of `make soak`."""
     config = sp.ProducerConfig(
         aggregation_max_size=5000,
@@ -183,6 +188,7 @@ def test_the_soak_in_short(hash_keys: Literal["pinned", "kpl"], ordering: Litera
         collection_max_count=20,
         hash_keys=hash_keys,
         ordering=ordering,
+        route=route,
         request_timeout=1,
         record_ttl=120,
     )

@@ -84,22 +84,27 @@ class Stream:
 
 class Simulation(RuleBasedStateMachine):
     hash_keys: Literal["pinned", "kpl"] = "pinned"
+    routes: tuple[Literal["shard", "key", "any"], ...] = ("shard",)
     ordering: Literal["none", "key"] = "none"
     on_failure: Literal["continue", "halt_key"] = "continue"
 
     @initialize(
+        drawn=st.data(),
         max_count=st.sampled_from([1, 2, 5, 1000]),
         connections=st.sampled_from([1, 3]),
         enabled=st.sampled_from([True, True, False]),
         shards=st.integers(1, 3),
         warm=st.booleans(),
     )
-    def start(self, max_count: int, connections: int, enabled: bool, shards: int, warm: bool) -> None:
+    def start(
+        self, drawn: st.DataObject, max_count: int, connections: int, enabled: bool, shards: int, warm: bool
+    ) -> None:
         config = ProducerConfig(
             aggregation_enabled=enabled,
             aggregation_max_count=max_count,
             max_connections=connections,
             hash_keys=self.hash_keys,
+            route=drawn.draw(st.sampled_from(self.routes), "route"),
             ordering=self.ordering,
             on_failure=self.on_failure,
         )
@@ -243,6 +248,14 @@ class KplSimulation(Simulation):
     hash_keys = "kpl"
 
 
+class RouteSimulation(Simulation):
+    routes = ("any", "any", "key")
+
+
+class KplByKeySimulation(KplSimulation):
+    routes = ("key",)
+
+
 class OrderedSimulation(Simulation):
     ordering = "key"
 
@@ -292,7 +305,9 @@ class HaltingSimulation(OrderedSimulation):
 
 TestPinned = Simulation.TestCase
 TestKpl = KplSimulation.TestCase
+TestRoutes = RouteSimulation.TestCase
+TestKplByKey = KplByKeySimulation.TestCase
 TestOrdered = OrderedSimulation.TestCase
 TestHalting = HaltingSimulation.TestCase
-for case in (TestPinned, TestKpl, TestOrdered, TestHalting):
+for case in (TestPinned, TestKpl, TestRoutes, TestKplByKey, TestOrdered, TestHalting):
     case.settings = settings(stateful_step_count=60)

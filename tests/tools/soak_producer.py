@@ -111,7 +111,7 @@ class Report:
     def __str__(self) -> str:
         verdict, rate = self.verdict, self.soak.records / self.seconds
         rows = {
-            "hash keys": self.soak.config.hash_keys,
+            "hash keys, route": f"{self.soak.config.hash_keys}, {self.soak.config.route}",
             "ordering": self.soak.config.ordering,
             "user records": f"{self.soak.records:,} in {self.seconds:.1f} s ({rate:,.0f}/s)",
             "reshards": _counts(self.reshards),
@@ -286,18 +286,20 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--pause", type=float, default=0.3, help="seconds between reshards")
     parser.add_argument("--hash-keys", choices=["pinned", "kpl"], default="pinned")
+    parser.add_argument("--route", choices=["shard", "key", "any"], default="shard")
     parser.add_argument("--ordering", choices=["none", "key"], default="none")
     parser.add_argument("--record-ttl", type=float, default=30.0, help="seconds after which a record fails")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     hash_keys: Literal["pinned", "kpl"] = arguments.hash_keys
+    route: Literal["shard", "key", "any"] = arguments.route
     ordering: Literal["none", "key"] = arguments.ordering
     soak = Soak(
         records=arguments.records,
         keys=arguments.keys,
         kills=arguments.kills,
         pause=arguments.pause,
-        config=sp.ProducerConfig(hash_keys=hash_keys, ordering=ordering, record_ttl=arguments.record_ttl),
+        config=sp.ProducerConfig(hash_keys=hash_keys, route=route, ordering=ordering, record_ttl=arguments.record_ttl),
         seed=arguments.seed,
     )
     report = run(soak, lambda line: print(line, flush=True))

@@ -17,6 +17,14 @@ def _setting(default: str, text: str, metavar: str | None = None) -> Any:
     )
 
 
+class Route(StrEnum):
+    """Choices of --route."""
+
+    SHARD = "shard"
+    KEY = "key"
+    ANY = "any"
+
+
 class OnError(StrEnum):
     """Choices of --on-error."""
 
@@ -59,6 +67,13 @@ def put_command(
     hash_keys: Annotated[
         HashKeys, typer.Option(help="pinned: safe when a stream reshards; kpl: byte for byte what the KPL writes.")
     ] = HashKeys.PINNED,
+    route: Annotated[
+        Route,
+        typer.Option(
+            help="shard: a key stays on its shard; key: each key has its own aggregates; any: full aggregates on all"
+            " shards evenly, and no order."
+        ),
+    ] = Route.SHARD,
     ordering: Annotated[
         Ordering, typer.Option(help="key: the records of a partition key stay in their order, whatever happens.")
     ] = Ordering.NONE,
@@ -113,6 +128,7 @@ def put_command(
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings |= {
         "hash_keys": hash_keys.value,
+        "route": route.value,
         "ordering": ordering.value,
         "on_failure": on_failure.value,
         "aggregation_enabled": not no_aggregation,

@@ -27,6 +27,7 @@ from .ordering.keys import Identity, Keys
 from .ordering.lanes import Lanes
 from .outbox import Outbox
 from .pending import Landed, Parcel, Pending, hash_key_of
+from .places import Places
 from .settling import Finished, Settling
 from .stream import StreamWatch
 
@@ -62,9 +63,10 @@ class Engine:
         self._metrics = metrics or Metrics()
         is_ordered = config.ordering == "key"
         self._watch = StreamWatch(stream_name, with_closed=is_ordered)
-        self._aggregator = Aggregator(config)
         self._settling = Settling(config, self._metrics)
         self._outbox = Outbox(stream_name, config, self._watch, self._settling, self._metrics)
+        self._places = Places(self._outbox.budget, self._random)
+        self._aggregator = Aggregator(config, self._places)
         self._lanes = Lanes(config, self._watch, self._settling, keys or Keys()) if is_ordered else None
         self._unjudged: list[Landed] = []  # in shards whose hash ranges are not known yet
 
@@ -132,6 +134,7 @@ class Engine:
 
     def flush(self, now: float) -> None:
         """Send what is there without waiting for more."""
+        self._look_for_places(now)
         if self._lanes is not None:
             self._lanes.flush(now)
         self._outbox.enqueue(self._aggregator.close_all(), now)
@@ -157,6 +160,7 @@ class Engine:
         """What to do now."""
         actions = self._watch.actions(now)
         self._aggregator.enabled = self._config.aggregation_enabled and not self._watch.ignores_keys
+        self._look_for_places(now)
         if self._lanes is not None:
             self._outbox.enqueue(self._lanes.due(now), now)
         self._outbox.enqueue(self._aggregator.close_due(now), now)
@@ -193,6 +197,8 @@ class Engine:
             self._put_answered(action, answer, now)
         elif isinstance(action, ListShards):
             is_sound = self._watch.shards_listed(answer, now)
+            if self._watch.shard_map is not None:
+                self._outbox.budget.keep_only([shard.shard_id for shard in self._watch.shard_map.shards])
             if self._lanes is not None:
                 self._lanes.shards_listed(now) if is_sound else self._lanes.listing_failed(now)
             unjudged, self._unjudged = self._unjudged, []
@@ -258,11 +264,15 @@ class Engine:
         shard_map = self._watch.shard_map
         if self._config.hash_keys == "kpl" and self._watch.is_stale:
             shard_map = None
+        self._look_for_places(now)
         open_before = len(self._aggregator)
         full = self._aggregator.add(pending, shard_map, now)
         if full:
             self._outbox.enqueue(full, now)
         return bool(full) or len(self._aggregator) != open_before
+
+    def _look_for_places(self, now: float) -> None:
+        self._places.look(self._watch.shard_map, now, keys_count=not self._watch.ignores_keys)
 
     # From an answer to a delivery.
 
@@ -272,7 +282,8 @@ class Engine:
         self._watch.landed(predicted, shard_id, started, now)
         if self._lanes is not None:
             self._lanes.landed(landed, now)
-        if predicted in (None, shard_id) or self._config.hash_keys == "pinned" or parcel.packed.user_record_count == 1:
+        is_safe = self._config.hash_keys == "pinned" or self._config.route == "key"  # wherever it lands
+        if predicted in (None, shard_id) or is_safe or parcel.packed.user_record_count == 1:
             self._settling.deliver(landed)
         else:
             self._judge(landed, now)

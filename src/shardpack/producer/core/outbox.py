@@ -30,10 +30,18 @@ class Outbox:
         watch: knows how large a Kinesis record the stream takes.
         settling: is told of those that are too large, and of those whose time is over.
         metrics: counts the calls.
+
+    Attributes:
+        budget: of each shard.
     """
 
     def __init__(
-        self, stream_name: str, config: ProducerConfig, watch: StreamWatch, settling: Settling, metrics: Metrics
+        self,
+        stream_name: str,
+        config: ProducerConfig,
+        watch: StreamWatch,
+        settling: Settling,
+        metrics: Metrics,
     ) -> None:
         self._stream_name = stream_name
         self._config = config
@@ -44,7 +52,7 @@ class Outbox:
         self._is_ordered = config.ordering == "key"
         if self._is_ordered:  # what Kinesis throttles holds up all that is behind it, so half a second is left to it
             rate, burst = min(rate, 1.0), MIB // 2
-        self._budget = ShardBudget(rate_limit=rate, burst_bytes=burst)
+        self.budget = ShardBudget(rate_limit=rate, burst_bytes=burst)
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, Parcel]] = []  # a heap, by when each may go, or has expired
         self._unsure: list[Parcel] = []  # larger than 1 MiB, until the stream's limit is known
@@ -73,7 +81,7 @@ class Outbox:
         # place in the budget.
         is_again = self._is_ordered and bool(parcel.attempts)
         if parcel.packed.shard_id is not None and not is_again:
-            least = max(least, self._budget.wait_for(parcel.packed, now))
+            least = max(least, self.budget.wait_for(parcel.packed, now))
         parcel.ready = now + least
         heapq.heappush(self._waiting, (min(parcel.ready, parcel.expires), next(self._numbers), parcel))
 
