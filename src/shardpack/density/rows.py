@@ -203,8 +203,8 @@ class Measurement:
         for row, one in zip(self.rows, told["rows"], strict=True):
             one.update(payload_share=row.payload_share, above_bound=row.above_bound)
             one["overhead"]["total"] = row.overhead.total
-            limits = row.strategy.limits
-            one["strategy"]["limits"] = {name: getattr(limits, name) for name in limits.__match_args__}
+            if (limits := row.strategy.limits) is not None:
+                one["strategy"]["limits"] = {name: getattr(limits, name) for name in limits.__match_args__}
         return told | {"recommended": self.recommended.strategy.name, "reason": self.reason, "notes": self.notes}
 
 
