@@ -8,7 +8,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -580,7 +579,7 @@ class TestErrors:
     ) -> None:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             monkeypatch.delenv(name)
-        monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
+        monkeypatch.setattr(_dynamodb, "backoff", lambda *_: pytest.fail("it is tried again"))
 
         with pytest.raises(sp.LeaseStoreError, match="no DynamoDB client can be made for the lease table 't'") as error:
             sp.DynamoDBLeases("t", **where).list()  # type: ignore[arg-type]  # all are strings

@@ -136,7 +136,7 @@ def test_a_batch_is_aggregated_as_its_records_one_by_one(
     if own:
         records[0] = records[0]._replace(explicit_hash_key="5")
     config = sp.ProducerConfig(hash_keys=hash_keys, aggregation_max_size=400)
-    together, alone = Aggregator(config), Aggregator(config)
+    together, alone = (Aggregator(config, lambda _size: None) for _ in range(2))
 
     got = together.add(Pending("t", records, range(len(records)), 0, 0.0), shard_map, 0.0)
     expected = [

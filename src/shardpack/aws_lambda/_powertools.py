@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..records import ReceivedRecord
+from ..replay.core.events import records_of
 from ..unpacking.unpacker import OnCorrupt, unpack
-from ._event import records_of
 from ._record import lambda_shape
 
 if TYPE_CHECKING:

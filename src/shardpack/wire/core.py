@@ -82,6 +82,13 @@ class Builder(Protocol):
     def add_any(self, partition_key: str, data: bytes, explicit_hash_key: str | None, tags: Tags) -> bool:
         """The same for any record; in a pinned aggregate the pin takes the place of its explicit hash key."""
 
+    def repin(self, pin: str) -> None:
+        """Have another explicit hash key in place of the one that all records have.
+
+        Raises:
+            ValueError: the aggregate has none.
+        """
+
     def build(self) -> bytes:
         """The finished aggregate."""
 

@@ -63,6 +63,8 @@ class ProducerStats:
         user_records_per_kinesis_record: in each Kinesis record delivered.
         kinesis_records_per_put_records_request: in each call.
         user_records_per_put_records_request: in each call.
+        keys_astray: with ``ordering="key"``, partition keys that now go where their last record went, and not home,
+            because a shard was split or merged unseen or an outcome is unknown. (The KPL has no such thing.)
     """
 
     user_records_received: int = 0
@@ -81,6 +83,7 @@ class ProducerStats:
     user_records_per_kinesis_record: Statistics = _NOTHING
     kinesis_records_per_put_records_request: Statistics = _NOTHING
     user_records_per_put_records_request: Statistics = _NOTHING
+    keys_astray: int = 0
 
     @property
     def all_errors(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from ...errors import DeliveryError
@@ -26,6 +26,7 @@ class Settling:
     Attributes:
         outstanding_records: user records without an outcome.
         outstanding_bytes: their bytes, partition keys counted.
+        on_failed: told of each Kinesis record that is given up.
     """
 
     def __init__(self, config: ProducerConfig, metrics: Metrics) -> None:
@@ -34,6 +35,7 @@ class Settling:
         self._finished: list[Finished] = []
         self.outstanding_records = 0
         self.outstanding_bytes = 0
+        self.on_failed: Callable[[Parcel], None] | None = None
 
     def expect(self, records: int, size: int) -> None:
         """So many user records more are on their way."""
@@ -85,6 +87,8 @@ class Settling:
                 for record in pending.records
             ]
             self._finish(pending, errors)
+        if self.on_failed is not None:
+            self.on_failed(parcel)
 
     def _finish(self, pending: Pending, outcomes: Iterable[Delivery | DeliveryError]) -> None:
         self.outstanding_records -= len(pending.records)
