@@ -101,6 +101,7 @@ class TestWhatItWrites:
         name = new_stream(server[0])
         put(server[0], name, b"one\ntwo")
         assert tail(server, name, "--from", "1h", "--no-follow", "--base64").stdout == b"b25lCnR3bw==\n"
+        assert tail(server, name, "--no-follow", "--base64").stdout == b"b25lCnR3bw==\n"  # from its beginning
 
     def test_it_ends_inside_an_aggregate(self, server: tuple[Any, str]) -> None:
         name = new_stream(server[0])
