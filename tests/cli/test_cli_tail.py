@@ -199,7 +199,7 @@ def started(name: str, url: str, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 # The calls that hang would take 30 s; how long Python takes to end is no matter of ours.
-AT_ONCE = 45  # seconds; less than the 60 after which a call that hangs ends by itself, and much for a busy machine
+AT_ONCE = 25
 
 
 class TestHowItEnds:
