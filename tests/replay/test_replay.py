@@ -366,6 +366,18 @@ class TestExpired:
 
 
 class TestReading:
+    def test_records_without_a_partition_key(self) -> None:
+        kinesis = FakeKinesis(clock=ManualClock())
+        kinesis.add_stream("s", 1, on_demand=True, distribution="AUTO")
+        number = kinesis.put_record(StreamName="s", Data=b"a")["SequenceNumber"]
+        ends = {"startSequenceNumber": number, "endSequenceNumber": number}
+        arn = kinesis.describe_stream_summary(StreamName="s")["StreamDescriptionSummary"]["StreamARN"]
+        seen = Seen()
+
+        message = {"KinesisBatchInfo": {"streamArn": arn, "shardId": SHARD, **ends}}
+        assert replay(message, seen, client=kinesis).ok
+        assert seen.data == [b"a"]
+
     def test_throttles_and_expired_iterators_are_mended(self, stream: Stream, waits: list[float]) -> None:
         throttled = "ProvisionedThroughputExceededException"
         stream.errors = {

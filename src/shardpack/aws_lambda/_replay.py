@@ -75,7 +75,7 @@ def replay(
 
     Returns:
         What has become of the messages: ``ok`` when all is done; ``expired`` lists what the stream no longer has, and
-        ``failed`` what could not be read, handed over or deleted. A message that fails keeps no other from being handled.
+        ``failed`` what could not be read, handed over or deleted. A message that fails keeps no other from coming.
 
     Raises:
         ValueError: a setting is out of its range or does not go together with another, or there is no destination.
