@@ -277,7 +277,7 @@ class Repeating(Queue):
         if self.answers > 4:
             return {}
         number = self.answers // 4
-        self.hidden[number] = self.visible.pop(number, None) or self.hidden[number]
+        self.hidden[number] = self.visible.pop(number, "") or self.hidden[number]
         return {"Messages": [{"MessageId": f"m{number}", "ReceiptHandle": f"r{number}", "Body": self.hidden[number]}]}
 
 
