@@ -1,7 +1,8 @@
-"""Every example of the README and of docs/ runs as it stands, its AWS calls against a real local server."""
+"""The examples of the README, the tutorial and the codec's page run as they stand, against a real local server."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 @pytest.fixture(scope="module")
 def kinesis() -> Iterator[Any]:
-    """What `boto3.client("kinesis")` finds when the README's examples call it: a server with the stream "clicks"."""
+    """What `boto3.client("kinesis")` finds when the README's examples call it: a local server."""
     boto3 = pytest.importorskip("boto3")
     settings = {
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -35,17 +36,14 @@ def kinesis() -> Iterator[Any]:
         for name, value in settings.items():
             patch.setenv(name, value)
         patch.setenv("AWS_ENDPOINT_URL_KINESIS", url)
-        client = boto3.client("kinesis")
-        client.create_stream(StreamName="clicks", ShardCount=3)
-        client.get_waiter("stream_exists").wait(StreamName="clicks", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-        yield client
+        yield boto3.client("kinesis")
 
 
-def received(client: Any) -> list[sp.ReceivedRecord]:
+def received(client: Any, stream: str) -> list[sp.ReceivedRecord]:
     out: list[sp.ReceivedRecord] = []
-    for shard in client.list_shards(StreamName="clicks")["Shards"]:
+    for shard in client.list_shards(StreamName=stream)["Shards"]:
         iterator = client.get_shard_iterator(
-            StreamName="clicks", ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
         )["ShardIterator"]
         while (page := client.get_records(ShardIterator=iterator))["Records"]:
             out += sp.unpack(page)
@@ -53,33 +51,77 @@ def received(client: Any) -> list[sp.ReceivedRecord]:
     return out
 
 
-def test_the_python_examples_run_in_turn(
-    kinesis: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    namespace: dict[str, Any] = {"__name__": "readme"}
-    for number, block in enumerate(blocks("python")):
-        exec(compile(block, f"README.md, Python example {number}", "exec"), namespace)
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
-    clicks = received(kinesis)
-    assert capsys.readouterr().out.startswith("shardId-")
-    clicks.remove(next(r for r in clicks if r.data == b'{"page": 1}'))
+
+def run(language: str, name: str, text: str, **names: Any) -> dict[str, Any]:
+    """What the examples of a page leave, one after the other."""
+    namespace: dict[str, Any] = {"__name__": "docs", **names}
+    for number, block in enumerate(blocks(language, text)):
+        exec(compile(block, f"{name}, example {number}", "exec"), namespace)
+    return namespace
+
+
+def test_the_examples_of_the_readme_run_in_turn(kinesis: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kinesis.create_stream(StreamName="clicks", ShardCount=3)
+    monkeypatch.chdir(tmp_path)
+    printed: list[tuple[str, bytes]] = []
+
+    def see(partition_key: str, data: bytes) -> None:
+        printed.append((partition_key, data))
+        if len(printed) == 1000:
+            raise KeyboardInterrupt  # the consumer goes on until someone stops it
+
+    put, consume, in_lambda = blocks("python")
+    exec(put, {})
+    with pytest.raises(KeyboardInterrupt):
+        exec(consume, {"print": see})
+    namespace: dict[str, Any] = {"print": see}
+    exec(in_lambda, namespace)
+
+    assert sorted(printed) == sorted((f"user-{n % 7}", b'{"page": %d}' % n) for n in range(1000))
+    assert all(len(block.splitlines()) <= 10 for block in (put, consume, in_lambda))
+    assert namespace["handler"]({"Records": [{"kinesis": {"data": "aGVsbG8=", "partitionKey": "k"}}]}, None) == {
+        "batchItemFailures": []
+    }
+    assert printed[-1] == ("k", b"hello")
+
+
+def test_the_examples_of_the_page_on_the_codec_run_in_turn(kinesis: Any) -> None:
+    kinesis.create_stream(StreamName="packed", ShardCount=3)
+    namespace = run("python", "docs/codec.md", page("codec.md").replace('"clicks"', '"packed"'))
+
+    clicks = received(kinesis, "packed")
     assert len(clicks) == 100_000
     assert {(r.partition_key, r.data) for r in clicks} == {
         (f"user-{n % 500}", b'{"user": %d, "page": %d}' % (n % 500, n)) for n in range(100_000)
     }
-    answer = namespace["handler"]({"Records": [{"kinesis": {"data": "aGVsbG8=", "partitionKey": "k"}}]}, None)
-    assert answer == {"batchItemFailures": []}
-    assert capsys.readouterr().out == "k None 0 b'hello'\n"
     assert len(list(namespace["deaggregate_records"]([{"kinesis": {"data": "aGVsbG8=", "partitionKey": "k"}}]))) == 1
-    assert namespace["seen"] == 100_001
-    namespace["test_my_handler_sees_every_record"]()
+
+
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    pytest.importorskip("ministack")
+    text = page("getting-started.md").replace("4567", str(servers.free_port())).replace("100000", "3000")
+    for name, block in zip(("make_stream.py", "put.py", "consume.py"), blocks("python", text), strict=True):
+        (tmp_path / name).write_text(block.replace("100_001", "3_001"), encoding="utf-8")
+    setting = f"export PATH={Path(sys.executable).parent}:$PATH TMPDIR={tmp_path} STATE_DIR={tmp_path}\n"
+    script = setting + "trap 'kill $server' EXIT\n" + "".join(blocks("sh", text)) + "trap - EXIT\n"
+
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path, env=env, capture_output=True, check=False, text=True, timeout=240
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3,000 of 3,000 user records delivered" in done.stdout
+    assert "all of them came back\nstored in shardId-" in done.stdout
+    assert "consumed 3001" in done.stdout
 
 
 def test_the_examples_of_the_page_on_testing_run() -> None:
-    namespace: dict[str, Any] = {"__name__": "docs"}
-    for number, block in enumerate(blocks("python", (ROOT / "docs/testing.md").read_text(encoding="utf-8"))):
-        exec(compile(block, f"docs/testing.md, Python example {number}", "exec"), namespace)
+    namespace = run("python", "docs/testing.md", page("testing.md"))
     tests = [value for name, value in namespace.items() if name.startswith("test_")]
     assert len(tests) == 9
     for test in tests:
@@ -88,7 +130,7 @@ def test_the_examples_of_the_page_on_testing_run() -> None:
 
 def test_the_shell_examples_run(tmp_path: Path) -> None:
     (tmp_path / "access.log").write_text("".join(f"GET /{n}\n" for n in range(5000)), encoding="utf-8")
-    (script,) = blocks("sh")
+    (script,) = blocks("sh", page("command-line.md"))
     path = f"export PATH={Path(sys.executable).parent}:$PATH\n"
 
     done = subprocess.run(
@@ -108,6 +150,13 @@ def test_the_make_targets_exist() -> None:
     assert {"demo", "test", "bench"} <= named <= targets
 
 
-def test_the_files_that_it_links_to_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_what_a_page_links_to_exists(path: Path) -> None:
+    for target, _, anchor in re.findall(r"\]\(([^)#:\s]*)(#([^)\s]+))?\)", path.read_text(encoding="utf-8")):
+        found = path.parent / target if target else path
+        assert found.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
