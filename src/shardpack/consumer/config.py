@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..limits import MIB
+from ..limits import MIB, shown
 from ..unpacking.unpacker import OnCorrupt, OutOfRange
 
 
@@ -58,12 +58,12 @@ class ConsumerConfig:
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-                raise ValueError(f"{name} is {value!r}; it takes {least:,} to {most:,}")
+                raise ValueError(f"{name} is {shown(value)}; it takes {least:,} to {most:,}")
         if self.on_corrupt not in ("raw", "raise", "kcl"):
-            raise ValueError(f'on_corrupt is {self.on_corrupt!r}; choose "raw", "raise" or "kcl"')
+            raise ValueError(f'on_corrupt is {shown(self.on_corrupt)}; choose "raw", "raise" or "kcl"')
         if self.out_of_range not in ("keep", "drop_record", "drop_aggregate", "raise"):
             raise ValueError(
-                f'out_of_range is {self.out_of_range!r}; choose "keep", "drop_record", "drop_aggregate" or "raise"'
+                f'out_of_range is {shown(self.out_of_range)}; choose "keep", "drop_record", "drop_aggregate" or "raise"'
             )
 
 

@@ -14,7 +14,7 @@ from ..batch import AsyncBatch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
 from .async_running import AsyncDivert, AsyncRun
-from .seat import Seat, engine_for
+from .seat import Seat, check_arguments, engine_for
 from .tasks import AsyncShell
 
 
@@ -55,6 +55,7 @@ class AsyncConsumer:
         endpoint_url: str | None = None,
         profile_name: str | None = None,
     ) -> None:
+        check_arguments(leases, worker_id, config)
         config = config or ConsumerConfig()
         engine = engine_for(stream_name, worker_id, config, start, start_at)
         arguments = region_name, endpoint_url, profile_name

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
+from ...limits import check_optional, shown
 from ..config import ConsumerConfig
 from ..core.engine import Delivered, Engine
 from ..start import Start
@@ -31,6 +32,17 @@ class Seat:
         self.taken: Delivered | None = None
         self.ticket: Ticket | None = None
         self.is_patient = True
+
+
+def check_arguments(leases: object, worker_id: object, config: object) -> None:
+    """Refuse what is of another type than it must be, with TypeError."""
+    if not all(callable(getattr(leases, name, None)) for name in ("list", "create", "take", "renew", "checkpoint")):
+        raise TypeError(
+            f"leases is {shown(leases)}, of type {type(leases).__name__}; give a store, such as DynamoDBLeases,"
+            " SQLiteLeases or MemoryLeases"
+        )
+    check_optional("worker_id", worker_id, str)
+    check_optional("config", config, ConsumerConfig)
 
 
 def engine_for(

@@ -15,6 +15,7 @@ from typing import Any, Self
 from ...aws.client import async_kinesis_client
 from ...aws.errors import error_of
 from ...aws.streams import OPEN_SHARDS, list_shards_async, stream_argument
+from ...limits import check_iterable, check_optional
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
@@ -65,6 +66,7 @@ class AsyncProducer:
         meter_provider: Any = None,
     ) -> None:
         self._stream = stream_argument(stream_name)
+        check_optional("config", config, ProducerConfig)
         self._config = config or ProducerConfig()
         self._client = client
         self._client_arguments = region_name, endpoint_url, profile_name
@@ -124,6 +126,7 @@ class AsyncProducer:
         Raises:
             InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
         """
+        check_iterable("user_records", user_records, "an iterable of user records")
         records = [check_user_record(record) for record in user_records]
         if records:
             future: asyncio.Future[list[Delivery]] = await self._put(PutMany, records, block=block)

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from ...aws.client import kinesis_client
 from ...aws.streams import OPEN_SHARDS, describe_stream, list_shards, stream_argument
+from ...limits import check_iterable, check_optional, check_timeout
 from ...records import BytesLike, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
@@ -64,6 +65,7 @@ class Producer:
         meter_provider: Any = None,
     ) -> None:
         self._stream = stream_argument(stream_name)
+        check_optional("config", config, ProducerConfig)
         self._config = config or ProducerConfig()
         self._client = client or kinesis_client(self._config, region_name, endpoint_url, profile_name)
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
@@ -102,6 +104,8 @@ class Producer:
             RuntimeError: the producer is closed, or was started in another process.
         """
         records = (check_user_record((partition_key, data, explicit_hash_key)),)
+        if timeout is not None:
+            check_timeout(timeout)
         self._start()
         future = DeliveryFuture()
         put = Put(records, future, self._engine.measure(records), time.monotonic())
@@ -129,6 +133,8 @@ class Producer:
         Raises:
             InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
         """
+        check_iterable("user_records", user_records, "an iterable of user records")
+        check_timeout(timeout)
         records = [check_user_record(record) for record in user_records]
         self._start()
         future = BatchFuture()
@@ -150,6 +156,7 @@ class Producer:
             RuntimeError: called from a future's callback, which runs on the thread that it would wait for; or the
                 producer was started in another process.
         """
+        check_timeout(timeout)
         self._check_thread()
         self._check_process()
         if self._forks is None:
@@ -172,6 +179,7 @@ class Producer:
         Raises:
             RuntimeError: called from a future's callback, which runs on the thread that it would wait for.
         """
+        check_timeout(timeout)
         self._check_thread()
         if self._forks not in (None, forks()):
             return
