@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows proto clean
+.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,7 +20,7 @@ help: ## list the targets
 $(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group house --group engines --group proto
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group house --group engines --group examples --group proto
 	@$(if $(CARGO),,echo "Rust (cargo) is not here, so the native core was not built:";) $@ --version
 	@touch $@
 
@@ -49,7 +49,7 @@ CODEC := tests/wire tests/unpacking tests/packing tests/compat tests/arrow/test_
 test-pure: $(BIN)/shardpack
 	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC),:)
 
-test-deep: $(BIN)/shardpack $(NODE) ## the tests, with forty times as many examples and longer soaks; for the night
+test-deep: $(BIN)/shardpack $(NODE) ## the tests, with a hundred times as many examples and longer soaks; for the night
 	HYPOTHESIS_PROFILE=long $(NATIVE) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 # Each Python that is claimed, brought here where it can be, in an environment of its own.
@@ -77,10 +77,12 @@ soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of cons
 interrupts-consumer: $(BIN)/shardpack ## interrupt consumers at any bytecode; make interrupts-consumer ARGS="--trials 500"
 	$(BIN)/python tests/tools/interrupts_consumer.py --trials 5000 $(ARGS)
 
+TEMPLATES := $(wildcard examples/*/template.yaml)
 check: $(BIN)/ruff ## lint and type checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/cfn-lint $(TEMPLATES)
 ifdef CARGO
 	cd $(RUST) && cargo fmt --check && cargo clippy --quiet --locked --all-targets -- --deny warnings
 	cd $(RUST) && cargo test --quiet --locked --no-default-features
@@ -91,6 +93,10 @@ ROUNDS ?= 100000
 .PHONY: test-leaks
 test-leaks: $(BIN)/shardpack ## count what round trips leave behind, with a checked allocator; make test-leaks ROUNDS=1000000
 	PYTHONMALLOC=debug PYTHONDEVMODE=1 SHARDPACK_NATIVE=1 $(BIN)/python tests/tools/leaks.py $(ROUNDS)
+
+.PHONY: test-leaks-debug
+test-leaks-debug: ## the same on a debug build of Python, which counts all references and checks itself
+	SHARDPACK_BUILD_NATIVE=yes SHARDPACK_NATIVE=1 $(PYTHON) tests/platforms/on_pythons.py --only codec --run tests/tools/leaks.py 3.13d -- $(ROUNDS)
 
 # libFuzzer under AddressSanitizer. RUSTC_BOOTSTRAP: the sanitizer is there in the stable compiler, and not yet stable.
 SECONDS ?= 60
@@ -137,7 +143,7 @@ bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_producer.py $(ARGS)
-	$(BENCH)/bin/python benchmarks/bench_put.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_put.py --peers $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
 
@@ -176,8 +182,19 @@ lint-workflows: ## lint the workflows
 	if command -v go >/dev/null; then GOBIN=$(CURDIR)/$(LINT_WORKFLOWS)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 \
 	  && $(LINT_WORKFLOWS)/bin/actionlint; else echo "Go is not here, so actionlint did not look"; fi
 
+# The SAM CLI wants a click of its own. The layer is built with a wheel of the pure core, so that any machine can.
+EXAMPLES := .venv-examples
+lint-examples: ## validate the templates of examples/ with the SAM CLI, and build the layer for arm64 and x86-64
+	$(PYTHON) -m venv $(EXAMPLES)
+	$(EXAMPLES)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' aws-sam-cli
+	for template in $(TEMPLATES); do SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
+	  $(EXAMPLES)/bin/sam validate --lint --template $$template || exit 1; done
+	rm -rf $(EXAMPLES)/wheels
+	SHARDPACK_BUILD_NATIVE=no $(EXAMPLES)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(EXAMPLES)/wheels .
+	for architecture in arm64 x86_64; do examples/layer/build.sh $$architecture $(EXAMPLES)/wheels/*.whl || exit 1; done
+
 proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/kpl.proto
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) $(EXAMPLES) examples/layer/build .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/interop/java/*/target

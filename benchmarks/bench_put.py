@@ -1,8 +1,10 @@
 """What `put` and `put_many` cost: CPU time a user record, against a client that answers at once.
 
-The client is boto3's (asyncio: one with the same answers), and all of botocore runs but the socket. Each contender runs
-in a process of its own, in turn, several times; its best time counts. Every user record's delivery is looked at, and as
-many user records must have reached the client as were put.
+All of botocore (asyncio: aiobotocore) runs but the socket. Each contender runs in a process of its own, in turn,
+several times; its best time counts. What is timed begins when the client and the shards are known, and ends when every
+user record's delivery was looked at. As many user records must have reached the client as were put.
+
+"botocore alone" puts aggregates that were packed before: what nobody who puts them saves.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import json
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from importlib.metadata import version
 from itertools import islice
 from typing import Any
 
@@ -61,16 +65,21 @@ class Answers:
 
     def before_send(self, request: Any, **_rest: Any) -> AWSResponse:
         """botocore's last event before the socket; what it gives is the response."""
-        operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
-        answer: dict[str, Any]
+        answer = json.dumps(self.answer(request))
+        return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.1"}, Raw(answer))
+
+    def answer(self, request: Any) -> dict[str, Any]:
+        """To any call."""
+        target = request.headers["X-Amz-Target"]
+        operation = (target if isinstance(target, str) else target.decode()).rpartition(".")[2]
         if operation == "PutRecords":
             results = [self.stored(entry) for entry in json.loads(request.body)["Records"]]
-            answer = {"FailedRecordCount": 0, "Records": results}
-        elif operation == "ListShards":
-            answer = {"Shards": self.shards}
-        else:
-            answer = {"StreamDescriptionSummary": {"MaxRecordSizeInKiB": 1024}}
-        return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.1"}, Raw(json.dumps(answer)))
+            return {"FailedRecordCount": 0, "Records": results}
+        if operation == "ListShards":
+            return {"Shards": self.shards}
+        if operation == "DescribeStream":
+            return {"StreamDescription": {"StreamStatus": "ACTIVE", "Shards": self.shards, "HasMoreShards": False}}
+        return {"StreamDescriptionSummary": {"MaxRecordSizeInKiB": 1024, "StreamStatus": "ACTIVE"}}
 
 
 class Raw:
@@ -83,91 +92,204 @@ class Raw:
         return [self._text]
 
 
-class AsyncClient:
-    """The same answers for asyncio, without botocore."""
+class Run:
+    """One contender's work.
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    Attributes:
+        records: what it is to put.
+    """
 
-    async def list_shards(self, **_arguments: Any) -> dict[str, Any]:
-        return {"Shards": self._answers.shards}
+    def __init__(self, records: list[tuple[str, bytes]]) -> None:
+        self.answers = Answers()
+        self.records = records
+        self._before = 0
+        self._started = float("nan")
 
-    async def describe_stream_summary(self, **_arguments: Any) -> dict[str, Any]:
-        return {"StreamDescriptionSummary": {"MaxRecordSizeInKiB": 1024}}
+    def start(self) -> None:
+        """All is ready: the time is taken from here on."""
+        self._before = self.answers.count()
+        self._started = time.process_time()
 
-    async def put_records(self, **arguments: Any) -> dict[str, Any]:
-        return {"Records": [self._answers.stored(entry) for entry in arguments["Records"]]}
+    def spent(self) -> float:
+        """Seconds of CPU time since, if all that was to be put has come."""
+        spent = time.process_time() - self._started
+        assert self.answers.count() - self._before == len(self.records), "not what was put"
+        return spent
+
+    def client(self) -> Any:
+        """boto3's, that has been used."""
+        made = boto3.client("kinesis", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+        made.meta.events.register("before-send.kinesis", self.answers.before_send)
+        made.put_records(StreamName="s", Records=[{"PartitionKey": "a", "Data": b"first"}])
+        return made
+
+    def for_aiobotocore(self) -> None:
+        """Have every client of aiobotocore answered."""
+        from aiobotocore.awsrequest import AioAWSResponse
+        from aiobotocore.httpsession import AIOHTTPSession
+
+        async def send(_session: Any, request: Any) -> Any:
+            body = json.dumps(self.answers.answer(request)).encode()
+            response = AioAWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.1"}, None)
+            response._content = body  # noqa: SLF001  # as if it had been read
+            return response
+
+        AIOHTTPSession.send = send
 
 
-def client(answers: Answers) -> Any:
-    """boto3's, with those answers."""
-    made = boto3.client("kinesis", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
-    made.meta.events.register("before-send.kinesis", answers.before_send)
-    return made
-
-
-def put(answers: Answers, records: list[tuple[str, bytes]]) -> None:
-    with sp.Producer("s", client=client(answers)) as producer:
-        futures = [producer.put(key, data) for key, data in records]
-    assert all(future.result().sequence_number for future in futures)
-
-
-def put_many(answers: Answers, records: list[tuple[str, bytes]]) -> None:
-    rest = iter(records)
-    with sp.Producer("s", client=client(answers)) as producer:
-        futures = [producer.put_many(batch) for batch in iter(lambda: list(islice(rest, BATCH)), [])]
-    assert all(delivery.sequence_number for future in futures for delivery in future.result())
-
-
-def put_in_a_loop(answers: Answers, records: list[tuple[str, bytes]]) -> None:
-    async def main() -> None:
-        async with sp.AsyncProducer("s", client=AsyncClient(answers)) as producer:
-            futures = [await producer.put(key, data) for key, data in records]
+def put(run: Run) -> None:
+    with sp.Producer("s", client=run.client()) as producer:
+        producer.put("k", b"first").result()
+        run.start()
+        futures = [producer.put(key, data) for key, data in run.records]
         assert all(future.result().sequence_number for future in futures)
 
+
+def put_awaited_late(run: Run) -> None:
+    """As a service does that looks at each future some thousand later."""
+    waiting: deque[Any] = deque()
+    with sp.Producer("s", client=run.client()) as producer:
+        producer.put("k", b"first").result()
+        run.start()
+        for key, data in run.records:
+            waiting.append(producer.put(key, data))
+            if len(waiting) > 5_000:
+                assert waiting.popleft().result().sequence_number
+        assert all(future.result().sequence_number for future in waiting)
+
+
+def put_many(run: Run) -> None:
+    rest = iter(run.records)
+    with sp.Producer("s", client=run.client()) as producer:
+        producer.put("k", b"first").result()
+        run.start()
+        futures = [producer.put_many(batch) for batch in iter(lambda: list(islice(rest, BATCH)), [])]
+        assert all(delivery.sequence_number for future in futures for delivery in future.result())
+
+
+def put_in_a_loop(run: Run) -> None:
+    async def main() -> None:
+        async with sp.AsyncProducer("s", region_name="us-east-1") as producer:
+            await (await producer.put("k", b"first"))
+            run.start()
+            futures = [await producer.put(key, data) for key, data in run.records]
+            assert all([(await future).sequence_number for future in futures])
+
+    run.for_aiobotocore()
     asyncio.run(main())
 
 
-def by_hand(answers: Answers, records: list[tuple[str, bytes]]) -> None:
-    boto, rest = client(answers), iter(records)
+def put_many_in_a_loop(run: Run) -> None:
+    rest = iter(run.records)
+
+    async def main() -> None:
+        async with sp.AsyncProducer("s", region_name="us-east-1") as producer:
+            await (await producer.put("k", b"first"))
+            run.start()
+            futures = [await producer.put_many(batch) for batch in iter(lambda: list(islice(rest, BATCH)), [])]
+            done = [await future for future in futures]
+            assert all(delivery.sequence_number for deliveries in done for delivery in deliveries)
+
+    run.for_aiobotocore()
+    asyncio.run(main())
+
+
+def by_hand(run: Run) -> None:
+    boto, rest = run.client(), iter(run.records)
+    run.start()
     while batch := list(islice(rest, BATCH)):
         entries = [{"PartitionKey": key, "Data": data} for key, data in batch]
         assert boto.put_records(StreamName="s", Records=entries)["FailedRecordCount"] == 0
 
 
-CONTENDERS: dict[str, Callable[[Answers, list[tuple[str, bytes]]], None]] = {
+def packed_before(run: Run) -> None:
+    packed = sp.pack(run.records, shard_map=run.answers.map, limits=sp.Limits.kpl())
+    boto, requests = run.client(), [*sp.put_requests(packed, max_records=SHARDS)]
+    run.start()
+    for request in requests:
+        assert boto.put_records(StreamName="s", Records=request.entries)["FailedRecordCount"] == 0
+
+
+def with_aiokpl(run: Run) -> None:
+    import aiokpl
+
+    async def main() -> None:
+        async with aiokpl.Producer(aiokpl.Config(region="us-east-1")) as producer:
+            await (await producer.put_record(stream="s", partition_key="k", data=b"first")).wait()
+            run.start()
+            outcomes = [
+                await producer.put_record(stream="s", partition_key=key, data=data) for key, data in run.records
+            ]
+            await producer.flush()
+            assert all([(await outcome.wait()).success for outcome in outcomes])
+
+    run.for_aiobotocore()
+    asyncio.run(main())
+
+
+def with_async_kinesis(run: Run) -> None:
+    """Its processor for the KPL's format takes no partition keys, and it has no outcomes."""
+    from kinesis import Producer
+    from kinesis.processors import KPLStringProcessor
+
+    async def main() -> None:
+        async with Producer(
+            stream_name="s", region_name="us-east-1", processor=KPLStringProcessor(), use_list_shards=True
+        ) as producer:
+            run.start()
+            for _, data in run.records:
+                await producer.put(data.decode())
+
+    run.for_aiobotocore()
+    asyncio.run(main())
+
+
+BOTO3, ALONE = f"boto3, {BATCH} a call", "botocore alone, aggregates"
+CONTENDERS: dict[str, Callable[[Run], None]] = {
     "Producer.put": put,
+    "Producer.put, 5,000 on their way": put_awaited_late,
     f"Producer.put_many, of {BATCH}": put_many,
-    "AsyncProducer.put, no botocore": put_in_a_loop,
-    f"boto3, {BATCH} a call": by_hand,
+    "AsyncProducer.put": put_in_a_loop,
+    f"AsyncProducer.put_many, of {BATCH}": put_many_in_a_loop,
+    ALONE: packed_before,
+    BOTO3: by_hand,
 }
+PEERS: dict[str, Callable[[Run], None]] = {"aiokpl": with_aiokpl, "async-kinesis": with_async_kinesis}
+
+
+def measure(names: list[str], rounds: int, *, quick: bool) -> dict[str, float]:
+    """The best CPU seconds of each contender, in a process of its own each time."""
+    best = dict.fromkeys(names, float("inf"))
+    for _ in range(rounds):
+        for name in names:
+            command = [sys.executable, "-W", "ignore", __file__, "--contender", name, *["--quick"] * quick]
+            done = subprocess.run(command, check=True, capture_output=True)
+            best[name] = min(best[name], float(done.stdout.splitlines()[-1]))
+    return best
 
 
 def main() -> None:
     """Time and print."""
     parser = argparse.ArgumentParser(description="CPU time of put, against a client that answers at once.")
     parser.add_argument("--quick", action="store_true", help="fewer records and rounds")
+    parser.add_argument("--peers", action="store_true", help="aiokpl and async-kinesis too (make bench installs them)")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    count, rounds = (20_000, 1) if arguments.quick else (100_000, 3)
+    count = 20_000 if arguments.quick else 100_000
     if arguments.contender:
-        answers, records = Answers(), list(user_records(count, SIZE))
-        started = time.process_time()
-        CONTENDERS[arguments.contender](answers, records)
-        spent = time.process_time() - started
-        assert answers.count() == count, "not what was put"
-        print(spent)
+        run = Run(list(user_records(count, SIZE)))
+        (CONTENDERS | PEERS)[arguments.contender](run)
+        print(run.spent())
         return
-    best = dict.fromkeys(CONTENDERS, float("inf"))
-    for _ in range(rounds):
-        for name in CONTENDERS:
-            command = [sys.executable, "-W", "ignore", __file__, "--contender", name]
-            command += ["--quick"] * arguments.quick
-            best[name] = min(best[name], float(subprocess.run(command, check=True, capture_output=True).stdout))
-    loop = best[f"boto3, {BATCH} a call"]
-    print(f"{count:,} user records of {SIZE} bytes, {SHARDS} shards: CPU us a record, and of boto3's")
+    names = [*CONTENDERS, *(PEERS if arguments.peers else ())]
+    best = measure(names, 1 if arguments.quick else arguments.rounds, quick=arguments.quick)
+    if arguments.peers:
+        print(", ".join(f"{name} {version(name)}" for name in PEERS))
+    print(f"{count:,} user records of {SIZE} bytes, {SHARDS} shards: CPU us a record, beyond botocore, and of boto3's")
     for name, spent in best.items():
-        print(f"  {name:32} {spent / count * 1e6:6.2f} {spent / loop:6.2f}")
+        each, beyond = spent / count * 1e6, (spent - best[ALONE]) / count * 1e6
+        print(f"  {name:34} {each:7.2f} {beyond:7.2f} {spent / best[BOTO3]:6.2f}")
 
 
 if __name__ == "__main__":

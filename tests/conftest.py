@@ -1,6 +1,6 @@
 """What tests share: how hard hypothesis looks, and a local Spark.
 
-HYPOTHESIS_PROFILE=long, which `make test-deep` sets, looks forty times as hard.
+HYPOTHESIS_PROFILE=long, which `make test-deep` sets, looks a hundred times as hard.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: nothing timed is asserted, because test machines are noisy.
-settings.register_profile("short", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("short", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("short"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 

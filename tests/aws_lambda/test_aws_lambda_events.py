@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import copy
+import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,19 @@ class Stream:
         return {"Records": [], "MillisBehindLatest": 0, "NextShardIterator": at}
 
 
+class Bucket:
+    """The part of an S3 client that reads, over the objects of a vector."""
+
+    def __init__(self, objects: dict[str, Any] | None = None) -> None:
+        self.objects = {key: one.encode() if isinstance(one, str) else one for key, one in (objects or {}).items()}
+        self.versions: list[str | None] = []
+
+    def get_object(self, **parameters: Any) -> dict[str, Any]:
+        assert parameters["Bucket"] == "orders-failed"
+        self.versions.append(parameters.get("VersionId"))
+        return {"Body": io.BytesIO(self.objects[parameters["Key"]])}
+
+
 class Handler:
     def __init__(self, poison: str | None = None) -> None:
         self.poison = poison
@@ -84,7 +99,7 @@ def test_every_user_record_is_handled(name: str, workers: int) -> None:
     before = copy.deepcopy(given)
     handler = Handler()
 
-    answer = process(given["event"], handler, workers=workers, client=Stream())
+    answer = process(given["event"], handler, workers=workers, client=Stream(), s3_client=Bucket(given.get("objects")))
 
     assert answer == given.get("done", {"batchItemFailures": []})
     assert sorted(handler.seen) == sorted(given["user_records"])
@@ -98,13 +113,14 @@ def test_a_failure_is_answered_as_the_caller_expects(name: str, poison: str) -> 
     given = vector(name)
     handler = Handler(poison)
     expected = given["answers"][poison]
+    clients: dict[str, Any] = {"client": Stream(), "s3_client": Bucket(given.get("objects"))}
 
     if expected == "raises":
         with pytest.raises(ValueError, match=poison) as caught:
-            process(given["event"], handler, client=Stream())
+            process(given["event"], handler, **clients)
         assert "messageId" in caught.value.__notes__[0]
     else:
-        assert process(given["event"], handler, client=Stream()) == expected
+        assert process(given["event"], handler, **clients) == expected
     (failed,) = [number for number, one in enumerate(given["user_records"]) if one[1] == poison]
     assert handler.seen[: failed + 1] == given["user_records"][: failed + 1]
     if given.get("goes_on"):  # with the next message
@@ -118,7 +134,7 @@ def test_a_failure_is_answered_as_the_caller_expects(name: str, poison: str) -> 
 def test_unpack_reads_what_carries_its_records(name: str) -> None:
     """`unpack` sees no messages: those of a queue hold text, which anything may be."""
     given = vector(name)
-    if "sqs" in name or "sns" in name:
+    if "sqs" in name or "sns" in name or "s3" in name:
         with pytest.raises(DecodeError):
             list(sp.unpack(given["event"]))
         return
@@ -204,7 +220,7 @@ class TestMessages:
             ("17", "type int"),
             ("null", "type NoneType"),
             ('{"order": 1}', "keys 'order'"),
-            ('{"KinesisBatchInfo": null}', "has no 'KinesisBatchInfo'"),
+            ('{"KinesisBatchInfo": null}', "'KinesisBatchInfo' of an on-failure record is None"),
             ('{"DDBStreamBatchInfo": {"shardId": "s"}}', "of no Kinesis stream"),
             ('{"KinesisBatchInfo": {"streamArn": "arn", "shardId": "s"}}', "'startSequenceNumber'"),
             ('{"KinesisBatchInfo": {"streamArn": 7}}', "'streamArn'"),
@@ -248,6 +264,71 @@ class TestMessages:
 
         process(event(self.message(event(record(7, b"a"), aggregate(8, [("k", b"b")])))), handler)
         assert [one[1] for one in handler.seen] == ["a", "b"]
+
+
+def created(key: str, **found: Any) -> dict[str, Any]:
+    where = {"bucket": {"name": "orders-failed"}, "object": {"key": key, **found}}
+    return {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": where}
+
+
+class TestObjects:
+    """Notifications of S3, other than those of the vectors."""
+
+    BLOBS = (sp.encode([("k", b"1"), ("k", b"2")]), b"plain", sp.encode([("k", b"3")]))
+
+    @pytest.mark.parametrize(
+        "written", [b"\n".join(BLOBS), BLOBS[0] + BLOBS[1] + b"\n" + BLOBS[2], gzip.compress(b"\n".join(BLOBS) + b"\n")]
+    )
+    def test_what_firehose_wrote(self, written: bytes) -> None:
+        handler = Handler()
+
+        answer = process(event(created("2024/10/27/x")), handler, s3_client=Bucket({"2024/10/27/x": written}))
+        assert answer == {"batchItemFailures": []}
+        assert [one[1] for one in handler.seen] == ["1", "2", "plain", "3"]
+
+    def test_the_version_that_the_notification_is_about_is_read(self) -> None:
+        bucket = Bucket({"x": b'{"Data": "MQ=="}'})
+
+        process(event(created("x", versionId="v7")), Handler(), s3_client=bucket)
+        process(event(created("x")), Handler(), s3_client=bucket)
+        process(vector("s3-eventbridge")["event"], Handler(), s3_client=Bucket(vector("s3-eventbridge")["objects"]))
+        assert bucket.versions == ["v7", None]
+
+    def test_an_object_of_something_else_is_diverted_as_the_notification(self) -> None:
+        diverted: list[Any] = []
+        settings: dict[str, Any] = {"on_failure": "divert", "divert": lambda *args: diverted.append(args)}
+
+        answer = process(event(created("x")), Handler(), s3_client=Bucket({"x": b"a,b,c"}), **settings)
+        assert answer == {"batchItemFailures": []}
+        ((received, error),) = diverted
+        assert json.loads(received.data) == created("x")
+        assert "s3://orders-failed/x:1: neither JSON" in str(error)
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            {"s3": {}},
+            {"s3": {"bucket": {"name": "b"}}},
+            {"s3": {"bucket": "b", "object": {"key": "k"}}},
+            {"s3": {"bucket": {"name": "b"}, "object": {"key": ""}}},
+            {"source": "aws.s3", "detail-type": "Object Created"},
+        ],
+    )
+    def test_a_notification_that_names_no_object(self, broken: dict[str, Any]) -> None:
+        with pytest.raises(DecodeError, match="names no object"):
+            process([broken], Handler(), s3_client=Bucket())
+
+    def test_objects_that_name_each_other_come_to_an_end(self) -> None:
+        bucket = Bucket({"x": json.dumps(event(created("x")))})
+
+        with pytest.raises(DecodeError, match="more than 4 objects"):
+            process(event(created("x")), Handler(), s3_client=bucket)
+        assert len(bucket.versions) == 4
+
+    def test_unpack_says_that_the_records_are_elsewhere(self) -> None:
+        for given in (event(created("x")), vector("s3-eventbridge")["event"]):
+            with pytest.raises(DecodeError, match=r"notification of S3.*aws_lambda.process.*files.read"):
+                list(sp.unpack(given))
 
 
 class TestOnFailure:

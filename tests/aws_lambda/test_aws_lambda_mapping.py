@@ -6,16 +6,15 @@ with those is `lambda_model.deliver`, here with a function invoked through Lambd
 
 from __future__ import annotations
 
-import io
 import json
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import servers
+from deployment import ROLE, package
 from lambda_model import deliver, event, record
 
 import shardpack as sp
@@ -23,8 +22,6 @@ from shardpack.aws_lambda import SQLiteProgress, process
 
 pytest.importorskip("boto3")
 
-ROLE = "arn:aws:iam::000000000000:role/lambda-role"
-SOURCE = Path(sp.__file__).parent
 HANDLER = """
 import json
 import os
@@ -87,7 +84,7 @@ class Deployed:
             Runtime="python3.11",
             Role=ROLE,
             Handler=f"function.{handler}",
-            Code={"ZipFile": package()},
+            Code={"ZipFile": package(HANDLER)},
             Timeout=30,
             Environment={"Variables": {"FOLDER": str(self.folder), "PROGRESS": "yes" if progress else "no"}},
         )
@@ -120,16 +117,6 @@ class Deployed:
                 what: len(self.noted(what)) for what in ("handled", "failed", "diverted")
             }
             time.sleep(0.05)
-
-
-def package() -> bytes:
-    """A deployment package: the function, and shardpack as it stands here; protobuf is the layer below."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("function.py", HANDLER)
-        for path in [*SOURCE.rglob("*.py"), *(SOURCE.rglob("_native*.so") if sp.native != "pure" else ())]:
-            archive.write(path, Path("shardpack") / path.relative_to(SOURCE))
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -92,6 +92,18 @@ def test_every_line_arrives(server: tuple[Any, str], tmp_path: Path) -> None:
     }
 
 
+def test_with_order_the_lines_of_a_text_stay_in_theirs(server: tuple[Any, str], tmp_path: Path) -> None:
+    client, url = server
+    name = new_stream(client)
+    file = tmp_path / "access.log"
+    lines = [b"GET /%d" % n for n in range(2500)]
+    file.write_bytes(b"\n".join(lines))
+
+    run("put", name, file, "--endpoint-url", url, "--ordering", "key", "--aggregation-max-size", "5000")
+
+    assert received(client, name) == [("0", line) for line in lines]
+
+
 def test_the_summary_is_for_people(ministack: tuple[Any, str]) -> None:
     client, url = ministack
     name = new_stream(client)
@@ -111,6 +123,20 @@ def test_a_field_of_json_lines_is_the_partition_key(ministack: tuple[Any, str]) 
     run("put", name, "-", "--key", "user.id", "--endpoint-url", url, stdin=b"\n".join(lines))
 
     assert sorted(received(client, name)) == sorted([("ann", lines[0]), ("7", lines[1])])
+
+
+@pytest.mark.parametrize("route", ["shard", "any"])
+def test_one_hot_key_is_on_one_shard_or_on_all(ministack: tuple[Any, str], route: str) -> None:
+    client, url = ministack
+    name = new_stream(client)
+    lines = [b'{"user": "ann", "n": %d}' % n for n in range(100)]
+    options = ["--route", route, "--aggregation-max-count", "5"]
+
+    run("put", name, "-", "--key", "user", *options, "--endpoint-url", url, stdin=b"\n".join(lines))
+
+    got = [*read_all(client, name)]
+    assert sorted(record.data for _, record in got) == sorted(lines)
+    assert len({shard_id for shard_id, _ in got}) == (2 if route == "any" else 1)
 
 
 def test_what_unpack_writes_is_put_again_as_it_was(ministack: tuple[Any, str]) -> None:
@@ -231,6 +257,7 @@ def run_slowly(name: str, url: str, options: list[str], lines: list[bytes], mess
         (["nowhere.log"], "nowhere.log: No such file"),
         (["-", "--failed", "no/such/folder"], "no/such/folder: No such file"),
         (["-", "--aggregation-max-size", "3"], "aggregation_max_size is 3; it takes 64 to 10,485,760"),
+        (["-", "--route", "any", "--hash-keys", "kpl"], 'hash_keys="kpl" with route="any" loses records'),
         (["-", "--profile", "nobody"], "The config profile (nobody) could not be found"),
         (["-", "--endpoint-url", "nonsense"], "Invalid endpoint: nonsense"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from random import Random
@@ -16,6 +15,7 @@ import shardpack as sp
 from shardpack.consumer import ConsumerConfig, Lease
 from shardpack.consumer.core.actions import (
     Action,
+    AskForLease,
     Checkpoint,
     CreateLease,
     DeleteLease,
@@ -25,12 +25,14 @@ from shardpack.consumer.core.actions import (
     ListShards,
     ReleaseLease,
     RenewLease,
+    TakeBack,
     TakeLease,
 )
 from shardpack.consumer.core.periodic import Periodic
 from shardpack.consumer.core.shards import ListedShard, leases_to_create
 from shardpack.consumer.start import Start
 from shardpack.leases.balance import LeaseView
+from shardpack.leases.lease import HandsOver
 from shardpack.limits import MAX_HASH_KEY
 from shardpack.testing import FakeKinesis
 
@@ -63,7 +65,7 @@ def owned(stream: Stream, counts: dict[str, int]) -> None:
 
 def renew_all(stream: Stream, owner: str) -> None:
     for lease in stream.leases.list():
-        if lease.owner == owner:
+        if (lease.checkpoint_owner or lease.owner) == owner:
             stream.leases.renew(lease)
 
 
@@ -96,23 +98,44 @@ class TestTaking:
         assert len(first.held) == len(second.held) == 3
         assert first.held.isdisjoint(second.held)
 
-    def test_it_steals_one_at_a_time_from_who_has_most(self) -> None:
+    def test_it_asks_for_one_so_that_it_is_seen_and_then_for_its_share(self) -> None:
         stream = Stream(8)
         owned(stream, {"much": 6, "little": 2})
         worker = stream.worker()
-        worker.run()
-        assert len(worker.times(TakeLease)) == 1
-        assert [lease.owner for lease in stream.leases.list()].count("much") == 5
-        run_beside(worker, ["much", "little"], 60)
+        run_beside(worker, ["much", "little"], FAILOVER + 2)
+        assert [lease.owner for lease in stream.leases.list()].count("me") == 1
+        run_beside(worker, ["much", "little"], FAILOVER + 2)
         owners = [lease.owner for lease in stream.leases.list()]
-        assert [owners.count(owner) for owner in ("me", "much", "little")] == [3, 3, 2]
+        assert [owners.count(owner) for owner in ("me", "much", "little")] == [2, 4, 2]  # the next is for "little"
+        assert {lease.checkpoint_owner for lease in stream.leases.list() if lease.owner == "me"} == {"much"}
+        assert not worker.held
 
-    def test_it_steals_as_many_as_it_may(self) -> None:
+    def test_it_asks_for_no_lease_that_its_holder_has_just_got(self) -> None:
+        stream = Stream(4)
+        owned(stream, {"other": 4})
+        worker = stream.worker()
+        run_beside(worker, ["other"], FAILOVER - 2)
+        for lease in stream.leases.list():
+            assert stream.leases.take(lease, "another")
+        run_beside(worker, ["another"], FAILOVER)
+        assert not worker.times(AskForLease)
+        run_beside(worker, ["another"], FAILOVER + 2)
+        assert worker.times(AskForLease)
+
+    def test_it_asks_for_no_more_at_a_time_than_it_may(self) -> None:
         stream = Stream(8)
         owned(stream, {"other": 8})
-        worker = stream.worker(max_leases_to_steal_at_one_time=10)
-        worker.run()
-        assert len(worker.times(TakeLease)) == 4
+        worker = stream.worker(max_leases_to_steal_at_one_time=1)
+        run_beside(worker, ["other"], 2 * FAILOVER + 2)
+        assert len(worker.times(AskForLease)) == 2
+
+    def test_without_a_time_for_it_leases_are_taken_and_not_asked_for(self) -> None:
+        stream = Stream(8)
+        owned(stream, {"other": 8})
+        worker = stream.worker(graceful_lease_handoff_timeout=0)
+        run_beside(worker, ["other"], 2 * FAILOVER + 2)
+        assert len(worker.held) == 4
+        assert not worker.times(AskForLease)
 
     def test_a_difference_of_one_is_left_alone(self) -> None:
         stream = Stream(3)
@@ -121,6 +144,7 @@ class TestTaking:
         run_beside(worker, ["other"], 60)
         assert len(worker.held) == 1
         assert len(worker.times(TakeLease)) == 1
+        assert not worker.times(AskForLease)
 
     def test_it_steals_one_of_several_equal_shares_if_it_lacks_more_than_one(self) -> None:
         stream = Stream(6)
@@ -161,14 +185,14 @@ class TestTaking:
         abandoned = Lease("abandoned", owner="dead")
         view.observe([abandoned], 0.0)
         view.observe([*leases, abandoned], 3.5 * FAILOVER)
-        assert view.to_take((), 3.5 * FAILOVER) == [abandoned]
+        assert view.moves((), 3.5 * FAILOVER).take == [abandoned]
 
     def test_leases_that_are_gone_count_no_more(self) -> None:
         view = LeaseView("me", ConsumerConfig(), Random(0))
         view.observe([Lease("a", owner="other"), Lease("b", owner="other")], 0.0)
-        assert len(view.to_take((), 0.0)) == 1
-        view.observe([Lease("a", owner="other")], 0.0)
-        assert view.to_take((), 0.0) == []
+        assert len(view.moves((), FAILOVER).ask_for) == 1
+        view.observe([Lease("a", owner="other")], FAILOVER)
+        assert view.moves((), FAILOVER).ask_for == []
 
     def test_its_own_leases_from_before_a_restart_are_free(self) -> None:
         stream = Stream(2)
@@ -388,12 +412,11 @@ class TestHolding:
 
 
 class TestHandOver:
-    """The KCL 3.x gives a lease to another worker while this one may still checkpoint."""
+    """Another worker, or the KCL 3.x, asks for a lease, while this one may still finish and checkpoint."""
 
     def hand_over(self, stream: Stream) -> None:
-        with stream.leases._rows() as rows:
-            (lease,) = rows.all()
-            rows.put(replace(lease, owner="java", checkpoint_owner="me"))
+        assert isinstance(stream.leases, HandsOver)
+        assert stream.leases.ask_for(stream.lease(), "java")
 
     def test_the_batch_in_hand_is_checkpointed_and_the_lease_released(self) -> None:
         stream = Stream(1)
@@ -439,6 +462,59 @@ class TestHandOver:
         worker.run(FAILOVER)
         assert not worker.held
 
+    def test_after_the_time_for_it_the_lease_moves_though_a_batch_is_in_hand(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a", b"b")
+        worker = stream.worker(batch_max_records=1, graceful_lease_handoff_timeout=15)
+        worker.run()
+        delivered = worker.batch(done=False)
+        assert delivered
+        assert delivered.hold.delivered
+        self.hand_over(stream)
+        worker.run(15)
+        assert worker.held
+        worker.run(5)
+        assert not worker.held
+        assert (stream.lease().owner, stream.lease().checkpoint_owner) == ("java", None)
+        with pytest.raises(sp.LeaseLostError):
+            worker.engine.checkpoint(delivered.hold, delivered.hold.delivered, "token")
+
+    def test_an_application_that_has_not_checkpointed_is_told_and_may(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a", b"b")
+        worker = stream.worker()
+        worker.run()
+        assert worker.batch()
+        self.hand_over(stream)
+        worker.run(FAILOVER / 3 + 0.1)
+        assert worker.held
+        told = worker.batch(done=False)
+        assert told
+        assert (told.records, told.shutdown_requested, told.is_shard_end) == ([], True, False)
+        assert told.hold.delivered
+        worker.engine.checkpoint(told.hold, told.hold.delivered, "token")
+        worker.engine.done(told.hold)
+        worker.run()
+        assert worker.finished["token"] is None
+        assert worker.engine.next_batch(stream.now) is None
+        assert (stream.lease().owner, stream.lease().checkpoint_owner) == ("java", None)
+        assert stream.lease().checkpoint == told.hold.delivered
+
+    def test_nothing_more_is_read_for_another_worker(self) -> None:
+        stream = Stream(1)
+        worker = stream.worker()
+        worker.run()
+        delivered = None
+        stream.put(b"a")
+        worker.run(1)
+        delivered = worker.batch(done=False)
+        assert delivered
+        self.hand_over(stream)
+        worker.run(FAILOVER / 3 + 0.1)
+        reads = len(worker.times(GetRecords))
+        worker.run(10)
+        assert len(worker.times(GetRecords)) == reads
+
     def test_a_shard_at_rest_is_given_over_at_the_next_renewal(self) -> None:
         stream = Stream(1)
         worker = stream.worker()
@@ -455,8 +531,18 @@ class TestHandOver:
         for number in range(2):
             stream.leases.create(Lease(shard(number), owner=owner, checkpoint_owner="java"))
         worker = stream.worker()
-        run_beside(worker, [owner], 60)
+        run_beside(worker, ["java"], 35)
         assert not worker.held
+
+    def test_a_lease_that_its_holder_does_not_let_go_is_taken_in_the_end(self) -> None:
+        stream = Stream(2)
+        owned(stream, {"deaf": 2})
+        worker = stream.worker(graceful_lease_handoff_timeout=15)
+        run_beside(worker, ["deaf"], 2 * FAILOVER + 12)
+        assert worker.times(AskForLease)
+        assert not worker.held
+        run_beside(worker, ["deaf"], 2 * FAILOVER)
+        assert len(worker.held) == 1
 
     def test_a_lease_that_was_handed_to_it_is_taken(self) -> None:
         stream = Stream(1)
@@ -1103,6 +1189,57 @@ class TestClosing:
         assert worker.finished["token"] is None
         assert [lease.owner for lease in stream.leases.list()] == [None, None]
         assert worker.engine.deadline(stream.now) is None
+
+    def test_a_worker_that_ends_gives_its_leases_to_the_others(self) -> None:
+        stream = Stream(4)
+        staying, ending = self.two(stream)
+        ending.engine.close()
+        for _ in range(15):
+            ending.run(0.1)
+            staying.run(0.1)
+        assert ending.engine.is_closed
+        assert len(staying.held) == 4
+        assert not [action for _, action in ending.calls if isinstance(action, TakeBack)]
+
+    def two(self, stream: Stream) -> tuple[Worker, Worker]:
+        first, second = stream.worker("first"), stream.worker("second")
+        for _ in range(120):
+            first.run(0.25)
+            second.run(0.25)
+        assert len(first.held) == len(second.held) == 2
+        return first, second
+
+    def test_what_nobody_comes_for_is_nobody_s(self) -> None:
+        stream = Stream(4)
+        _dead, ending = self.two(stream)
+        ending.engine.close()
+        ending.run(5)
+        assert ending.engine.is_closed
+        assert sorted(lease.owner or "" for lease in stream.leases.list()) == ["", "", "first", "first"]
+
+    def test_all_may_end_at_once(self) -> None:
+        stream = Stream(4)
+        workers = self.two(stream)
+        for worker in workers:
+            worker.engine.close()
+        for _ in range(50):
+            for worker in workers:
+                worker.run(0.1)
+        assert all(worker.engine.is_closed for worker in workers)
+        assert {lease.owner for lease in stream.leases.list()} == {None}
+
+    def test_a_worker_that_ends_passes_on_what_it_has_asked_for(self) -> None:
+        stream = Stream(4)
+        first, second = stream.worker("first"), stream.worker("second")
+        while not second.times(AskForLease):
+            first.run(0.25)
+            second.run(0.25)
+        second.engine.close()
+        for _ in range(40):
+            first.run(0.25)
+            second.run(0.25)
+        assert second.engine.is_closed
+        assert "second" not in {lease.owner for lease in stream.leases.list()}
 
     def test_a_lease_that_arrives_late_is_released_too(self) -> None:
         stream = Stream(1)

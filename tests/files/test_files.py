@@ -12,6 +12,7 @@ import json
 import lzma
 import os
 import random
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -24,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack as sp
-from shardpack.files import read
+from shardpack.files import _blobs, read
 from shardpack.files._blobs import Blobs, end_of_aggregate
 from shardpack.testing import strategies
 
@@ -362,3 +363,55 @@ def test_a_file_is_closed_when_nobody_reads_on(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.stdout.strip(), done.stderr) == (b"fine", b"")
+
+
+def test_a_corrupt_blob_of_tiny_records_costs_one_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each field is looked at once, and no MD5 is made for each."""
+    fields = 300_000
+    blob = bytearray(MAGIC + b"\x0a\x01k" + b"\x1a\x04\x08\x00\x1a\x00" * fields + b"x" * 16)
+    walked, digests = [0], [0]
+    step, md5 = _blobs._end_of_field, hashlib.md5
+
+    def counted_step(*arguments: Any) -> int | None:
+        walked[0] += 1
+        return step(*arguments)
+
+    class CountedMD5:
+        def __init__(self, made: Any = None) -> None:
+            self._made = made or md5()
+
+        def update(self, data: Any) -> None:
+            self._made.update(data)
+
+        def copy(self) -> CountedMD5:
+            return CountedMD5(self._made.copy())
+
+        def digest(self) -> bytes:
+            digests[0] += 1
+            return bytes(self._made.digest())
+
+    monkeypatch.setattr(_blobs, "_end_of_field", counted_step)
+    monkeypatch.setattr("shardpack.files._blobs.hashlib.md5", CountedMD5)
+    assert end_of_aggregate(blob, 0, len(blob)) is None
+    assert walked[0] <= fields + 10
+    assert digests[0] <= fields / 4
+
+
+@pytest.mark.parametrize("records", [1, 100, 70_000])
+def test_an_end_is_found_when_something_else_follows_at_once(records: int) -> None:
+    """A plain record with no newline before it, behind an aggregate of few and of many records."""
+    blob = sp.encode([("k", b"") for _ in range(records)])
+    for number in range(3):
+        window = bytearray(blob + b"%c%d" % (65 + number, number))
+        assert end_of_aggregate(window, 0, len(window)) == len(blob)
+
+
+def test_the_example_of_the_page(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    exec(compile(example, "docs/files.md", "exec"), namespace)
+    path = tmp_path / "object"
+    path.write_bytes(gzip.compress(sp.encode([("a", b"1"), ("b", b"2")]) + sp.encode([("c", b"3")])))
+
+    assert namespace["keys_in"](path) == ["a", "b", "c"]

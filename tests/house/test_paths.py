@@ -21,7 +21,7 @@ PUBLIC = [
         (f"shardpack.{module}", name)
         for module, names in {
             "arrow": "PACKED_SCHEMA SCHEMA pack_batches to_table unpack_batches unpacked_schema",
-            "aws_lambda": "DynamoDBProgress Progress SQLiteProgress powertools_records process",
+            "aws_lambda": "DynamoDBProgress InvokeFunction Progress PutAgain SQLiteProgress process replay",
             "compat.aws_kinesis_agg": "AggRecord RecordAggregator deaggregate_records iter_deaggregate_records",
             "compat.aws_kinesis_agg.aggregator": "AggRecord RecordAggregator",
             "compat.aws_kinesis_agg.deaggregator": "deaggregate_records iter_deaggregate_records",

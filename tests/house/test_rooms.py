@@ -15,7 +15,8 @@ MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if "_generated" not in 
 ROOMS = sorted({path.parent for path in MODULES})
 TOP = {"__init__", "__main__", "dedup", "errors", "hashing", "inspection", "kcl", "limits", "records", "values"}
 ASKS = {"now", "utcnow", "today", "environ", "getenv"}
-WITHOUT_A_CLOCK = ["arrow", "firehose", "packing", "spark", "unpacking", "wire", "producer/core", "consumer/core"]
+CORES = ["producer/core", "consumer/core", "replay/core"]
+WITHOUT_A_CLOCK = ["arrow", "firehose", "packing", "spark", "unpacking", "wire", *CORES]
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:

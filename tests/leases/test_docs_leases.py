@@ -20,6 +20,7 @@ import shardpack as sp
 from shardpack.leases import table as _dynamodb
 from shardpack.leases.items import item_of
 from shardpack.leases.lease import Lease
+from shardpack.leases.rows import INDEX
 
 PAGE = (Path(__file__).parents[2] / "docs/leases.md").read_text(encoding="utf-8")
 SHARD = Lease("shardId-000000000000", checkpoint=sp.Position("5", 2))
@@ -112,6 +113,8 @@ def test_the_attributes_of_the_table() -> None:
 
 def test_the_policy_allows_what_is_called_and_no_more() -> None:
     (policy,) = blocks("json")
-    (statement,) = json.loads(policy)["Statement"]
+    on_table, on_index = json.loads(policy)["Statement"]
 
-    assert {action.removeprefix("dynamodb:") for action in statement["Action"]} == set(_dynamodb._METHODS)
+    assert on_index["Resource"] == f"{on_table['Resource']}/index/{INDEX}"
+    actions = {action.removeprefix("dynamodb:") for action in (*on_table["Action"], on_index["Action"])}
+    assert actions == set(_dynamodb._METHODS)

@@ -22,7 +22,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from lease_steps import LONG, created, only, taken
 
 import shardpack as sp
-from shardpack.leases.lease import Lease, Leases
+from shardpack.leases.lease import HandsOver, Lease, Leases
 from shardpack.limits import MAX_HASH_KEY
 
 MakeLeases: TypeAlias = Callable[[], Leases]
@@ -362,6 +362,55 @@ class TestRaces:
         assert sum(at_once(*[renew_twenty_times] * 8)) == only(leases).counter - 1
 
 
+class TestHandOver:
+    def test_asking_makes_the_holder_the_checkpoint_owner_and_leaves_the_counter(self, leases: Leases) -> None:
+        held = taken(leases, created(leases, Lease("s")), "old")
+        renewed = leases.renew(held)  # the holder goes on, and that does not matter
+
+        asked = handing_over(leases).ask_for(held, "new")
+
+        assert asked == dataclasses.replace(renewed, owner="new", checkpoint_owner="old")
+        assert handing_over(leases).get("s") == asked
+
+    def test_one_of_eight_gets_what_all_ask_for(self, leases: Leases) -> None:
+        held = taken(leases, created(leases, Lease("s")), "old")
+        store = handing_over(leases)
+
+        asked = at_once(*[partial(store.ask_for, held, f"new-{n}") for n in range(8)])
+
+        assert len([one for one in asked if one is not None]) == 1
+
+    def test_nobody_asks_for_what_nobody_holds(self, leases: Leases) -> None:
+        free = created(leases, Lease("s"))
+        assert handing_over(leases).ask_for(free, "new") is None
+
+    def test_what_is_given_is_the_other_s(self, leases: Leases) -> None:
+        held = taken(leases, created(leases, Lease("s")), "old")
+        store = handing_over(leases)
+
+        given = store.give(held, "new")
+
+        assert given == dataclasses.replace(held, owner="new", counter=2, owner_switches=1)
+        assert (store.assigned("old"), store.assigned("new")) == ([], ["s"])
+        with pytest.raises(sp.LeaseLostError):
+            leases.renew(held)
+
+    def test_who_has_asked_goes_before_who_is_given(self, leases: Leases) -> None:
+        held = taken(leases, created(leases, Lease("s")), "old")
+        store = handing_over(leases)
+        store.ask_for(held, "asker")
+
+        given = store.give(held, "other")
+
+        assert given is not None
+        assert (given.owner, given.checkpoint_owner, given.counter) == ("asker", None, held.counter + 1)
+
+
+def handing_over(leases: Leases) -> HandsOver:
+    assert isinstance(leases, HandsOver)
+    return leases
+
+
 WORKERS = st.sampled_from(["a", "b", "c"])
 POSITIONS = st.builds(sp.Position, st.integers(0, 10**56).map(str), st.integers(0, 9)) | st.sampled_from(
     [sp.Position.TRIM_HORIZON, sp.Position.SHARD_END]
@@ -422,6 +471,39 @@ class Workers(RuleBasedStateMachine):
             row = self.model[lease.key]
             next_owner = row.owner if row.checkpoint_owner else None
             self.change(lease, owner=next_owner, checkpoint_owner=None)
+
+    @rule(target=seen, lease=seen, owner=WORKERS)
+    def ask_for(self, lease: Lease, owner: str) -> Lease:
+        store = handing_over(self.leases)
+        row = self.model.get(lease.key)
+        got = store.ask_for(lease, owner)
+        if lease.owner is None or row is None or row.owner != lease.owner or row.checkpoint_owner is not None:
+            # In DynamoDB a write whose answer was lost is recognised by what it has done.
+            assert got is None
+            return lease
+        self.model[lease.key] = dataclasses.replace(row, owner=owner, checkpoint_owner=row.owner)
+        assert got == self.model[lease.key]
+        return got
+
+    @rule(lease=seen, owner=WORKERS)
+    def give(self, lease: Lease, owner: str) -> None:
+        may, row = self.may_checkpoint(lease), self.model.get(lease.key)
+        got = handing_over(self.leases).give(lease, owner)
+        assert (got is not None) == may
+        if may and row is not None:
+            switches = row.owner_switches + (row.checkpoint_owner is None)
+            owner = row.owner if row.checkpoint_owner and row.owner else owner
+            self.expect(got, lease, owner=owner, checkpoint_owner=None, owner_switches=switches)
+
+    @rule(key=st.sampled_from(["s", "t"]))
+    def get(self, key: str) -> None:
+        assert handing_over(self.leases).get(key) == self.model.get(key)
+
+    @rule(owner=WORKERS)
+    def assigned(self, owner: str) -> None:
+        keys = handing_over(self.leases).assigned(owner)
+        assert keys is not None
+        assert sorted(keys) == sorted(key for key, lease in self.model.items() if lease.owner == owner)
 
     @rule(lease=seen)
     def delete(self, lease: Lease) -> None:

@@ -8,7 +8,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -280,6 +279,33 @@ class TestTheKclsTable:
         assert error.value.retriable is False
 
 
+class TestHandOver:
+    def test_attribute_by_attribute(self, client: Any, table: str, leases: sp.DynamoDBLeases) -> None:
+        """As the KCL 3's initiateGracefulLeaseHandoff and assignLease write it."""
+        held = taken(leases, created(leases, Lease("s")), "old")
+        before = item(client, table)
+
+        assert leases.ask_for(held, "new")
+        asked = item(client, table)
+        assert asked == before | {"leaseOwner": {"S": "new"}, "checkpointOwner": {"S": "old"}}
+
+        assert leases.release(only(leases))
+        after = item(client, table)
+        assert after == before | {"leaseOwner": {"S": "new"}, "leaseCounter": {"N": "2"}}
+
+    def test_a_table_of_before_has_no_index_to_ask(self, client: Any) -> None:
+        name = next(NAMES)
+        key = [{"AttributeName": "leaseKey", "AttributeType": "S"}]
+        settings = {"AttributeDefinitions": key, "KeySchema": [{"AttributeName": "leaseKey", "KeyType": "HASH"}]}
+        client.create_table(TableName=name, BillingMode="PAY_PER_REQUEST", **settings)
+        leases = sp.DynamoDBLeases(name, client=client, create_table=False)
+        leases.prepare()
+        assert leases.assigned("me") is None
+
+    def test_an_index_that_may_not_be_asked_is_done_without(self) -> None:
+        assert sp.DynamoDBLeases("fleet", client=Refusing("AccessDeniedException")).assigned("me") is None
+
+
 class TestPrepare:
     def test_a_table_of_something_else_is_refused(self, client: Any) -> None:
         name = next(NAMES)
@@ -402,6 +428,36 @@ class TestFaults:
             wanted = (sp.Position("7"), got.children) if after == "checkpoint" else (sp.Position.SHARD_END, ("c",))
             assert (got.checkpoint, got.children) == wanted
 
+    @pytest.mark.parametrize("write", ["renew", "checkpoint", "end"])
+    def test_a_holder_is_asked_for_the_lease_in_an_outage_that_hid_an_answer(
+        self, proxy: FaultProxy, table: str, leases: sp.DynamoDBLeases, write: str
+    ) -> None:
+        worker = through(proxy, table, retry_for=0.0)
+        mine = taken(worker, created(worker, Lease("s")))
+        proxy.faults = Faults(reset_after=1.0, operations=frozenset({"UpdateItem"}))
+        with pytest.raises(sp.LeaseStoreError):
+            worker.renew(mine)
+        proxy.faults = Faults()
+        assert leases.ask_for(only(leases), "you")
+
+        assert self.WRITES[write](worker, mine)
+        got = only(leases)
+        assert (got.owner, got.checkpoint_owner) == ("you", "me")
+        assert got.counter == (2 if write == "renew" else 3)  # the earlier write shows that it is alive
+
+    def test_asking_is_recognised_though_its_answer_was_lost(
+        self, proxy: FaultProxy, table: str, leases: sp.DynamoDBLeases
+    ) -> None:
+        asker = through(proxy, table, retry_for=0.0)
+        held = taken(leases, created(leases, Lease("s")))
+        proxy.faults = Faults(reset_after=1.0, operations=frozenset({"UpdateItem"}))
+        with pytest.raises(sp.LeaseStoreError):
+            asker.ask_for(held, "you")
+        proxy.faults = Faults()
+
+        assert asker.ask_for(held, "you") == only(leases)
+        assert leases.ask_for(held, "third") is None
+
     @pytest.mark.parametrize("came_back", [False, True])
     @pytest.mark.parametrize("write", ["renew", "checkpoint", "end"])
     def test_a_holder_that_lost_the_lease_in_an_outage_is_told(
@@ -523,7 +579,7 @@ class TestErrors:
     ) -> None:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             monkeypatch.delenv(name)
-        monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
+        monkeypatch.setattr(_dynamodb, "backoff", lambda *_: pytest.fail("it is tried again"))
 
         with pytest.raises(sp.LeaseStoreError, match="no DynamoDB client can be made for the lease table 't'") as error:
             sp.DynamoDBLeases("t", **where).list()  # type: ignore[arg-type]  # all are strings

@@ -6,7 +6,8 @@ A version is taken from where it comes most cheaply: what an earlier run brought
 a Debian release's packages unpacked into a folder (some seconds, nothing is installed), a Debian release's source,
 built (some minutes). Nothing outside the folder is touched; SHARDPACK_PYTHONS names another one than .pythons.
 
-A free-threaded build is called 3.14t. What cannot be had is said on stderr, and the exit code is 1.
+A free-threaded build is called 3.14t; 3.13d is one for debugging, which counts references and checks itself. What
+cannot be had is said on stderr, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ CLAIMED = ("3.11", "3.12", "3.13", "3.14", "3.14t")
 PACKAGES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
 SOURCES = {"3.13": ("trixie", "forky"), "3.14": ("forky", "sid")}
 ASK = """import sys, sysconfig
-print("%d.%d" % sys.version_info[:2] + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED")), sys.executable)"""
+flags = "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED")) + "d" * hasattr(sys, "gettotalrefcount")
+print("%d.%d" % sys.version_info[:2] + flags, sys.executable)"""
 
 
 def asked(python: Path, version: str) -> Path | None:
@@ -38,7 +40,7 @@ def asked(python: Path, version: str) -> Path | None:
 
 def installed(version: str) -> Path | None:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    bare = version.removesuffix("t")
+    bare = version.rstrip("td")
     candidates = [Path(path) for name in (f"python{version}", "python3") if (path := shutil.which(name))]
     candidates += sorted(pyenv.glob(f"{bare}.*/bin/python{version}"), reverse=True)
     return next((found for python in candidates if (found := asked(python, version))), None)
@@ -46,17 +48,18 @@ def installed(version: str) -> Path | None:
 
 def unpacked(version: str) -> Path:
     """Debian's own build, with Debian's own libraries beside it: it runs on an older Debian, and on others."""
-    if version not in PACKAGES:
+    bare = version.removesuffix("d")
+    if bare not in PACKAGES:
         raise NotHadError("no release of Debian has its packages")
     root = FOLDER / version
-    Debian(PACKAGES[version]).unpack(root, f"python{version}-venv")
+    Debian(PACKAGES[bare]).unpack(root, f"python{bare}-venv", *([f"python{bare}-dbg"] if bare != version else []))
     libraries = next((root / "usr" / "lib").glob("*-linux-gnu"))
     loader = next(path for where in (libraries, root / "lib64", root / "lib") for path in where.glob("ld-linux-*.so.*"))
     python = root / "usr" / "bin" / f"python{version}"
     older = root / "lib" / libraries.name  # before trixie, the C library was not yet in /usr
     run(patchelf(), "--set-interpreter", loader, "--force-rpath", "--set-rpath", f"{libraries}:{older}", python)
     # Where ensurepip looks for pip, without which `python -m venv` fails.
-    for data in (root / "usr" / "lib" / f"python{version}").rglob("_sysconfigdata_*.py"):
+    for data in (root / "usr" / "lib" / f"python{bare}").rglob("_sysconfigdata_*.py"):
         data.write_text(data.read_text().replace("'/usr/share/python-wheels", f"'{root}/usr/share/python-wheels"))
     return python
 

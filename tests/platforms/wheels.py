@@ -10,8 +10,12 @@ same, and auditwheel says whether it may carry the name of its platform.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import tarfile
+import tomllib
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,6 +147,28 @@ def foreign_wheel(version: str, target: Target, native: Path) -> Path:
     return folder / name
 
 
+def check_contents() -> None:
+    """No folder but ours goes out in a wheel, and in the sdist nothing that git does not know."""
+    for wheel in DIST.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as opened:
+            found = {name.partition("/")[0] for name in opened.namelist()}
+        if strange := [name for name in found if name != "shardpack" and not re.fullmatch(r"shardpack-.*-info", name)]:
+            raise SystemExit(f"{wheel.name} holds {strange}, which is not shardpack")
+    made = re.compile(r"(PKG-INFO|setup\.cfg|src/shardpack\.egg-info/.*|)")
+    known = set(run("git", "ls-files", cwd=HOUSE).splitlines())
+    for sdist in DIST.glob("*.tar.gz"):
+        with tarfile.open(sdist) as opened_sdist:
+            files = {one.name.partition("/")[2] for one in opened_sdist if one.isfile()}
+        if foreign := sorted(name for name in files - known if not made.fullmatch(name)):
+            raise SystemExit(f"{sdist.name} holds {len(foreign)} files that git does not know, as {foreign[0]}")
+
+
+def warn_of_missing_urls() -> None:
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+    if "urls" not in project:
+        print("pyproject.toml has no [project.urls]: PyPI will show no home of the project", file=sys.stderr)
+
+
 def with_tools() -> dict[str, str]:
     return {"PATH": f"{TOOL_BIN}:{os.environ['PATH']}"}
 
@@ -159,6 +185,8 @@ def main() -> int:
         run(TOOL_BIN / "auditwheel", "repair", "--plat", GNU.platform, "-w", DIST, native, env=with_tools())
         for target in FOREIGN:
             shutil.move(foreign_wheel(version, target, native), DIST)
+    check_contents()
+    warn_of_missing_urls()
     for made in sorted(DIST.iterdir()):
         print(f"{made.stat().st_size:>9,}  {made.name}")
     return 0

@@ -174,11 +174,23 @@ def test_one_call_at_a_time_keeps_a_partition_key_s_records_in_order(
     assert verdict.duplicates == 0
 
 
-@pytest.mark.parametrize("hash_keys", ["pinned", "kpl"])
-def test_the_soak_in_short(hash_keys: Literal["pinned", "kpl"]) -> None:
+@pytest.mark.parametrize(
+    ("hash_keys", "ordering", "route"),
+    [("pinned", "none", "shard"), ("kpl", "none", "shard"), ("pinned", "key", "shard"), ("pinned", "none", "any")],
+)
+def test_the_soak_in_short(
+    hash_keys: Literal["pinned", "kpl"], ordering: Literal["none", "key"], route: Literal["shard", "any"]
+) -> None:
     """Also what CI runs of `make soak`."""
     config = sp.ProducerConfig(
-        aggregation_max_size=5000, collection_max_count=20, hash_keys=hash_keys, request_timeout=1
+        aggregation_max_size=5000,
+        aggregation_max_count=20 if ordering == "key" else 4_294_967_295,  # for as many calls, and so as many faults
+        collection_max_count=20,
+        hash_keys=hash_keys,
+        ordering=ordering,
+        route=route,
+        request_timeout=1,
+        record_ttl=120,
     )
     faults = Faults(
         reset_before=0.05,
@@ -194,7 +206,7 @@ def test_the_soak_in_short(hash_keys: Literal["pinned", "kpl"]) -> None:
     )
     report = run(Soak(records=5000, keys=200, kills=1, pause=0.1, faults=faults, config=config))
 
-    assert report.verdict.is_sound, str(report)
+    assert report.is_sound, str(report)
     kinds = {"reset_before", "reset_after", "internal_failure", "throttle", "record_failure"}
     assert len(kinds & set(report.faults)) >= 3, str(report)  # which ones is left to chance
     assert report.reshards["kills"] == 1

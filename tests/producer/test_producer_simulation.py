@@ -1,8 +1,13 @@
-"""Whatever happens between producer and stream: what is acknowledged, a reader with the KCL's rule finds."""
+"""Whatever happens between producer and stream: what is acknowledged, a reader with the KCL's rule finds.
+
+With ``ordering="key"`` it also lies in order: for each partition key, in put order, and in shards that form a path of
+the lineage.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any, Literal
 
 from hypothesis import settings
@@ -26,9 +31,10 @@ class Stream:
         self.ranges = {"shard-0": sp.Shard("shard-0")}
         self.open = ["shard-0"]
         self.stored: dict[str, list[dict[str, Any]]] = {"shard-0": []}
+        self.parents: dict[str, list[str]] = {"shard-0": []}
         self.sequence_number = 0
 
-    def list_shards(self) -> list[dict[str, Any]]:
+    def list_shards(self, *, with_closed: bool) -> list[dict[str, Any]]:
         return [
             {
                 "ShardId": shard.shard_id,
@@ -36,9 +42,17 @@ class Stream:
                     "StartingHashKey": str(shard.starting_hash_key),
                     "EndingHashKey": str(shard.ending_hash_key),
                 },
+                "SequenceNumberRange": {} if shard.shard_id in self.open else {"EndingSequenceNumber": "1"},
+                **dict(
+                    zip(("ParentShardId", "AdjacentParentShardId"), self.parents[shard.shard_id], strict=False),
+                ),
             }
-            for shard in map(self.ranges.__getitem__, self.open)
+            for shard in self.ranges.values()
+            if with_closed or shard.shard_id in self.open
         ]
+
+    def descends(self, shard_id: str, ancestor: str) -> bool:
+        return shard_id == ancestor or any(self.descends(parent, ancestor) for parent in self.parents[shard_id])
 
     def replace(self, closed: list[str], starts: list[int], end: int) -> None:
         for shard_id in closed:
@@ -47,6 +61,7 @@ class Stream:
             shard_id = f"shard-{len(self.ranges)}"
             self.ranges[shard_id] = sp.Shard(shard_id, start, next_start - 1)
             self.stored[shard_id] = []
+            self.parents[shard_id] = closed
             self.open.append(shard_id)
 
     def put(self, entry: dict[str, Any]) -> dict[str, str]:
@@ -69,20 +84,29 @@ class Stream:
 
 class Simulation(RuleBasedStateMachine):
     hash_keys: Literal["pinned", "kpl"] = "pinned"
+    routes: tuple[Literal["shard", "key", "any"], ...] = ("shard",)
+    ordering: Literal["none", "key"] = "none"
+    on_failure: Literal["continue", "halt_key"] = "continue"
 
     @initialize(
+        drawn=st.data(),
         max_count=st.sampled_from([1, 2, 5, 1000]),
         connections=st.sampled_from([1, 3]),
         enabled=st.sampled_from([True, True, False]),
         shards=st.integers(1, 3),
         warm=st.booleans(),
     )
-    def start(self, max_count: int, connections: int, enabled: bool, shards: int, warm: bool) -> None:
+    def start(
+        self, drawn: st.DataObject, max_count: int, connections: int, enabled: bool, shards: int, warm: bool
+    ) -> None:
         config = ProducerConfig(
             aggregation_enabled=enabled,
             aggregation_max_count=max_count,
             max_connections=connections,
             hash_keys=self.hash_keys,
+            route=drawn.draw(st.sampled_from(self.routes), "route"),
+            ordering=self.ordering,
+            on_failure=self.on_failure,
         )
         self.engine = Engine("stream", config, random=lambda: 0.5)
         self.stream = Stream()
@@ -150,7 +174,7 @@ class Simulation(RuleBasedStateMachine):
         elif fate != "stored":
             self.engine.failed(action, "LimitExceededException", "slow down", self.now)
         elif isinstance(action, ListShards):
-            self.engine.answered(action, self.stream.list_shards(), self.now)
+            self.engine.answered(action, self.stream.list_shards(with_closed=action.with_closed), self.now)
         elif isinstance(action, DescribeStream):
             self.engine.answered(action, {}, self.now)
 
@@ -224,6 +248,66 @@ class KplSimulation(Simulation):
     hash_keys = "kpl"
 
 
+class RouteSimulation(Simulation):
+    routes = ("any", "any", "key")
+
+
+class KplByKeySimulation(KplSimulation):
+    routes = ("key",)
+
+
+class OrderedSimulation(Simulation):
+    ordering = "key"
+
+    def check(self) -> None:
+        super().check()
+        for numbers in self.numbers_of_each_key().values():
+            acknowledged = [self.outcomes[number] for number in numbers]
+            places = [(one.shard_id, one.position) for one in acknowledged if isinstance(one, Delivery)]
+            assert self.is_in_order(places)
+            firsts = self.first_places()
+            assert self.is_in_order([firsts[number] for number in numbers if number in firsts])
+
+    def numbers_of_each_key(self) -> dict[tuple[str, str | None], list[int]]:
+        """An explicit hash key takes the partition key's place."""
+        numbers: dict[tuple[str, str | None], list[int]] = {}
+        for number, record in self.sent.items():
+            own = record.explicit_hash_key
+            numbers.setdefault((record.partition_key if own is None else "", own), []).append(number)
+        return numbers
+
+    def first_places(self) -> dict[int, tuple[str, sp.Position]]:
+        """Where a reader finds each record first, whether it was acknowledged or not."""
+        firsts: dict[int, tuple[str, sp.Position]] = {}
+        for record in self.stream.read():
+            number = int(record.data.partition(b":")[0])
+            assert record.shard_id is not None
+            assert record.position is not None
+            place = record.shard_id, record.position
+            firsts[number] = min(place, firsts.get(number, place), key=lambda one: one[1])
+        return firsts
+
+    def is_in_order(self, places: list[tuple[str, sp.Position]]) -> bool:
+        return all(
+            before[1] < after[1] and self.stream.descends(after[0], before[0]) for before, after in pairwise(places)
+        )
+
+
+class HaltingSimulation(OrderedSimulation):
+    on_failure = "halt_key"
+
+    def check(self) -> None:
+        super().check()
+        for numbers in self.numbers_of_each_key().values():
+            failed = [isinstance(self.outcomes[number], sp.DeliveryError) for number in numbers]
+            assert failed == sorted(failed), "a younger record was stored behind one that failed"
+
+
 TestPinned = Simulation.TestCase
 TestKpl = KplSimulation.TestCase
-TestPinned.settings = TestKpl.settings = settings(stateful_step_count=60)
+TestRoutes = RouteSimulation.TestCase
+TestKplByKey = KplByKeySimulation.TestCase
+TestOrdered = OrderedSimulation.TestCase
+TestHalting = HaltingSimulation.TestCase
+for case in (TestPinned, TestKpl, TestRoutes, TestKplByKey, TestOrdered, TestHalting):
+    case.settings = settings(stateful_step_count=60)

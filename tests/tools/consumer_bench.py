@@ -9,9 +9,10 @@ from typing import Any
 import shardpack as sp
 from shardpack.aws.errors import error_of
 from shardpack.aws.streams import ALL_SHARDS, list_shards
-from shardpack.consumer import ConsumerConfig, Lease
+from shardpack.consumer import ConsumerConfig, Lease, Leases
 from shardpack.consumer.core.actions import Action, GetRecords, GetShardIterator, ListShards
-from shardpack.consumer.core.engine import Delivered, Engine
+from shardpack.consumer.core.delivered import Delivered
+from shardpack.consumer.core.engine import Engine
 from shardpack.consumer.shells.calls import call_leases
 from shardpack.consumer.start import Start
 from shardpack.testing import FakeKinesis, ManualClock
@@ -30,7 +31,7 @@ class Stream:
     def __init__(self, shards: int = 1) -> None:
         self.clock = ManualClock(START)
         self.kinesis = FakeKinesis(streams={"s": shards}, clock=self.clock)
-        self.leases = sp.MemoryLeases()
+        self.leases: Leases = sp.MemoryLeases()
 
     @property
     def now(self) -> float:

@@ -9,6 +9,7 @@ from shardpack.limits import MAX_HASH_KEY
 from shardpack.producer import Delivery, ProducerConfig
 from shardpack.producer.core.actions import Action, DescribeStream, ListShards, PutRecords
 from shardpack.producer.core.engine import Engine
+from shardpack.producer.core.ordering.keys import Keys
 
 HALF = (MAX_HASH_KEY + 1) // 2
 
@@ -36,8 +37,10 @@ LOW, HIGH = str(HALF - 1), str(HALF)
 class Driven:
     """An engine, and a clock in the test's hand."""
 
-    def __init__(self, shards: list[dict[str, Any]] | None = None, **settings: Any) -> None:
-        self.engine = Engine("stream", ProducerConfig(**settings), random=lambda: 1.0)
+    def __init__(
+        self, shards: list[dict[str, Any]] | None = None, *, keys: Keys | None = None, **settings: Any
+    ) -> None:
+        self.engine = Engine("stream", ProducerConfig(**settings), random=lambda: 1.0, keys=keys)
         self.now = 100.0
         self.outcomes: dict[object, Delivery | sp.DeliveryError] = {}
         self.sequence_number = 0

@@ -40,7 +40,8 @@ class Faults:
         throttle: refused as over some limit without asking the server.
         wrong_count: `PutRecords` answers one result too few or too many for what it stored.
         record_failure: share of a `PutRecords` call's records that fail alone, with `InternalFailure`.
-        latency: most seconds that a call waits before the server gets it.
+        delay: seconds that each call waits before the server gets it.
+        latency: most seconds that a call waits besides.
         latency_after: most seconds that an answer waits before the client gets it.
         stall: the answer waits for `stall_seconds`, which a client should not.
         operations: the operations that this concerns; None: all.
@@ -53,6 +54,7 @@ class Faults:
     throttle: float = 0.0
     wrong_count: float = 0.0
     record_failure: float = 0.0
+    delay: float = 0.0
     latency: float = 0.0
     latency_after: float = 0.0
     stall: float = 0.0
@@ -244,6 +246,8 @@ class FaultProxy:
         """
         with self._lock:
             self.calls[call.operation] += 1
+        if self.faults.delay and self.faults.concerns(call):
+            time.sleep(self.faults.delay)
         self._wait(self.faults.latency, call)
         if self.strikes("reset_before", call):
             raise ResetError

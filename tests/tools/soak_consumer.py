@@ -46,6 +46,8 @@ class Soak:
         rate: user records put a second.
         workers: processes at a time.
         kills: workers that are ended while records are put; every third of them is asked, by SIGTERM.
+        orderly: all of them are asked, and every other one only after its successor has begun: then nothing may be
+            handled twice.
         pause: seconds between two reshards.
         failover_time: of the consumers.
         seed: for everything that is random here.
@@ -56,6 +58,7 @@ class Soak:
     rate: float = 2_000.0
     workers: int = 3
     kills: int = 10
+    orderly: bool = False
     pause: float = 2.0
     failover_time: float = 2.0
     seed: int = 0
@@ -92,7 +95,8 @@ class Report:
     @property
     def is_sound(self) -> bool:
         """Whether what is promised held."""
-        return not self.missing and not self.disordered and not self.unclean and not self.held
+        repeats = self.soak.orderly and self.handled.total() > len(self.handled)
+        return not self.missing and not self.disordered and not self.unclean and not self.held and not repeats
 
     def __str__(self) -> str:
         duplicates = self.handled.total() - len(self.handled)
@@ -173,7 +177,10 @@ def _kill(soak: Soak, fleet: _Fleet) -> None:
     for kill in range(soak.kills):
         while fleet.put < soak.records * (kill + 1) // (soak.kills + 1):
             time.sleep(0.02)
-        fleet.replace_one(asked=kill % 3 == 2)
+        if soak.orderly and kill % 2 == 0:
+            fleet.add_one()
+            time.sleep(soak.failover_time / 2)
+        fleet.replace_one(asked=soak.orderly or kill % 3 == 2, begin_another=not (soak.orderly and kill % 2 == 0))
 
 
 def _wait_until_handled(soak: Soak, fleet: _Fleet, say: Callable[[str], object], started: float) -> None:
@@ -229,7 +236,11 @@ class _Fleet:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def replace_one(self, *, asked: bool) -> None:
+    def add_one(self) -> None:
+        """Begin one more worker."""
+        self._begin()
+
+    def replace_one(self, *, asked: bool, begin_another: bool = True) -> None:
         """End a worker, and begin another."""
         owners = {lease.owner or "" for lease in self._leases.list() if lease.checkpoint != _END}
         worker_id = self._random.choice(sorted(owners & self._running.keys()) or list(self._running))
@@ -240,7 +251,8 @@ class _Fleet:
         status = process.wait(_PATIENCE)
         if asked and status != 0:
             self._unclean.append(status)
-        self._begin()
+        if begin_another:
+            self._begin()
         if asked:
             return
         deadline = time.monotonic() + _PATIENCE
@@ -288,6 +300,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=getattr(Soak, name))
     for name in ("rate", "pause", "failover-time"):
         parser.add_argument(f"--{name}", type=float, default=getattr(Soak, name.replace("-", "_")))
+    parser.add_argument("--orderly", action="store_true", help="ask all workers to end, and kill none")
     report = run(Soak(**vars(parser.parse_args())), lambda line: print(line, flush=True))
     print(report)
     return 0 if report.is_sound else 1

@@ -2,7 +2,8 @@
 
 Producer -> fault proxy -> kinesalite, which keeps its data on disk and is killed now and then, while its shards split
 and merge all the time. Then a reader with the KCL's rule looks for what was acknowledged, and every Kinesis record that
-was stored without being acknowledged must be one whose answer the proxy knows to have been lost.
+was stored without being acknowledged must be one whose answer the proxy knows to have been lost. With --ordering key no
+record may be overtaken by a younger one of its key, and the shards of each key must form a path of the lineage.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, Literal, Self
 import servers
 from fault_proxy import FaultProxy, Faults
 from fault_services import Kinesis
-from stream_check import Resharder, Verdict, judge, read_stream
+from stream_check import Resharder, Verdict, judge, parents_of_shards, read_stream
 
 import shardpack as sp
 from shardpack.producer import Delivery
@@ -101,10 +102,17 @@ class Report:
     attempts: int
     most_attempts: int
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether the producer has kept its promise, that of order with it."""
+        is_ordered = self.soak.config.ordering == "none" or not (self.verdict.overtaken or self.verdict.off_path)
+        return self.verdict.is_sound and is_ordered
+
     def __str__(self) -> str:
         verdict, rate = self.verdict, self.soak.records / self.seconds
         rows = {
-            "hash keys": self.soak.config.hash_keys,
+            "hash keys, route": f"{self.soak.config.hash_keys}, {self.soak.config.route}",
+            "ordering": self.soak.config.ordering,
             "user records": f"{self.soak.records:,} in {self.seconds:.1f} s ({rate:,.0f}/s)",
             "reshards": _counts(self.reshards),
             "faults": _counts(self.faults),
@@ -116,11 +124,12 @@ class Report:
             "duplicates": f"{verdict.duplicates:,} user records",
             "stored, not acknowledged": f"{_counts(verdict.explained)} (Kinesis records, by what lost the answer)",
             "unexplained": f"{len(verdict.unexplained):,} Kinesis records",
-            "overtaken": f"{verdict.overtaken:,} user records, by younger ones of their partition key",
+            "overtaken": f"{verdict.overtaken:,} user records, by younger ones of their key",
+            "off the path": f"{verdict.off_path:,} user records, of the shards of their key",
             "missing": f"{len(verdict.missing):,}",
             "misplaced": f"{len(verdict.misplaced):,}",
             "not as put": f"{verdict.unknown:,}",
-            "verdict": "nothing acknowledged is lost" if verdict.is_sound else "BROKEN PROMISE",
+            "verdict": "the promise is kept" if self.is_sound else "BROKEN PROMISE",
         }
         lines = [f"{name:<25} {value}" for name, value in rows.items()]
         lines += verdict.unexplained[:10]
@@ -157,7 +166,8 @@ def run(soak: Soak, say: Callable[[str], object] = lambda _line: None) -> Report
         proxy.wait_until_idle()
         outcomes = dict(enumerate(watcher.outcomes()))
         delivered: dict[int, Any] = outcomes
-        verdict = judge(read_stream(direct, STREAM), delivered, soak.record, proxy.lost)
+        parents = parents_of_shards(direct, STREAM)
+        verdict = judge(read_stream(direct, STREAM), delivered, soak.record, proxy.lost, parents)
         attempts = [len(outcome.attempts) for outcome in delivered.values()]
         reshards = resharder.counts | Counter(kills=server.kills)
         calls = proxy.calls["PutRecords"]
@@ -276,20 +286,25 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--pause", type=float, default=0.3, help="seconds between reshards")
     parser.add_argument("--hash-keys", choices=["pinned", "kpl"], default="pinned")
+    parser.add_argument("--route", choices=["shard", "key", "any"], default="shard")
+    parser.add_argument("--ordering", choices=["none", "key"], default="none")
+    parser.add_argument("--record-ttl", type=float, default=30.0, help="seconds after which a record fails")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     hash_keys: Literal["pinned", "kpl"] = arguments.hash_keys
+    route: Literal["shard", "key", "any"] = arguments.route
+    ordering: Literal["none", "key"] = arguments.ordering
     soak = Soak(
         records=arguments.records,
         keys=arguments.keys,
         kills=arguments.kills,
         pause=arguments.pause,
-        config=sp.ProducerConfig(hash_keys=hash_keys),
+        config=sp.ProducerConfig(hash_keys=hash_keys, route=route, ordering=ordering, record_ttl=arguments.record_ttl),
         seed=arguments.seed,
     )
     report = run(soak, lambda line: print(line, flush=True))
     print(report)
-    return 0 if report.verdict.is_sound else 1
+    return 0 if report.is_sound else 1
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import hashlib
 import random
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import servers
@@ -160,7 +161,9 @@ class Verdict:
         failed: user records by the error code of their last attempt but an expiry.
         failed_but_stored: how many of them were read none the less.
         dropped: Kinesis records from which the KCL delivers nothing.
-        overtaken: how often a user record came after a younger one of its partition key, copies aside.
+        overtaken: how often a user record came after a younger one of its key, copies aside. An explicit hash key that
+            a record was put with takes its partition key's place.
+        off_path: how often a user record's shard is neither that of the one before of its key, nor a descendant of it.
     """
 
     acknowledged: int = 0
@@ -174,6 +177,7 @@ class Verdict:
     failed_but_stored: int = 0
     dropped: int = 0
     overtaken: int = 0
+    off_path: int = 0
     kinesis_records: int = 0
 
     @property
@@ -200,6 +204,7 @@ def judge(
     outcomes: Mapping[int, Outcome],
     put: Callable[[int], sp.UserRecord],
     lost: Iterable[LostAnswer],
+    parents: Mapping[str, Sequence[str]] | None = None,
 ) -> Verdict:
     """Compare what the producer said with what a stream holds.
 
@@ -208,6 +213,7 @@ def judge(
         outcomes: of each user record, by its number.
         put: the user record with a number; its data begin with the number and a colon.
         lost: the answers that did not reach the producer.
+        parents: of each shard; None: nobody asks whether the shards of a key form a path.
     """
     verdict = Verdict()
     read: Counter[int] = Counter()
@@ -215,6 +221,7 @@ def judge(
     acknowledged = {(o.shard_id, o.sequence_number) for o in outcomes.values() if isinstance(o, Delivery)}
     lost_kinds = _lost_kinds(lost)
     latest: defaultdict[str | None, int] = defaultdict(lambda: -1)
+    ways: defaultdict[str | None, list[tuple[int, str]]] = defaultdict(list)
     for one in stored:
         verdict.kinesis_records += 1
         verdict.dropped += not one.records
@@ -230,10 +237,17 @@ def judge(
             if isinstance(outcome, Delivery) and (outcome.shard_id, outcome.position) == place:
                 placed.add(number)
             if number not in read:
-                verdict.overtaken += number < latest[record.partition_key]
-                latest[record.partition_key] = max(number, latest[record.partition_key])
+                key = sent.partition_key if sent.explicit_hash_key is None else f"= {sent.explicit_hash_key}"
+                verdict.overtaken += number < latest[key]
+                latest[key] = max(number, latest[key])
+                ways[key].append((number, one.shard_id))
             read[number] += 1
     verdict.duplicates = sum(read.values()) - len(read)
+    if parents is not None:
+        for way in ways.values():
+            verdict.off_path += sum(
+                not _descends(parents, after, before) for (_, before), (_, after) in pairwise(sorted(way))
+            )
     for number, outcome in outcomes.items():
         if isinstance(outcome, sp.DeliveryError):
             verdict.failed[_reason(outcome)] += 1
@@ -245,6 +259,25 @@ def judge(
         elif number not in placed:
             verdict.misplaced.append(number)
     return verdict
+
+
+def parents_of_shards(client: Any, stream_name: str) -> dict[str, list[str]]:
+    """The parents of each shard of a stream."""
+    shards = client.list_shards(StreamName=stream_name)["Shards"]
+    names = "ParentShardId", "AdjacentParentShardId"
+    return {shard["ShardId"]: [shard[name] for name in names if shard.get(name)] for shard in shards}
+
+
+def _descends(parents: Mapping[str, Sequence[str]], shard_id: str, ancestor: str) -> bool:
+    look, seen = [shard_id], {shard_id}
+    while look:
+        one = look.pop()
+        if one == ancestor:
+            return True
+        new = [parent for parent in parents.get(one, ()) if parent not in seen]
+        seen.update(new)
+        look += new
+    return False
 
 
 def _number(record: sp.ReceivedRecord) -> int:

@@ -59,6 +59,15 @@ impl Builder {
         builder
     }
 
+    /// Have another explicit hash key in place of the one that all records have, if there is one.
+    pub fn repin(&mut self, pin: &[u8]) -> bool {
+        if self.pinned {
+            self.explicit_hash_keys = Table::default();
+            self.explicit_hash_keys.insert(EXPLICIT_HASH_KEY_TABLE, pin);
+        }
+        self.pinned
+    }
+
     #[inline]
     pub fn size(&self) -> usize {
         FRAME_BYTES + self.partition_keys.bytes.len() + self.explicit_hash_keys.bytes.len() + self.records.len()
@@ -242,6 +251,17 @@ mod tests {
         assert!(!other.add(builder.size() - 1, b"key", b"data", None, &[]));
         assert_eq!((other.count, other.size()), (0, FRAME_BYTES));
         assert!(other.add(builder.size(), b"key", b"data", None, &[]));
+    }
+
+    #[test]
+    fn it_can_have_another_pin() {
+        let mut builder = Builder::new(Some(b"7"));
+        let mut other = Builder::new(Some(b"12345"));
+        assert!(builder.add(usize::MAX, b"key", b"data", None, &[]));
+        assert!(other.add(usize::MAX, b"key", b"data", None, &[]));
+        assert!(builder.repin(b"12345"));
+        assert_eq!((finished(&builder), builder.size()), (finished(&other), other.size()));
+        assert!(!Builder::new(None).repin(b"12345"));
     }
 
     #[test]

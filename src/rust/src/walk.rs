@@ -63,8 +63,8 @@ impl<'a> Walk<'a> {
         let offset = self.at;
         let tag = self.number(5)?;
         let (number, wire_type) = (tag >> 3, tag & 7);
-        // protobuf skips groups unread
-        if tag > u64::from(u32::MAX) || (number == 0 && self.groups.is_empty()) || wire_type > FIXED32 {
+        // Inside groups, some releases of protobuf let the number 0 pass; Java's, which is the KCL's, does not.
+        if tag > u64::from(u32::MAX) || number == 0 || wire_type > FIXED32 {
             return Err(self.fault(offset, What::BadTag { number, wire_type }));
         }
         let mut field = Field { offset, tag, value: 0, start: self.at, end: 0 };

@@ -84,6 +84,26 @@ class Batch:
                 log("progress was not saved, so user records that are done may run again", error)
         return self
 
+    def look(self) -> int:
+        """Open all records and handle none; how many user records are to do. `error` is the first unreadable one's."""
+        self._load()
+        count = 0
+        for record in self.records:
+            for _, error in record.open(self._on_corrupt):
+                self.error = self.error or error
+                count += error is None
+        return count
+
+    @property
+    def handled(self) -> int:
+        """How many user records were handled or diverted."""
+        return sum(record.to_do - (record.left or 0) for record in self.records)
+
+    @property
+    def skipped(self) -> int:
+        """How many were done before, as far as the batch has come."""
+        return sum(record.total - record.to_do for record in self.records)
+
     def failures(self) -> list[dict[str, str]]:
         """What is to be sent again, as ``batchItemFailures`` takes it.
 

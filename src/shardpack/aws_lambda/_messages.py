@@ -1,31 +1,29 @@
-"""Messages of SQS and SNS that carry Kinesis records, or say where in a stream they lie."""
+"""Messages of SQS, SNS and S3 that carry Kinesis records, or say where in a stream or a bucket they lie."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DecodeError
 from ..limits import shown
+from ..replay.core.documents import Part, Records, is_message, parts_of, text_in
+from ..replay.core.stretch import Stretch
 from ._batch import Batch, log
-from ._event import records_of
-from ._on_failure import discarded_records
 from ._record import Unreadable
 
-_KINESIS = frozenset({"kinesis", "data", "Data"})
+if TYPE_CHECKING:
+    from ..replay.shells.clients import Clients
+
+_MOST_OBJECTS = 4  # one inside the other; an object that names itself would never end
 
 
 def are_messages(records: list[Any]) -> bool:
-    """Whether these records of an event are messages of SQS or SNS."""
-    return any(
-        isinstance(record, Mapping) and _text_of(record) is not None and _KINESIS.isdisjoint(record)
-        for record in records
-    )
+    """Whether these records of an event are messages of SQS or SNS, or notifications of S3."""
+    return any(map(is_message, records))
 
 
-def message_failures(
-    messages: list[Any], run: Callable[[list[Any]], Batch], client: Callable[[str], Any]
-) -> list[dict[str, str]]:
+def message_failures(messages: list[Any], run: Callable[[list[Any]], Batch], clients: Clients) -> list[dict[str, str]]:
     """Handle the Kinesis records of messages, one message after the other, and say which are to come again.
 
     A message comes again when one of its user records has failed. In a FIFO queue nothing is begun after it, and those
@@ -35,14 +33,14 @@ def message_failures(
     Args:
         messages: the records of the event.
         run: handles the Kinesis records of one message.
-        client: gives a Kinesis client for a stream's ARN.
+        clients: for the streams and objects that the messages name.
 
     Raises:
-        Exception: what a message failed with that has no ``messageId``: those of SNS, which reads no answer.
+        Exception: what a message failed with that has no ``messageId``: those of SNS and S3, which read no answer.
     """
     failures: list[dict[str, str]] = []
     for number, message in enumerate(messages):
-        error = _error_of(message, run, client)
+        error = _error_of(message, run, clients)
         if error is None:
             continue
         log(f"the message {_identifier(message) or number} failed", error)
@@ -58,54 +56,56 @@ def message_failures(
     return failures
 
 
-def records_in(message: Any, client: Callable[[str], Any]) -> list[Any]:
+def records_in(message: Any, clients: Clients) -> list[Any]:
     """The Kinesis records that a message carries or names; where it has none, the message as something unreadable."""
-    text = _text_of(message) if isinstance(message, Mapping) else None
-    if text is None:
+    if not is_message(message):
         return [Unreadable(shown(message), DecodeError(f"a message of the event has no text: {shown(message)}"))]
+    text = text_in(message)
+    if text is None:
+        import json
+
+        text = json.dumps(message)
+    records: list[Any] = []
     try:
-        return _records_in_document(_json(text), text, client)
+        for part in parts_of(message):
+            records += _records_of(part, text, clients, 0)
     except DecodeError as error:
-        return [Unreadable(text, error)]
+        records.append(Unreadable(text, error))
+    return records
 
 
-def _error_of(message: Any, run: Callable[[list[Any]], Batch], client: Callable[[str], Any]) -> Exception | None:
+def _records_of(part: Part, text: str, clients: Clients, depth: int) -> Iterator[Any]:
+    """The records of a part; for those that are gone, something unreadable at the end."""
+    from ..replay.shells.fetching import Fetched, documents_in
+
+    if isinstance(part, Records):
+        yield from part.records
+    elif isinstance(part, Stretch):
+        fetched = Fetched(part, clients.of("kinesis", part.stream_arn))
+        for page in fetched.pages():
+            yield from page
+        if fetched.missing is not None:
+            yield Unreadable(
+                text,
+                DecodeError(
+                    f"of the records {part} {fetched.missing}: the others have expired; a longer retention of the"
+                    " stream keeps them until they are handled"
+                ),
+            )
+    else:
+        if depth == _MOST_OBJECTS:
+            raise DecodeError(f"more than {_MOST_OBJECTS} objects of S3 name each other, and none holds records")
+        for document in documents_in(part, clients.of("s3")):
+            for inside in parts_of(document):
+                yield from _records_of(inside, text, clients, depth + 1)
+
+
+def _error_of(message: Any, run: Callable[[list[Any]], Batch], clients: Clients) -> Exception | None:
     try:
-        records = records_in(message, client)
+        records = records_in(message, clients)
     except Exception as error:  # noqa: BLE001  # whatever reading the stream raises, the other messages go on
         return error
     return run(records).error
-
-
-def _records_in_document(document: Any, text: str, client: Callable[[str], Any]) -> list[Any]:
-    if isinstance(document, Mapping):
-        if document.get("Type") == "Notification" and isinstance(document.get("Message"), str):
-            inside = document["Message"]  # a queue that is subscribed to a topic
-            return _records_in_document(_json(inside), inside, client)
-        if "KinesisBatchInfo" in document or "DDBStreamBatchInfo" in document:
-            return discarded_records(document, text, client)
-        if "kinesis" in document or "Data" in document:
-            return [document]
-    return records_of(document)
-
-
-def _json(text: str) -> Any:
-    import json
-
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(
-            f"the text of a message is no JSON ({error}): {shown(text)}; expected Kinesis records, or what Lambda"
-            " writes of a batch that it gave up"
-        ) from None
-
-
-def _text_of(message: Mapping[str, Any]) -> str | None:
-    """The text of a message: SQS has it in ``body``, SNS one level down."""
-    notification = message.get("Sns")
-    text = notification.get("Message") if isinstance(notification, Mapping) else message.get("body")
-    return text if isinstance(text, str) else None
 
 
 def _identifier(message: Any) -> str | None:

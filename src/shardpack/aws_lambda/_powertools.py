@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..limits import shown
 from ..records import ReceivedRecord
+from ..replay.core.events import records_of
 from ..unpacking.unpacker import OnCorrupt, unpack
-from ._event import records_of
 from ._record import lambda_shape
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..limits import check_callable, shown
 from ..records import ReceivedRecord
+from ..replay.core.events import records_of
 from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch
-from ._event import records_of
 from ._messages import are_messages, message_failures
 from ._settings import OnFailure, check_settings
 from ._window import EventState, answer_of_window, is_of_window
@@ -28,12 +28,15 @@ def process(
     workers: int = 1,
     on_corrupt: OnCorrupt = "raw",
     client: Any = None,
+    s3_client: Any = None,
 ) -> dict[str, Any]:
     """Handle the user records of a Lambda event in their order, and say where Lambda is to go on.
 
     It takes what an event source mapping hands over, the list of EventBridge Pipes, a page of ``GetRecords``, and
     messages of SQS or SNS: those that carry Kinesis records, and those of an on-failure destination, which only say
-    where the records lie; they are then read from the stream. Each caller gets the answer that it reads.
+    where the records lie; they are then read from the stream. A notification of S3, direct or through SQS, SNS or
+    EventBridge, has the object read: what an on-failure destination or Firehose wrote there, or Kinesis records in any
+    shape that `shardpack.files.read` knows. Each caller gets the answer that it reads.
 
     The event source mapping must have ``FunctionResponseTypes: [ReportBatchItemFailures]``: without it Lambda does not
     read the answer and takes a failure for a success.
@@ -56,6 +59,7 @@ def process(
         on_corrupt: as for `unpack`. With ``"raise"`` a corrupt aggregate is one user record that has failed.
         client: a boto3 Kinesis client for messages of an on-failure destination; None: one is made for the stream's
             region, at the first such message.
+        s3_client: a boto3 S3 client for objects; None: one is made at the first notification.
 
     Returns:
         The function's answer to Lambda: ``batchItemFailures``, with at most one sequence number, the lowest that is
@@ -70,8 +74,8 @@ def process(
         DecodeError: the event has no list of records, or is one of Firehose or Kinesis Data Analytics, which want their
             records back (`shardpack.firehose.transform`).
         Exception: what ``handle`` raised, when nothing says where to go on: the failed record has no sequence number
-            (in a pipe no ``eventID``), the records are from more than one shard, or the caller is SNS, which reads no
-            answer. All of the event then comes again.
+            (in a pipe no ``eventID``), the records are from more than one shard, or the caller is SNS, S3 or
+            EventBridge, which read no answer. All of the event then comes again.
     """
     check_settings(on_failure, divert, max_attempts=max_attempts, save_every=save_every, workers=workers)
     check_callable("handle", handle, "a function that takes a user record")
@@ -97,25 +101,10 @@ def process(
         )
 
     if are_messages(records):
-        return {"batchItemFailures": message_failures(records, lambda r: batch_of(r).run(workers), _clients(client))}
+        from ..replay.shells.clients import Clients
+
+        clients = Clients(kinesis=client, s3=s3_client)
+        return {"batchItemFailures": message_failures(records, lambda r: batch_of(r).run(workers), clients)}
     if isinstance(event, Mapping) and is_of_window(event):
         return answer_of_window(batch_of(records), EventState(event))
     return {"batchItemFailures": batch_of(records).run(workers).failures()}
-
-
-def _clients(client: Any) -> Callable[[str], Any]:
-    """Gives the Kinesis client for a stream's ARN."""
-
-    def for_stream(stream_arn: str) -> Any:
-        if client is not None:
-            return client
-        try:
-            import boto3
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"reading the records of an on-failure message needs {error.name}: pip install 'shardpack[aws]'"
-            ) from None
-        _, _, _, region, *_ = stream_arn.split(":") if stream_arn.count(":") > 3 else [None] * 4
-        return boto3.client("kinesis", region_name=region or None)
-
-    return for_stream

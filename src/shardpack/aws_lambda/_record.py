@@ -39,14 +39,20 @@ class BatchRecord:
         shard: the stream's ARN and the shard; None when the event does not say.
         key: what names it in a `Progress`; None when nothing names it for certain.
         done: the bitmap of its user records that are done.
-        left: user records that are still to be done; None before it was opened.
+        total: user records that it holds; 0 before it was opened.
+        to_do: those that were not done when it was opened.
+        left: those that are still to be done; None before it was opened.
     """
 
-    __slots__ = ("_fields", "done", "identifier", "key", "left", "of_pipe", "raw", "sequence_number", "shard")
+    __slots__ = (
+        *("_fields", "done", "identifier", "key", "left", "of_pipe", "raw", "sequence_number", "shard", "to_do"),
+        "total",
+    )
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
         self.done = bytearray()
+        self.total = self.to_do = 0
         self.left: int | None = None
         record = raw if isinstance(raw, Mapping) else {}
         self._fields = _fields_of(raw)
@@ -60,6 +66,12 @@ class BatchRecord:
         self.of_pipe = _is_flat(record)
         self.identifier = (event_id or None) if self.of_pipe else self.sequence_number
         self.key: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How long its data is as it came, in characters or bytes."""
+        data = self._fields.get("data")
+        return len(data) if isinstance(data, str | bytes) else 0
 
     def name(self) -> None:
         """Give the record its key, if it can have one."""
@@ -79,6 +91,7 @@ class BatchRecord:
         except DecodeError as error:
             records = [(self._undecoded(), error)]
         pending = [one for one in records if not is_done(self.done, bit_of(one[0]))]
+        self.total, self.to_do = len(records), len(pending)
         self.left = len(pending)
         return pending
 

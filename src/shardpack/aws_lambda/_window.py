@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from ..errors import DecodeError, StateTooLargeError
 from ..limits import MIB, check_callable, shown
 from ..records import ReceivedRecord
+from ..replay.core.events import records_of
 from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch
-from ._event import records_of
 from ._settings import OnFailure, check_settings
 
 MAX_STATE_BYTES = MIB

@@ -32,6 +32,7 @@ from . import reading
 from .commands.density_options import density_command
 from .commands.leases import commands as leases
 from .commands.put_options import put_command
+from .commands.replay_options import replay_command
 from .commands.tail_options import tail_command
 from .input_bar import opened_input
 from .long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters, without_long_keys
@@ -297,6 +298,7 @@ def inspect_command(
 app.command("density")(density_command)
 app.command("put")(put_command)
 app.command("tail")(tail_command)
+app.command("replay")(replay_command)
 app.add_typer(leases.app, name="leases")
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self, overload
 
 from ..errors import CheckpointError
 from ..records import Position, ReceivedRecord
-from .core.engine import Delivered
+from .core.delivered import Delivered
 
 
 class BatchBase(Sequence[ReceivedRecord]):
@@ -21,10 +21,12 @@ class BatchBase(Sequence[ReceivedRecord]):
         checkpoint: Callable[[Position | None], Any],
         *,
         shard_ended: bool,
+        shutdown_requested: bool = False,
     ) -> None:
         self.shard_id = shard_id
         self.millis_behind_latest = millis_behind_latest
         self.shard_ended = shard_ended
+        self.shutdown_requested = shutdown_requested
         self._records = records
         self._checkpoint = checkpoint
         self._given: int | None = None
@@ -40,6 +42,7 @@ class BatchBase(Sequence[ReceivedRecord]):
             delivered.millis_behind_latest,
             checkpoint,
             shard_ended=delivered.ends_with(records),
+            shutdown_requested=delivered.shutdown_requested,
         )
 
     @overload
@@ -90,6 +93,9 @@ class Batch(BatchBase):
             None if Kinesis did not say.
         shard_ended: whether this is the last batch of the shard, because the shard was split or merged. Its children
             are read once everything of it is checkpointed. If there was nothing else to say, the batch has no records.
+        shutdown_requested: whether another worker waits for the shard, as the KCL's ``shutdownRequested`` says it.
+            Such a batch has no records, and comes only where something was given that is not checkpointed: checkpoint
+            it now, or the other worker repeats it.
     """
 
     def checkpoint(self, record: ReceivedRecord | None = None) -> None:

@@ -22,8 +22,13 @@ class ConsumerConfig:
         shard_sync_interval: How many seconds to wait between two searches for shards that nobody has found at the end
             of their parents, from 1.
         max_leases_for_worker: The largest number of shards to read at a time, from 1.
-        max_leases_to_steal_at_one_time: The largest number of leases to take at a time from a worker that holds more
-            than its share, from 1.
+        max_leases_to_steal_at_one_time: The largest number of leases to ask for, or to take, at a time from workers
+            that hold more than their shares, from 1.
+        graceful_lease_handoff_timeout: For how many seconds a worker that is asked for a lease may finish what it has
+            in hand and checkpoint it, from 0 to 3,600; then the lease moves anyway. 0: nobody is asked, leases are
+            taken from live workers as the KCL 2.x does, and what these have not checkpointed is repeated.
+        lease_discovery_interval: How many seconds to wait between two looks for leases that other workers have handed
+            over, from 0.1. A look asks for the keys of this worker's leases, and only where there are other workers.
         max_records: The largest number of Kinesis records in a `GetRecords` call, from 1 to 10,000.
         batch_max_records: The largest number of user records in a batch, from 1.
         idle_time_between_reads: How many seconds to wait after a `GetRecords` call that brought nothing and said that
@@ -43,7 +48,9 @@ class ConsumerConfig:
     failover_time: float = 10.0
     shard_sync_interval: float = 60.0
     max_leases_for_worker: int = 1_000_000
-    max_leases_to_steal_at_one_time: int = 1
+    max_leases_to_steal_at_one_time: int = 100
+    graceful_lease_handoff_timeout: float = 30.0
+    lease_discovery_interval: float = 1.0
     max_records: int = 10_000
     batch_max_records: int = 10_000
     idle_time_between_reads: float = 1.0
@@ -73,6 +80,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "shard_sync_interval": (1, _UNBOUNDED),
     "max_leases_for_worker": (1, _UNBOUNDED),
     "max_leases_to_steal_at_one_time": (1, _UNBOUNDED),
+    "graceful_lease_handoff_timeout": (0, 3600),
+    "lease_discovery_interval": (0.1, _UNBOUNDED),
     "max_records": (1, 10_000),
     "batch_max_records": (1, _UNBOUNDED),
     "idle_time_between_reads": (0.2, _UNBOUNDED),

@@ -202,6 +202,8 @@ class Measurement:
         told = asdict(self)
         for row, one in zip(self.rows, told["rows"], strict=True):
             one.update(payload_share=row.payload_share, above_bound=row.above_bound)
+            if (limits := row.strategy.limits) is not None:
+                one["strategy"]["limits"] = {name: getattr(limits, name) for name in limits.__match_args__}
             one["overhead"]["total"] = row.overhead.total
         return told | {"recommended": self.recommended.strategy.name, "reason": self.reason, "notes": self.notes}
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 from ..errors import FileError
 from ..limits import MAX_RECORD_BYTES, MIB
@@ -20,6 +21,7 @@ _log = logging.getLogger("shardpack.files")
 
 _USUAL_TAGS = frozenset(number << 3 | LENGTH_DELIMITED for number in (1, 2, 3))
 _MAY_FOLLOW = frozenset((MAGIC[0], *b"\r\n"))
+_LAST_FIELDS = 65_536  # beyond its end, even a hundred fields in a row would be a wonder
 _MOST = MAX_RECORD_BYTES  # of an aggregate, whatever stream it was in
 
 
@@ -129,28 +131,40 @@ def _md5(window: bytearray, start: int, end: int) -> bytes:
 def end_of_aggregate(window: bytearray, start: int, limit: int) -> int | None:
     """Where the aggregate that begins at `start` ends, behind its MD5; None: there is none up to `limit`.
 
-    The MD5 is looked at first where what follows it may follow an aggregate, and only if that does not help behind
-    every field: the time is linear in the bytes in any case.
+    The MD5 is looked at where what follows it may follow an aggregate, and only if that does not help behind the last
+    fields that can be read as such. What follows the end of a message is an MD5, and hardly ever can be read as fields
+    for long: a blob that is not sound costs one walk over its fields, and not an MD5 for each of them.
     """
-    return _walk(window, start, limit, every=False) or _walk(window, start, limit, every=True)
-
-
-def _walk(window: bytearray, start: int, limit: int, *, every: bool) -> int | None:
     hashed = place = start + len(MAGIC)
+    passed: deque[int] = deque(maxlen=_LAST_FIELDS)
     md5 = hashlib.md5()
     size = len(window)
     with memoryview(window) as view:
         while place + CHECKSUM_BYTES <= limit:
             end = place + CHECKSUM_BYTES
-            if every or end == size or window[end] in _MAY_FOLLOW:
+            if end == size or window[end] in _MAY_FOLLOW:
                 md5.update(view[hashed:place])
                 hashed = place
                 if md5.copy().digest() == window[place:end] and place > start + len(MAGIC):
                     return end
+            elif place > start + len(MAGIC):
+                passed.append(place)
             after = _end_of_field(window, place, limit)
             if after is None:
-                return None
+                break
             place = after
+        return _end_among(passed, view, start)
+
+
+def _end_among(places: Iterable[int], view: memoryview, start: int) -> int | None:
+    """The first end behind one of these places, in their order, at which the MD5 of what comes before it stands."""
+    hashed = start + len(MAGIC)
+    md5 = hashlib.md5()
+    for place in places:
+        md5.update(view[hashed:place])
+        hashed = place
+        if md5.copy().digest() == view[place : place + CHECKSUM_BYTES]:
+            return place + CHECKSUM_BYTES
     return None
 
 

@@ -1,19 +1,23 @@
-"""Which leases to take, and which to delete: the KCL's rules.
+"""Which leases to take, which to ask for, and which to delete.
 
-They are those of ``DynamoDBLeaseTaker``, ``BlockOnParentShardTask`` and ``LeaseCleanupManager`` in KCL 3.5.
+When a lease is free, and when a worker may have it, are the KCL's rules: those of ``DynamoDBLeaseTaker``,
+``BlockOnParentShardTask`` and ``LeaseCleanupManager`` in KCL 3.5. Who gets how many is said in `plan`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from operator import attrgetter
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..records import Position
 from .lease import Lease, is_started
+from .plan import part_of, shares
 
+_KEY = attrgetter("key")
 _ABANDONED = 3  # times the failover time: nobody has taken it though it expired, so it is taken out of turn
 _SETTLED = 3  # times the failover time: no worker has a call on its way that would create the lease again
 
@@ -30,8 +34,26 @@ class BalanceSettings(Protocol):
         """Most leases that this worker holds."""
 
     @property
+    def graceful_lease_handoff_timeout(self) -> float:
+        """Seconds for which a holder may finish what it has when another worker asks for the lease."""
+
+    @property
     def max_leases_to_steal_at_one_time(self) -> int:
-        """Most leases that this worker takes at a time from one that holds more than its share."""
+        """Most leases that this worker asks for, or takes, at a time from those that hold more than their shares."""
+
+
+class Moves(NamedTuple):
+    """What a worker should do to have its share.
+
+    Attributes:
+        take: leases that nobody holds.
+        ask_for: leases that live workers hold, to be handed over.
+        is_first_of_more: whether there are more to take once these are its own, and after another look.
+    """
+
+    take: list[Lease]
+    ask_for: list[Lease]
+    is_first_of_more: bool
 
 
 class LeaseView:
@@ -47,6 +69,7 @@ class LeaseView:
         self._random = random
         self.leases: dict[str, Lease] = {}
         self._unchanged_since: dict[str, float] = {}
+        self._owned_since: dict[str, float] = {}
         self._first_seen: dict[str, float] = {}
 
     def observe(self, leases: Iterable[Lease], now: float) -> None:
@@ -63,6 +86,8 @@ class LeaseView:
         known = self.leases.get(lease.key)
         if known is None or (known.counter, known.owner) != (lease.counter, lease.owner):
             self._unchanged_since[lease.key] = now
+        if known is None or known.owner != lease.owner:
+            self._owned_since[lease.key] = now
         self._first_seen.setdefault(lease.key, now)
         self.leases[lease.key] = lease
 
@@ -70,6 +95,7 @@ class LeaseView:
         """A lease is gone."""
         self.leases.pop(key, None)
         self._unchanged_since.pop(key, None)
+        self._owned_since.pop(key, None)
         self._first_seen.pop(key, None)
 
     def first_seen(self, key: str) -> float:
@@ -94,27 +120,89 @@ class LeaseView:
             for lease in self.leases.values()
         )
 
-    def to_take(self, held: Collection[str], now: float) -> list[Lease]:
-        """The leases that this worker should take now, so that all are held, and evenly.
+    def moves(self, held: Collection[str], now: float) -> Moves:
+        """The leases that this worker should have besides those that it has, so that all are held, and evenly.
 
         Args:
-            held: the keys of those that it holds.
+            held: the keys of those that it holds, or is about to.
             now: seconds.
         """
-        active = [lease for lease in self.leases.values() if self._is_active(lease)]
-        free = [lease for lease in active if lease.key not in held and self._is_free(lease, now)]
-        free_keys = {lease.key for lease in free}
-        counts = Counter(lease.owner for lease in active if lease.key not in free_keys and lease.key not in held)
-        mine = sum(lease.key in held for lease in active)
-        target = math.ceil(len(active) / (len(counts) + 1))
-        room = self._config.max_leases_for_worker - mine
-        needed = min(target - mine, room)
-        if not free:
-            return self._to_steal(active, counts, target, needed)
-        self._random.shuffle(free)
-        free.sort(key=lambda lease: not self._is_unchanged(lease, now, _ABANDONED))
-        abandoned = sum(self._is_unchanged(lease, now, _ABANDONED) for lease in free)
-        return free[: max(0, min(room, max(needed, abandoned)))]
+        me, free = self._worker_id, list[Lease]()
+        owned: defaultdict[str, list[Lease]] = defaultdict(list)
+        total = mine = 0
+        for lease in self._active():
+            total += 1
+            mine += lease.key in held
+            if lease.key not in held and self._is_free(lease, now):
+                free.append(lease)
+            elif lease.owner is not None:
+                owned[lease.owner].append(lease)
+            elif lease.key in held:  # it was just taken, and this has not been seen yet
+                owned[me].append(lease)
+        asked = sum(lease.key not in held for lease in owned[me])  # those on their way to it
+        room = self._config.max_leases_for_worker - mine - asked
+        is_known = bool(owned[me])
+        part = self._part(owned, free, total)
+        take, is_first_of_more = self._to_take(free, part, math.ceil(total / len(owned)), len(owned[me]), room, now)
+        return Moves(take, self._to_ask_for(part, room - len(take), now, is_known=is_known), is_first_of_more)
+
+    def _part(self, owned: Mapping[str, list[Lease]], free: list[Lease], total: int) -> list[Lease]:
+        for leases in (free, *owned.values()):
+            leases.sort(key=_KEY)
+        share = shares({owner: len(leases) for owner, leases in owned.items()}, total)
+        return part_of(self._worker_id, owned, free, share)
+
+    def _to_take(
+        self, free: list[Lease], part: list[Lease], most: int, mine: int, room: int, now: float
+    ) -> tuple[list[Lease], bool]:
+        """Of the free leases: its own, those that nobody has taken for long, then its part, then what it lacks.
+
+        And whether it lacks more of them.
+        """
+        if not free or room <= 0:
+            return [], False
+        own = [lease for lease in free if lease.owner == self._worker_id]
+        abandoned = [lease for lease in free if self._is_unchanged(lease, now, _ABANDONED)]
+        parted = {lease.key for lease in part}
+        rest = [lease for lease in free if lease.key not in parted]
+        self._random.shuffle(rest)
+        chosen = {lease.key: lease for lease in (*own, *abandoned)}
+        # Who else begins at this moment cannot be seen yet. It shows after the first few, and takes its part then.
+        at_once = max(1, 2 * mine)
+        for lease in (*(lease for lease in free if lease.key in parted), *rest):
+            if len(chosen) >= min(most - mine, at_once):
+                break
+            chosen[lease.key] = lease
+        return list(chosen.values())[:room], at_once < min(most - mine, room, len(free))
+
+    def _to_ask_for(self, part: list[Lease], room: int, now: float, *, is_known: bool) -> list[Lease]:
+        """Of the leases that others have too many of: its part, or one, so that the others see that it is there."""
+        most = max(0, min(room, self._config.max_leases_to_steal_at_one_time))
+        part = [lease for lease in part if self._may_be_asked_for(lease, now)]
+        if is_known:
+            return part[:most]
+        # Others that nobody sees yet have worked out the same part.
+        return self._random.sample(part, min(1, most, len(part)))
+
+    def _may_be_asked_for(self, lease: Lease, now: float) -> bool:
+        """Whether somebody holds it, and has had the time to work on it."""
+        settled = now - self._owned_since[lease.key] >= self._config.failover_time
+        return lease.owner not in (None, self._worker_id) and settled and not self._is_free(lease, now)
+
+    def may_take(self, lease: Lease, now: float) -> bool:
+        """Whether a lease has come to this worker, because who had it has let it go."""
+        return lease.owner == self._worker_id and self._is_active(lease) and self._is_free(lease, now)
+
+    def is_worth_a_look(self, key: str) -> bool:
+        """Whether a lease that is this worker's by an index may be one that it can take."""
+        lease = self.leases.get(key)
+        return lease is None or self._is_active(lease)
+
+    def peers(self, now: float) -> Counter[str]:
+        """How many leases each other worker has, of those whose counters still move."""
+        counts = Counter(lease.owner for lease in self._active() if lease.owner not in (None, self._worker_id))
+        alive = {lease.owner for lease in self.leases.values() if not self._is_unchanged(lease, now, 1)}
+        return Counter({owner: count for owner, count in counts.items() if owner is not None and owner in alive})
 
     def to_delete(self, now: float) -> list[Lease]:
         """The leases of shards that are done, and whose children are begun: nobody needs them any more."""
@@ -126,26 +214,27 @@ class LeaseView:
             and self._are_begun(lease.children)
         ]
 
-    def _to_steal(self, active: list[Lease], counts: Counter[str | None], target: int, needed: int) -> list[Lease]:
-        if needed <= 0 or not counts:
-            return []
-        owner, most = counts.most_common(1)[0]
-        count = min(needed, most - target) if most > target else int(needed > 1 and most == target)
-        stealable = [lease for lease in active if lease.owner == owner and lease.checkpoint_owner is None]
-        return self._random.sample(stealable, min(count, self._config.max_leases_to_steal_at_one_time, len(stealable)))
+    def _active(self) -> Iterator[Lease]:
+        return (lease for lease in self.leases.values() if self._is_active(lease))
 
     def _is_active(self, lease: Lease) -> bool:
         """Whether there is something to read: not at its end, and its parents are (a missing parent does not count)."""
+        if lease.checkpoint == Position.SHARD_END:
+            return False
         parents = (self.leases.get(key) for key in lease.parents)
-        return lease.checkpoint != Position.SHARD_END and all(
-            parent is None or parent.checkpoint == Position.SHARD_END for parent in parents
-        )
+        return all(parent is None or parent.checkpoint == Position.SHARD_END for parent in parents)
 
     def _is_free(self, lease: Lease, now: float) -> bool:
-        # This worker's own name on a lease that it does not hold is left from before it was restarted; or a KCL 3.x
-        # gives it the lease, and whoever had it may finish.
-        is_left = lease.owner in (None, self._worker_id) and lease.checkpoint_owner is None
-        return is_left or self._is_unchanged(lease, now, 1)
+        # This worker's own name on a lease that it does not hold is left from before it was restarted, or another has
+        # given it the lease. While there is a checkpoint owner, that one may finish, but not for ever.
+        if lease.owner in (None, self._worker_id) and (lease.checkpoint_owner is None or self._is_overdue(lease, now)):
+            return True
+        return self._is_unchanged(lease, now, 1)
+
+    def _is_overdue(self, lease: Lease, now: float) -> bool:
+        """Whether who holds a lease that this worker has asked for should have let go long ago."""
+        patience = self._config.graceful_lease_handoff_timeout + self._config.failover_time
+        return now - self._owned_since[lease.key] > patience
 
     def _is_unchanged(self, lease: Lease, now: float, times: int) -> bool:
         return now - self._unchanged_since[lease.key] > times * self._config.failover_time

@@ -7,17 +7,18 @@ never replaced: attributes that only the KCL knows, such as ``throughputKBps`` a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import builtins
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import LeaseStoreError
 from ..records import Position
-from .items import Item, Values, as_read, as_read_or_handed_over, handed_over, is_lease_item, item_of, key_of, lease_of
+from .items import Values, as_read, as_read_or_handed_over, handed_over, is_lease_item, item_of, key_of
 from .lease import Lease
 from .local import in_order, is_switch, lost
-from .table import RefusedError, Table
+from .rows import CONDITION_FAILED, INDEX, TableRows, assigned_keys
+from .table import Table
 
-_CONDITION_FAILED = "ConditionalCheckFailedException"
 # As the KCL creates it, index included: a KCL 3.x that finds no index must be allowed to, and does, update the table.
 _TABLE = {
     "KeySchema": [{"AttributeName": "leaseKey", "KeyType": "HASH"}],
@@ -27,7 +28,7 @@ _TABLE = {
     ],
     "GlobalSecondaryIndexes": [
         {
-            "IndexName": "LeaseOwnerToLeaseKeyIndex",
+            "IndexName": INDEX,
             "KeySchema": [
                 {"AttributeName": "leaseOwner", "KeyType": "HASH"},
                 {"AttributeName": "leaseKey", "KeyType": "RANGE"},
@@ -75,8 +76,7 @@ class DynamoDBLeases:
         session = {"region_name": region_name, "profile_name": profile_name}
         self._table = Table(table_name, client, session, endpoint_url, retry_for)
         self._settings = {**_TABLE, **(table_settings or {})} if create_table else None
-        # Writes that failed without our knowing whether they happened: (key, counter before). The next attempt is told.
-        self._unsure: set[tuple[str, int]] = set()
+        self._rows = TableRows(self._table)
 
     def __repr__(self) -> str:
         return f"DynamoDBLeases({self._table.name!r})"
@@ -110,7 +110,7 @@ class DynamoDBLeases:
         start: dict[str, Any] = {}
         while True:
             page = self._table.call("Scan", ConsistentRead=True, **start)
-            leases += [self._lease(item) for item in page["Items"] if is_lease_item(item)]
+            leases += [self._rows.lease(item) for item in page["Items"] if is_lease_item(item)]
             if not page.get("LastEvaluatedKey"):
                 return leases
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
@@ -128,11 +128,11 @@ class DynamoDBLeases:
 
         def put() -> Lease:
             self._table.call(
-                "PutItem", {_CONDITION_FAILED}, Item=item, ConditionExpression="attribute_not_exists(leaseKey)"
+                "PutItem", {CONDITION_FAILED}, Item=item, ConditionExpression="attribute_not_exists(leaseKey)"
             )
             return lease
 
-        return self._write(lease, put, lambda row: row is not None and item_of(row) == item) is not None
+        return self._rows.write(lease, put, lambda row: row is not None and item_of(row) == item) is not None
 
     def take(self, lease: Lease, owner: str) -> Lease | None:
         """Make `owner` the lease's owner, whoever held it (KCL: ``takeLease``).
@@ -152,7 +152,7 @@ class DynamoDBLeases:
         if is_switch(lease, owner):
             change += " ADD ownerSwitchesSinceCheckpoint :one"
             values[":one"] = {"N": "1"}
-        return self._update(lease, as_read, change, values, lambda row: row.owner == owner, holder=False)
+        return self._rows.update(lease, as_read, change, values, lambda row: row.owner == owner, holder=False)
 
     def renew(self, lease: Lease) -> Lease:
         """Show that the holder is alive: raise the lease's counter by one (KCL: ``renewLease``).
@@ -164,13 +164,13 @@ class DynamoDBLeases:
             The lease as it is now.
 
         Raises:
-            LeaseLostError: the lease has changed since, is gone, or is nobody's; or a KCL 3.x gives it to another
-                worker.
+            LeaseLostError: the lease has changed since, is gone, or is nobody's; or another worker has asked for it.
             LeaseStoreError: the table cannot be written; whether the lease was renewed is unknown.
         """
         if lease.owner is None:
             raise lost(lease)
-        renewed = self._update(lease, as_read, "SET leaseCounter = :next", {}, lambda row: _is_held_on(row, lease))
+        change = "SET leaseCounter = :next"
+        renewed = self._rows.update(lease, as_read, change, {}, lambda row: _holder(row) == _holder(lease), asked=True)
         if renewed is None:
             raise lost(lease)
         return renewed
@@ -207,7 +207,7 @@ class DynamoDBLeases:
             change += ", childShardIds = :children"
             values[":children"] = {"SS": in_order(children)}
         change += " REMOVE pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState"
-        written = self._update(
+        written = self._rows.update(
             lease,
             as_read_or_handed_over,
             change,
@@ -217,6 +217,7 @@ class DynamoDBLeases:
                 and (row.checkpoint, row.owner_switches) == (position, 0)
                 and (not children or row.children == in_order(children))
             ),
+            asked=True,
         )
         if written is None:
             raise lost(lease)
@@ -234,13 +235,75 @@ class DynamoDBLeases:
         if lease.owner is None:
             return False
         change = "SET leaseCounter = :next REMOVE leaseOwner"
-        if lease.checkpoint_owner is None and self._update(lease, as_read, change, {}, lambda row: row.owner is None):
+        update = self._rows.update
+        if lease.checkpoint_owner is None and update(lease, as_read, change, {}, lambda row: row.owner is None):
             return True
-        # In a hand-over the next owner is known already, and waits for the checkpoint owner to go.
+        return self._end_hand_over(lease) is not None
+
+    def get(self, key: str) -> Lease | None:
+        """The lease with a key, read consistently; None: there is none.
+
+        Raises:
+            LeaseStoreError: the table cannot be read, or the item is no lease.
+        """
+        return self._rows.get(key)
+
+    def assigned(self, owner: str) -> builtins.list[str] | None:
+        """The keys of the leases that have an owner, from the index that the KCL 3.x discovers its leases in.
+
+        Returns:
+            The keys, which may be some moments old; None if the table has no such index, or it may not be asked.
+
+        Raises:
+            LeaseStoreError: the table cannot be read.
+        """
+        return assigned_keys(self._table, owner)
+
+    def ask_for(self, lease: Lease, owner: str) -> Lease | None:
+        """Begin the lease's hand-over from the worker that holds it (KCL: ``initiateGracefulLeaseHandoff``).
+
+        The counter is neither looked at nor raised, so the holder may go on renewing.
+
+        Args:
+            lease: as it was last read, with an owner.
+            owner: the worker that shall have it.
+
+        Returns:
+            The lease as it is now; None if its owner has changed since it was read, or it is being handed over.
+
+        Raises:
+            LeaseStoreError: the table cannot be written; whether the hand-over has begun is unknown.
+        """
+        return None if lease.owner is None else self._rows.begin_hand_over(lease, owner)
+
+    def give(self, lease: Lease, owner: str) -> Lease | None:
+        """Give the lease that one holds to another worker (KCL: ``assignLease``); ends a hand-over that has begun.
+
+        Args:
+            lease: as it was last written.
+            owner: the worker that shall have it, unless a hand-over has begun, which has named another.
+
+        Returns:
+            The lease as it is now; None if it was lost before.
+
+        Raises:
+            LeaseStoreError: the table cannot be written; whether the lease was given is unknown.
+        """
+        if lease.owner is None:
+            return None
+        if lease.checkpoint_owner is None:
+            change = "SET leaseCounter = :next, leaseOwner = :taker ADD ownerSwitchesSinceCheckpoint :one"
+            values: Values = {":taker": {"S": owner}, ":one": {"N": "1"}}
+            given = self._rows.update(lease, as_read, change, values, lambda row: row.owner == owner)
+            if given is not None:
+                return given
+        return self._end_hand_over(lease)
+
+    def _end_hand_over(self, lease: Lease) -> Lease | None:
+        # The next owner is known already, and waits for the checkpoint owner to go.
         change = "SET leaseCounter = :next REMOVE checkpointOwner"
         condition = handed_over if lease.checkpoint_owner is None else as_read
-        released = self._update(lease, condition, change, {}, lambda row: row.checkpoint_owner is None)
-        return released is not None
+        return self._rows.update(lease, condition, change, {}, lambda row: row.checkpoint_owner is None)
 
     def delete(self, lease: Lease) -> bool:
         """Remove a lease that is no longer needed.
@@ -256,91 +319,16 @@ class DynamoDBLeases:
         def delete() -> Lease:
             self._table.call(
                 "DeleteItem",
-                {_CONDITION_FAILED},
+                {CONDITION_FAILED},
                 Key=key_of(lease.key),
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,
             )
             return lease
 
-        return self._write(lease, delete, lambda row: row is None) is not None
-
-    def _update(
-        self,
-        lease: Lease,
-        condition: Callable[[Lease], tuple[str, Values]],
-        change: str,
-        values: Values,
-        is_done: Callable[[Lease], bool],
-        *,
-        holder: bool = True,
-    ) -> Lease | None:
-        """The lease as changed, or None if the condition does not hold; `holder`: the caller holds the lease."""
-        expression, expected = condition(lease)
-
-        def update() -> Lease:
-            answer = self._table.call(
-                "UpdateItem",
-                {_CONDITION_FAILED},
-                Key=key_of(lease.key),
-                ConditionExpression=expression,
-                UpdateExpression=change,
-                ExpressionAttributeValues={**expected, **values, ":next": {"N": str(lease.counter + 1)}},
-                ReturnValues="ALL_NEW",
-            )
-            return self._lease(answer["Attributes"])
-
-        def is_ours(row: Lease | None) -> bool:
-            # Nobody else raises the counter under our name: an earlier write of ours, this one or another.
-            return (
-                row is not None
-                and row.counter == lease.counter + 1
-                and (is_done(row) or (holder and _is_held_on(row, lease)))
-            )
-
-        row = self._write(lease, update, is_ours)
-        if row is None or is_done(row):
-            return row
-        return self._update(row, condition, change, values, is_done)
-
-    def _write(self, lease: Lease, write: Callable[[], Lease], is_ours: Callable[[Lease | None], bool]) -> Lease | None:
-        """What `write` gives; if its condition fails, the lease as it is if `is_ours` recognises an earlier attempt."""
-        attempt = (lease.key, lease.counter)
-        try:
-            try:
-                written: Lease | None = write()
-            except RefusedError as refused:
-                written = None
-                if refused.unsure or attempt in self._unsure:
-                    row = self._get(lease.key)
-                    written = (row or lease) if is_ours(row) else None
-        except LeaseStoreError as error:
-            if error.retriable:
-                self._unsure.add(attempt)
-            raise
-        self._unsure.discard(attempt)
-        return written
-
-    def _get(self, key: str) -> Lease | None:
-        item = self._table.call("GetItem", Key=key_of(key), ConsistentRead=True).get("Item")
-        return None if item is None else self._lease(item)
-
-    def _lease(self, item: Item) -> Lease:
-        try:
-            return lease_of(item)
-        except (KeyError, ValueError) as error:
-            raise LeaseStoreError(
-                f"the item {item.get('leaseKey')} of the lease table {self._table.name!r} is no lease"
-                f" ({type(error).__name__}: {error}); correct it, or delete it if it is not the KCL's",
-                retriable=False,
-            ) from error
+        return self._rows.write(lease, delete, lambda row: row is None) is not None
 
 
 def _holder(lease: Lease) -> str | None:
     """The worker that may checkpoint."""
     return lease.checkpoint_owner or lease.owner
-
-
-def _is_held_on(row: Lease, lease: Lease) -> bool:
-    """Whether the same worker holds the lease in the same way."""
-    return (row.owner, row.checkpoint_owner) == (lease.owner, lease.checkpoint_owner)

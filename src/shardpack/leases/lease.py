@@ -30,8 +30,8 @@ class Lease:
         parents: ids of the shards that this one was split or merged from (``parentShardId``), sorted.
         children: ids of the shards that it was split or merged into, once they are known (``childShardIds``), sorted.
         hash_range: the shard's first and last hash key (``startingHashKey``, ``endingHashKey``); None: not known.
-        checkpoint_owner: in a hand-over as the KCL 3.x does it, the worker that reads on and may still checkpoint,
-            while `owner` waits (``checkpointOwner``).
+        checkpoint_owner: in a hand-over, the worker that finishes what it has and may still checkpoint, while `owner`
+            waits (``checkpointOwner``).
     """
 
     key: str
@@ -69,14 +69,14 @@ class Leases(Protocol):
         """Show that the holder is alive.
 
         Raises:
-            LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; or a KCL 3.x gives it to another
-                worker (`Lease.checkpoint_owner`).
+            LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; or another worker has asked for it
+                (`Lease.checkpoint_owner`).
         """
 
     def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
         """Record that everything up to and including `position` is done; renews the lease too.
 
-        Where a KCL 3.x has begun to hand the lease over since `lease` was read, its holder may still checkpoint: the
+        Where another worker has asked for the lease since `lease` was read, its holder may still checkpoint: the
         answer then has another owner, and the holder as `Lease.checkpoint_owner`.
 
         Args:
@@ -91,12 +91,43 @@ class Leases(Protocol):
     def release(self, lease: Lease) -> bool:
         """Give the lease up, so that another worker can take it at once; False if it was lost before.
 
-        Where a KCL 3.x has begun to hand the lease over, this ends the hand-over; so it is worth calling, and does no
+        Where another worker has asked for the lease, this ends the hand-over; so it is worth calling, and does no
         harm, after a `LeaseLostError` too.
         """
 
     def delete(self, lease: Lease) -> bool:
         """Remove a lease that is no longer needed; False if it has changed meanwhile, or is gone."""
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """A store whose leases move between workers that are alive without a repeat, as the KCL 3.x moves them.
+
+    A worker asks for a lease: it becomes its owner, and who had it the checkpoint owner, who finishes what it has,
+    checkpoints, and lets go. Or the holder gives it to another by itself. Errors are those of `Leases`. From a store
+    that cannot do this, leases are taken.
+    """
+
+    def get(self, key: str) -> Lease | None:
+        """The lease with a key; None: there is none."""
+
+    def assigned(self, owner: str) -> list[str] | None:
+        """The keys of the leases that have an owner, found without reading all, and perhaps some moments old.
+
+        None: this store cannot tell, and need not be asked again.
+        """
+
+    def ask_for(self, lease: Lease, owner: str) -> Lease | None:
+        """Make `owner` the lease's owner, and who holds it the checkpoint owner; the counter stays as it is.
+
+        None if it is not held any more by who held it when it was read, or is being handed over already.
+        """
+
+    def give(self, lease: Lease, owner: str) -> Lease | None:
+        """Make `owner` the owner of a lease that one holds; in a hand-over that has begun, who has asked gets it.
+
+        None if it was lost before.
+        """
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -21,6 +22,9 @@ class Rows(Protocol):
 
     def all(self) -> list[Lease]:
         """Every lease."""
+
+    def keys_of(self, owner: str) -> list[str]:
+        """The keys of the leases that have an owner."""
 
     def put(self, lease: Lease) -> None:
         """Write a lease, whether there is one with its key or not."""
@@ -182,6 +186,54 @@ class LocalLeases:
             owner = None if row.checkpoint_owner is None else row.owner
             rows.put(replace(row, owner=owner, counter=row.counter + 1, checkpoint_owner=None))
             return True
+
+    def get(self, key: str) -> Lease | None:
+        """The lease with a key; None: there is none.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
+        with self._rows() as rows:
+            return rows.get(key)
+
+    def assigned(self, owner: str) -> builtins.list[str] | None:
+        """The keys of the leases that have an owner.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
+        with self._rows() as rows:
+            return rows.keys_of(owner)
+
+    def ask_for(self, lease: Lease, owner: str) -> Lease | None:
+        """Begin the lease's hand-over from the worker that holds it; see `HandsOver.ask_for`.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
+        with self._rows() as rows:
+            row = rows.get(lease.key)
+            if row is None or row.owner is None or row.owner != lease.owner or row.checkpoint_owner is not None:
+                return None
+            asked = replace(row, owner=owner, checkpoint_owner=row.owner)
+            rows.put(asked)
+            return asked
+
+    def give(self, lease: Lease, owner: str) -> Lease | None:
+        """Give the lease that one holds to another worker; see `HandsOver.give`.
+
+        Raises:
+            LeaseStoreError: the store cannot be used.
+        """
+        with self._rows() as rows:
+            row = rows.get(lease.key)
+            if row is None or not may_checkpoint(row, lease):
+                return None
+            given = replace(row, counter=row.counter + 1, checkpoint_owner=None)
+            if row.checkpoint_owner is None:
+                given = replace(given, owner=owner, owner_switches=row.owner_switches + 1)
+            rows.put(given)
+            return given
 
     def delete(self, lease: Lease) -> bool:
         """Remove a lease that is no longer needed.

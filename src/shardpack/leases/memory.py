@@ -37,6 +37,9 @@ class _Rows:
     def all(self) -> list[Lease]:
         return list(self._leases.values())
 
+    def keys_of(self, owner: str) -> list[str]:
+        return [lease.key for lease in self._leases.values() if lease.owner == owner]
+
     def put(self, lease: Lease) -> None:
         self._leases[lease.key] = lease
 

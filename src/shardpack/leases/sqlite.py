@@ -165,6 +165,10 @@ class _Rows:
     def all(self) -> list[Lease]:
         return [self._lease(row) for row in self._connection.execute("SELECT * FROM leases ORDER BY leaseKey")]
 
+    def keys_of(self, owner: str) -> list[str]:
+        rows = self._connection.execute("SELECT leaseKey FROM leases WHERE leaseOwner = ?", (owner,))
+        return [str(row[0]) for row in rows]
+
     def put(self, lease: Lease) -> None:
         self._connection.execute("REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(lease))
 

@@ -183,6 +183,7 @@ _METHODS = {
     "DescribeTable": "describe_table",
     "GetItem": "get_item",
     "PutItem": "put_item",
+    "Query": "query",
     "Scan": "scan",
     "UpdateItem": "update_item",
 }

@@ -315,7 +315,7 @@ class Packer(Adding):
         If the record is too large for an aggregate, nothing more may join it: the capacity is 0. The builder then holds
         nothing if the record goes as it is, or the record if it must be wrapped.
         """
-        pin = effective_hash_key(record) if self._pinned and self._by != "key" else None
+        pin = self._pin(record)
         builder = self._new_builder(self._limits.aggregate_bytes - route.outer_size, pin)
         if builder.add_any(*record):
             builder.capacity = min(builder.capacity, max(builder.size, _FIRST_CAPACITY))
@@ -330,6 +330,10 @@ class Packer(Adding):
             raise too_large(record, size, limit)
         builder.capacity = 0
         return builder
+
+    def _pin(self, record: UserRecord) -> str | None:
+        """The explicit hash key of all records in the aggregate that a record opens."""
+        return effective_hash_key(record) if self._pinned and self._by != "key" else None
 
     def _settle(self, route: Route) -> None:
         """Close the route if nothing more may join it, and the oldest ones if memory runs short."""

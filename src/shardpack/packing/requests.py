@@ -187,6 +187,22 @@ class ShardBudget:
         size.take(packed.size, then)
         return then - now
 
+    def busy_until(self, shard_id: str | None) -> float:
+        """When a shard's whole budget is there again, on the caller's clock; minus infinity if it was never asked for.
+
+        Of two shards, the one that is busy for less long has more of its budget left.
+        """
+        buckets = self._buckets.get(shard_id)
+        return float("-inf") if buckets is None else max(bucket.full_at for bucket in buckets)
+
+    def seconds(self, size: int) -> float:
+        """For how long a Kinesis record of so many bytes keeps a shard busy."""
+        return max(1 / SHARD_RECORDS_PER_SECOND, size / SHARD_BYTES_PER_SECOND) / self._rate_limit
+
+    def keep_only(self, shard_ids: Iterable[str]) -> None:
+        """Forget all shards but these."""
+        self._buckets = {shard_id: self._buckets[shard_id] for shard_id in shard_ids if shard_id in self._buckets}
+
 
 class _TokenBucket:
     """Tokens that come in evenly, up to a capacity; `take` may leave it in debt, which the next one waits for."""
@@ -201,6 +217,10 @@ class _TokenBucket:
 
     def ready_at(self, cost: float) -> float:
         return self._seen + max(0.0, (min(cost, self._capacity) - self._tokens) / self._rate)
+
+    @property
+    def full_at(self) -> float:
+        return self._seen + (self._capacity - self._tokens) / self._rate
 
     def take(self, cost: float, then: float) -> None:
         self._tokens = min(self._capacity, self._tokens + (then - self._seen) * self._rate) - cost

@@ -45,13 +45,25 @@ class ProducerConfig:
             such setting, because it never makes its caller wait.
         max_outstanding_bytes: How many bytes of data and keys may be on their way before `put` waits, from 1.
         hash_keys: ``"pinned"`` or ``"kpl"``; see `Packer`.
+        route: Which user records may share an aggregate, and where it goes. With ``"shard"``, those that the shards'
+            hash ranges send to one shard; a partition key stays on its shard. With ``"key"``, those of one partition
+            key, which stays the outer key. With ``"any"``, all: one aggregate fills at a time, and when it closes it
+            goes to the shard with the most budget left. So aggregates are full and shards share the load evenly,
+            whatever their number and the keys; but the records of a key go to any shard, in no order. A user record
+            with an explicit hash key of its own keeps it, under each of them.
+        ordering: ``"none"``, or ``"key"``: for each partition key, the acknowledged records lie in put order, and the
+            shards in which they lie form a path of the lineage of shards, each the same as the one before or a
+            descendant of it. An aggregate may then grow up to 1 MiB while the one before it is on its way. A record
+            with an explicit hash key is kept in order with those that have the same one.
+        on_failure: What becomes of the younger records of a key when one has failed for good, with ``ordering="key"``:
+            they go on (``"continue"``), or all of them fail until `resume` is called (``"halt_key"``).
         metrics_level: Which metrics go to OpenTelemetry, if it is installed: ``"none"``, ``"summary"``, or
             ``"detailed"``, which is all of them. `stats` has all of them in any case.
         metrics_granularity: Which attributes the metrics have. ``"global"`` gives them only the error code,
             ``"stream"`` also the stream, and ``"shard"`` also the shard.
 
     Raises:
-        ValueError: A setting is out of its range.
+        ValueError: A setting is out of its range, or two settings exclude each other.
     """
 
     aggregation_enabled: bool = True
@@ -69,6 +81,9 @@ class ProducerConfig:
     max_outstanding_records: int = 200_000
     max_outstanding_bytes: int = 64 * MIB
     hash_keys: Literal["pinned", "kpl"] = "pinned"
+    route: Literal["shard", "key", "any"] = "shard"
+    ordering: Literal["none", "key"] = "none"
+    on_failure: Literal["continue", "halt_key"] = "continue"
     metrics_level: Literal["none", "summary", "detailed"] = "detailed"
     metrics_granularity: Literal["global", "stream", "shard"] = "shard"
 
@@ -81,10 +96,43 @@ class ProducerConfig:
             if (value := getattr(self, name)) not in choices:
                 *others, last = (f'"{choice}"' for choice in choices)
                 raise ValueError(f"{name} is {shown(value)}; choose {', '.join(others)} or {last}")
+        self._check_route()
+        if self.ordering == "key" and self.hash_keys == "kpl":
+            raise ValueError(
+                'ordering is "key" and hash_keys is "kpl"; the KPL\'s aggregates cannot keep their place when shards'
+                " split unseen, and those that the KCL would drop must be put again behind younger ones. Choose"
+                ' hash_keys="pinned", which every reader of the KPL\'s format reads too'
+            )
+        if self.ordering == "none" and self.on_failure != "continue":
+            raise ValueError(
+                f'on_failure is "{self.on_failure}" and ordering is "none"; without order there is no older record to'
+                ' wait for. Choose ordering="key", or leave on_failure at "continue"'
+            )
+
+    def _check_route(self) -> None:
+        if self.route == "any" and self.hash_keys == "kpl":
+            raise ValueError(
+                'hash_keys="kpl" with route="any" loses records: the KCL drops a whole aggregate when the hash key of'
+                ' one sub-record is outside the shard that holds it. Choose hash_keys="pinned", or route="shard" or'
+                ' "key"'
+            )
+        if self.route == "any" and self.ordering == "key":
+            raise ValueError(
+                'ordering is "key" and route is "any"; the records of a key have no order when they go to any shard.'
+                ' Choose route="shard", or ordering="none"'
+            )
+        if self.route == "key" and self.ordering == "key":
+            raise ValueError(
+                'ordering is "key" and route is "key"; what keeps the order fills one aggregate for each shard. Choose'
+                ' route="shard", or ordering="none"'
+            )
 
 
 _CHOICES = {
     "hash_keys": ("pinned", "kpl"),
+    "route": ("shard", "key", "any"),
+    "ordering": ("none", "key"),
+    "on_failure": ("continue", "halt_key"),
     "metrics_level": ("none", "summary", "detailed"),
     "metrics_granularity": ("global", "stream", "shard"),
 }

@@ -1,8 +1,7 @@
 """The message of an aggregate as protobuf for Java reads it, which differs from protobuf for Python in odd input.
 
-protobuf-java cuts the numbers of fields and lengths down to 32 bits where upb refuses longer ones, and refuses fields
-with the number 0 inside unknown groups, which upb passes over. Both were found by the KCL's answers to generated
-aggregates (docs/interop.md). Names of Java methods say which rule is copied.
+protobuf-java cuts the numbers of fields and lengths down to 32 bits where we refuse longer ones, which was found by the
+KCL's answers to generated aggregates (docs/interop.md). Names of Java methods say which rule is copied.
 """
 
 from __future__ import annotations

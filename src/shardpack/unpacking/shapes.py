@@ -104,6 +104,11 @@ def _from_mapping(source: Mapping[str, Any]) -> Iterator[KinesisRecord]:
         yield from kinesis_records(source["Records"])
     elif "records" in source:
         yield from kinesis_records(source["records"])
+    elif isinstance(source.get("s3"), Mapping) or source.get("source") == "aws.s3":
+        raise DecodeError(
+            "a notification of S3 only names an object, which unpack does not fetch; shardpack.aws_lambda.process does,"
+            " and shardpack.files.read takes the Body that GetObject gives"
+        )
     else:
         raise DecodeError(
             f"a mapping with the keys {_keys(source)} is no Kinesis record and holds none;"

@@ -141,6 +141,14 @@ class AggregateBuilder:
         while len(self._explicit_hash_keys) > explicit_hash_keys:
             self._explicit_hash_keys.popitem()
 
+    def repin(self, pin: str) -> None:
+        """See `core.Builder.repin`."""
+        if not self._pinned:
+            raise ValueError("the aggregate is not pinned")
+        (before,) = self._explicit_hash_keys
+        self.size += entry_size(len(pin)) - entry_size(len(before))
+        self._explicit_hash_keys = {pin: 0}
+
     def build(self) -> bytes:
         """The finished aggregate."""
         tables = AggregatedRecord(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 T = TypeVar("T")
+NamedTuple5 = TypeVar("NamedTuple5", bound=tuple[Any, Any, int, Any, Any])
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -81,6 +82,13 @@ class Builder(Protocol):
     def add_any(self, partition_key: str, data: bytes, explicit_hash_key: str | None, tags: Tags) -> bool:
         """The same for any record; in a pinned aggregate the pin takes the place of its explicit hash key."""
 
+    def repin(self, pin: str) -> None:
+        """Have another explicit hash key in place of the one that all records have.
+
+        Raises:
+            ValueError: the aggregate has none.
+        """
+
     def build(self) -> bytes:
         """The finished aggregate."""
 
@@ -128,6 +136,37 @@ class Fill(Protocol):
         """
 
 
+class ShardEnds(Protocol):
+    """The last hash key of each shard, in their order; to be made by `Bulk.Ends`."""
+
+
+class NewEnds(Protocol):
+    """Makes `ShardEnds`."""
+
+    def __call__(self, ends: Sequence[int]) -> ShardEnds:
+        """See `ShardEnds`."""
+
+
+class Bulk(Protocol):
+    """What a core does faster with many user records at once than Python does one by one."""
+
+    @property
+    def Ends(self) -> NewEnds:  # noqa: N802  # a class in the native core
+        """Makes `ShardEnds`."""
+
+    def checked(self, user_records: Iterable[UserRecordLike]) -> list[UserRecord]:
+        """`records.check_user_record` of each."""
+
+    def measured(self, records: Sequence[UserRecord]) -> tuple[int, int, int]:
+        """Their bytes with partition keys, those of the largest, and those of the data alone."""
+
+    def divided(self, records: Sequence[UserRecord], ends: ShardEnds) -> dict[int, list[int]] | None:
+        """The places of the records that go to each shard; None if one has an explicit hash key."""
+
+    def counted_on(self, first: NamedTuple5, count: int) -> list[NamedTuple5]:
+        """As many named tuples of five fields: the first, and others in which the third field counts on."""
+
+
 class NewFlat(Protocol):
     """Makes one iterator over the members of groups, one group after the other."""
 
@@ -153,6 +192,10 @@ class Core(Protocol):
     @property
     def routes(self) -> NewRoutes | None:
         """None with `fill`."""
+
+    @property
+    def bulk(self) -> Bulk | None:
+        """None: Python does it one by one."""
 
     def decode(self, blob: BytesLike) -> list[UserRecord]:
         """See `shardpack.decode`, whose errors it raises."""

@@ -1,8 +1,8 @@
-"""What is wrong with a message that protobuf refused, and where.
+"""What is wrong with a message, and where; nothing, where it is sound.
 
-protobuf says only that it could not parse. This walks the bytes by the same rules and names the first fault: first of
-structure, by position; then of the records in their order, a missing required field before an index outside its table.
-It walks without recursion, so deep nesting costs a counter.
+protobuf says only that it could not parse. This walks the bytes by its rules, where releases differ by the strictest
+(see `strict`), and names the first fault: first of structure, by position; then of the records in their order, a
+missing required field before an index outside its table. It walks without recursion, so deep nesting costs a counter.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[_Field
         offset = position
         tag, position = _varint(body, position, end, most_bytes=5)
         number, wire_type = tag >> 3, tag & 7
-        if tag > 0xFFFFFFFF or (number == 0 and not groups) or wire_type > f.FIXED32:  # protobuf skips groups unread
+        # Inside groups, some releases of protobuf let the number 0 pass; Java's, which is the KCL's, does not.
+        if tag > 0xFFFFFFFF or number == 0 or wire_type > f.FIXED32:
             raise _FoundError(MalformedError, offset, f"a field has number {number} and wire type {wire_type}")
         value = position
         if wire_type == f.VARINT:

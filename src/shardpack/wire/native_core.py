@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..records import BytesLike, UserRecord
-    from .core import Aggregate, RawAggregate
+    from .core import Aggregate, Bulk, RawAggregate
 
 builder = _native.Builder
 build_many = _native.build_many
+bulk: Bulk = _native
 cut = _native.cut
 fill = _native.fill
 flat = _native.Flat

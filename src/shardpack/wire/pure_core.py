@@ -5,6 +5,7 @@ records that packers write are left as bytes and cut by hand (`_read_simple`); a
 (`_read_any`), with the same outcome.
 
 When something is wrong, protobuf says neither what nor where; then, and only then, `diagnosis` walks the bytes.
+Releases of protobuf differ in the odd messages that they take; what no packer writes has to pass `strict` too.
 
 Writing: `AggregateBuilder` keeps the parts of the message and its exact size.
 """
@@ -31,14 +32,18 @@ from .columns import Columns
 from .diagnosis import diagnose
 from .flat import Flat
 from .format import CHECKSUM_BYTES, FRAME_BYTES, MAGIC, data_head_of_field, record_head
+from .strict import is_strict
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from .core import Builder
 
 _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that is not there
 
 builder = AggregateBuilder
 flat = Flat
+bulk = None
 fill = None
 routes = None
 
@@ -116,6 +121,8 @@ def _read_simple(body: memoryview) -> Columns | None:
     try:
         partition_keys, data = _cut(records, dict(zip(heads, partition_key_table, strict=True)), pinned=pinned)
     except (IndexError, KeyError):
+        return None
+    if not _is_canonical(message, body) and not is_strict(bytes(body)):
         return None
     pin = explicit_hash_key_table[0] if pinned else None
     return Columns(partition_keys, data, [pin] * len(data), [()] * len(data))
@@ -223,7 +230,15 @@ def _parse(body: memoryview) -> AggregatedRecord | None:
         message = AggregatedRecord.FromString(body)  # type: ignore[arg-type]  # the stub says bytes; any buffer will do
     except (ProtobufDecodeError, RecursionError):
         return None
-    return message if message.IsInitialized() else None
+    if message.IsInitialized() and (_is_canonical(message, body) or is_strict(bytes(body))):
+        return message
+    return None
+
+
+def _is_canonical(message: Message, body: memoryview) -> bool:
+    """Whether it has known fields only, each in its fewest bytes, which all releases of protobuf read alike."""
+    message.DiscardUnknownFields()
+    return message.ByteSize() == len(body)
 
 
 def _explain(body: memoryview) -> TruncatedError | MalformedError:

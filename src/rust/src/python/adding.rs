@@ -118,7 +118,7 @@ fn take<'py>(
 
 /// Partition key and data of a user record without explicit hash key and tags, if both are just that.
 #[inline]
-fn simple<'py>(record: &Bound<'py, PyAny>) -> Option<(Bound<'py, PyString>, Bound<'py, PyBytes>)> {
+pub fn simple<'py>(record: &Bound<'py, PyAny>) -> Option<(Bound<'py, PyString>, Bound<'py, PyBytes>)> {
     let tuple = record.cast::<PyTuple>().ok()?;
     let size = tuple.len();
     if !(2..=4).contains(&size) || (size > 2 && !tuple.get_item(2).ok()?.is_none()) {

@@ -3,7 +3,7 @@
 use super::objects::NewBytes;
 use super::WORTH_DETACHING;
 use crate::{frame, pack};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -95,6 +95,13 @@ impl Builder {
         let mut filling = self.filling();
         let most = filling.most();
         Ok(filling.inner.add(most, key.as_bytes(), data.as_bytes(), own, tags))
+    }
+
+    fn repin(&self, pin: &str) -> PyResult<()> {
+        if !self.filling().inner.repin(pin.as_bytes()) {
+            return Err(PyValueError::new_err("the aggregate is not pinned"));
+        }
+        Ok(())
     }
 
     fn build<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {

@@ -5,6 +5,7 @@
 mod adding;
 mod aggregate;
 mod builder;
+mod bulk;
 mod columns;
 mod errors;
 mod flat;
@@ -26,6 +27,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Aggregate>()?;
     module.add_class::<adding::Adding>()?;
     module.add_class::<builder::Builder>()?;
+    module.add_class::<bulk::Ends>()?;
     module.add_class::<flat::Flat>()?;
     module.add_class::<routes::Routes>()?;
     module.add_function(wrap_pyfunction!(path, module)?)?;
@@ -35,6 +37,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(from_base64, module)?)?;
     module.add_function(wrap_pyfunction!(builder::build_many, module)?)?;
     module.add_function(wrap_pyfunction!(adding::fill, module)?)?;
+    module.add_function(wrap_pyfunction!(bulk::checked, module)?)?;
+    module.add_function(wrap_pyfunction!(bulk::measured, module)?)?;
+    module.add_function(wrap_pyfunction!(bulk::divided, module)?)?;
+    module.add_function(wrap_pyfunction!(bulk::counted_on, module)?)?;
     module.add_function(wrap_pyfunction!(columns::cut, module)?)?;
     Ok(())
 }

@@ -85,13 +85,20 @@ impl<const N: usize> Maker<N> {
 }
 
 /// Whether the collector might find a cycle through an object: one of a type that it knows, unless it is a tuple that
-/// CPython itself has hidden.
+/// CPython itself has hidden, or that holds nothing through which it might.
 fn may_be_in_cycle(object: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: the object is alive; both only look.
+    // SAFETY: the object is alive; this only looks.
+    let is_known = unsafe { ffi::PyType_IS_GC(ffi::Py_TYPE(object.as_ptr())) != 0 };
+    is_known && !object.cast::<PyTuple>().is_ok_and(|tuple| is_bare(tuple) && !tuple.iter().any(|it| may_be_in_cycle(&it)))
+}
+
+/// Whether a tuple has its items and nothing more, as named tuples have; one that never changes, in any case.
+fn is_bare(tuple: &Bound<'_, PyTuple>) -> bool {
+    const MANAGED_DICT: std::ffi::c_ulong = 1 << 4;
+    // SAFETY: the type is alive, and these fields of it never change.
     unsafe {
-        let is_known = ffi::PyType_IS_GC(ffi::Py_TYPE(object.as_ptr())) != 0;
-        let is_hidden = object.cast_exact::<PyTuple>().is_ok() && ffi::PyObject_GC_IsTracked(object.as_ptr()) == 0;
-        is_known && !is_hidden
+        let class = ffi::Py_TYPE(tuple.as_ptr());
+        (*class).tp_dictoffset == 0 && ffi::PyType_GetFlags(class) & MANAGED_DICT == 0
     }
 }
 

@@ -17,11 +17,33 @@ def _setting(default: str, text: str, metavar: str | None = None) -> Any:
     )
 
 
+class Route(StrEnum):
+    """Choices of --route."""
+
+    SHARD = "shard"
+    KEY = "key"
+    ANY = "any"
+
+
 class OnError(StrEnum):
     """Choices of --on-error."""
 
     STOP = "stop"
     SKIP = "skip"
+
+
+class Ordering(StrEnum):
+    """Choices of --ordering."""
+
+    NONE = "none"
+    KEY = "key"
+
+
+class OnFailure(StrEnum):
+    """Choices of --on-failure."""
+
+    CONTINUE = "continue"
+    HALT_KEY = "halt_key"
 
 
 def put_command(
@@ -45,6 +67,19 @@ def put_command(
     hash_keys: Annotated[
         HashKeys, typer.Option(help="pinned: safe when a stream reshards; kpl: byte for byte what the KPL writes.")
     ] = HashKeys.PINNED,
+    route: Annotated[
+        Route,
+        typer.Option(
+            help="shard: a key stays on its shard; key: each key has its own aggregates; any: full aggregates on all"
+            " shards evenly, and no order."
+        ),
+    ] = Route.SHARD,
+    ordering: Annotated[
+        Ordering, typer.Option(help="key: the records of a partition key stay in their order, whatever happens.")
+    ] = Ordering.NONE,
+    on_failure: Annotated[
+        OnFailure, typer.Option(help="With --ordering key: whether a key's younger records go on when one has failed.")
+    ] = OnFailure.CONTINUE,
     no_aggregation: Annotated[bool, typer.Option("--no-aggregation", help="One user record a Kinesis record.")] = False,
     aggregation_max_count: Annotated[int | None, _setting("no limit", "Most user records in an aggregate.")] = None,
     aggregation_max_size: Annotated[int | None, _setting("51200", "Most bytes of an aggregate.", "BYTES")] = None,
@@ -69,9 +104,9 @@ def put_command(
     """Put lines into a stream, each a user record: aggregated, batched, tried again, and accounted for.
 
     Lines of text have no key of their own; they are given one that changes every thousand lines, which spreads them
-    over the shards. The exit status is 0 when every line is delivered, 1 when one failed or could not be read, and 130
-    after Ctrl-C, which stops the reading, delivers what was read, and prints the summary; a second Ctrl-C gives up, and
-    a third ends it at once.
+    over the shards. With --ordering key they are all given the same, which keeps the order of the file. The exit status
+    is 0 when every line is delivered, 1 when one failed or could not be read, and 130 after Ctrl-C, which stops the
+    reading, delivers what was read, and prints the summary; a second Ctrl-C gives up, and a third ends it at once.
 
     With --on-error skip, a line that is no user record, or one that Kinesis does not take, is left out and counted, and
     with --failed it is kept: as a user record where it could be read as one, else as "input" with the line.
@@ -93,6 +128,9 @@ def put_command(
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings |= {
         "hash_keys": hash_keys.value,
+        "route": route.value,
+        "ordering": ordering.value,
+        "on_failure": on_failure.value,
         "aggregation_enabled": not no_aggregation,
         "fail_if_throttled": fail_if_throttled,
     }

@@ -179,7 +179,10 @@ def put(
         failed = stack.enter_context(FailedFile(failed_file, tally, file))
         producer = _producer(stream, settings, where)
         lines = Lines(source.stream, source.name, failed.skip_long if skip_errors else None)
-        convert = reading.written_user_record(lines) if user_records else reading.user_record(lines, key, one_key=False)
+        one_key = settings["ordering"] == "key"
+        convert = (
+            reading.written_user_record(lines) if user_records else reading.user_record(lines, key, one_key=one_key)
+        )
         run(producer, Input(lines, convert, skip_errors), failed, tally)
     told = summary(stream, failed_file, tally, producer.stats(), time.monotonic() - started)
     with suppress(OSError) if tally.signal else nullcontext():  # nobody reads it after SIGHUP

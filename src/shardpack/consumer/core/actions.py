@@ -36,6 +36,28 @@ class TakeLease:
 
 
 @dataclass(frozen=True, slots=True)
+class AskForLease:
+    """`HandsOver.ask_for` for this worker; the answer is the lease, or None."""
+
+    lease: Lease
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindLeases:
+    """`HandsOver.assigned` to this worker; the answer is the keys, or None if the store cannot tell."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetLease:
+    """`HandsOver.get`; the answer is the lease, or None."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class RenewLease:
     """`Leases.renew`; the answer is the lease, or None if it is lost."""
 
@@ -55,10 +77,18 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseLease:
-    """`Leases.release`; the answer is whether it was still held."""
+    """`Leases.release`, or `HandsOver.give`; the answer is the lease as it was given, or None."""
 
     lease: Lease
     hold: int
+    to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """`Leases.release` of a lease that was given to a worker, or came to this one, and that nobody works on."""
+
+    lease: Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +117,18 @@ class GetRecords:
     limit: int
 
 
-LeaseAction: TypeAlias = ListLeases | CreateLease | TakeLease | RenewLease | Checkpoint | ReleaseLease | DeleteLease
+LeaseAction: TypeAlias = (
+    ListLeases
+    | FindLeases
+    | GetLease
+    | CreateLease
+    | TakeLease
+    | AskForLease
+    | RenewLease
+    | Checkpoint
+    | ReleaseLease
+    | TakeBack
+    | DeleteLease
+)
 KinesisAction: TypeAlias = ListShards | GetShardIterator | GetRecords
 Action: TypeAlias = LeaseAction | KinesisAction

@@ -11,11 +11,22 @@ from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
 from ..start import Start
-from .actions import Action, CreateLease, DeleteLease, ListLeases, ListShards, TakeLease
+from .actions import (
+    Action,
+    AskForLease,
+    CreateLease,
+    DeleteLease,
+    FindLeases,
+    GetLease,
+    ListLeases,
+    ListShards,
+    TakeBack,
+    TakeLease,
+)
 from .periodic import Periodic
 from .shards import ListedShard, ancestors, leases_to_create, listed_shards
 
-LeaseChange: TypeAlias = CreateLease | TakeLease | DeleteLease
+LeaseChange: TypeAlias = CreateLease | TakeLease | AskForLease | TakeBack | DeleteLease
 
 _RETRY_SECONDS = 1.0  # before looking again at what did not work out
 
@@ -36,10 +47,16 @@ class Coordinator:
         self._random = random
         self._shard_listing = Periodic(config.shard_sync_interval, random)
         self._lease_listing = Periodic(config.failover_time, random)
-        self._queue: list[LeaseChange] = []
+        self._finding = Periodic(config.lease_discovery_interval, random)
+        self._can_find = True
+        self._may_find = False  # whether others can hand leases over, and the store can tell
+        self._asked: set[str] = set()  # leases that their holders are asked for
+        self._takes_more = False
+        self._queue: list[LeaseChange | GetLease] = []
         self._under_way: set[str] = set()  # leases that are being created, taken or deleted, or are about to be
         self._create_due = float("-inf")  # not before, because the last try has failed
         self._closing = False
+        self._closed_at: float | None = None
         self._shards_asked_for = self._leases_listed = float("-inf")
         self.view = LeaseView(worker_id, config, random)
         self.shards: Mapping[str, ListedShard] | None = None
@@ -50,11 +67,17 @@ class Coordinator:
     def poll(self, now: float) -> list[Action]:
         """The calls to make now."""
         actions: list[Action] = []
+        if self._closing and self._closed_at is None:
+            self._closed_at = now
+        if self._closed_at is not None and now >= self._closed_at + self._config.failover_time / 2:
+            self._asked.clear()  # whoever gets them under this worker's name has nobody to wait for
         if not self._closing and self._shard_listing.begin(now):
             self._shards_asked_for = now
             actions.append(ListShards())
         if not self._closing and self._lease_listing.begin(now):
             actions.append(ListLeases())
+        if self._is_finding and self._finding.begin(now):
+            actions.append(FindLeases(self._worker_id))
         queue, self._queue = self._queue, []
         return [*actions, *queue]
 
@@ -62,9 +85,16 @@ class Coordinator:
         """When there may be a call to make, or None."""
         if self._queue:
             return float("-inf")
-        if self._closing:
-            return None
-        return min((due for due in (self._shard_listing.due, self._lease_listing.due) if due is not None), default=None)
+        dues = [] if self._closing else [self._shard_listing.due, self._lease_listing.due]
+        if self._is_finding:
+            dues.append(self._finding.due)
+        if self._asked and self._closed_at is not None:
+            dues.append(self._closed_at + self._config.failover_time / 2)
+        return min((due for due in dues if due is not None), default=None)
+
+    @property
+    def _is_finding(self) -> bool:
+        return self._may_find and (bool(self._asked) or not self._closing)
 
     def ensure(self, children: Iterable[ListedShard], now: float) -> bool:
         """Whether these shards have leases; those that are missing are created.
@@ -93,13 +123,17 @@ class Coordinator:
     def close(self) -> None:
         """Begin nothing more."""
         self._closing = True
-        self._under_way -= {action.lease.key for action in self._queue}
+        self._under_way -= {key_of(action) for action in self._queue}
         self._queue = []
 
     @property
     def is_idle(self) -> bool:
-        """Whether no lease is being created, taken or deleted."""
-        return not self._under_way
+        """Whether no lease is being created, taken, asked for or deleted."""
+        return not self._under_way and not (self._closing and self._asked)
+
+    def is_changing(self, key: str) -> bool:
+        """Whether a call about a lease is under way."""
+        return key in self._under_way
 
     @property
     def is_settled(self) -> bool:
@@ -131,8 +165,15 @@ class Coordinator:
         if self._closing:
             return
         self._create_missing(now)
-        for lease in self.view.to_take(self.held | self._under_way, now):
+        others = {lease.owner for lease in self.view.leases.values()} - {None, self._worker_id}
+        self._may_find = self._can_find and bool(others)
+        moves = self.view.moves(self.held | self._under_way, now)
+        self._takes_more = moves.is_first_of_more
+        for lease in moves.take:
             self._enqueue(TakeLease(lease, self._worker_id))
+        for lease in moves.ask_for:
+            is_asked = self._config.graceful_lease_handoff_timeout > 0
+            self._enqueue((AskForLease if is_asked else TakeLease)(lease, self._worker_id))
         for lease in self.view.to_delete(now):
             if lease.key not in self.held:
                 self._enqueue(DeleteLease(lease))
@@ -144,16 +185,51 @@ class Coordinator:
         if isinstance(action, DeleteLease):
             if answer:
                 self.view.remove(key)
-        elif isinstance(action, TakeLease):
+        elif isinstance(action, TakeLease | AskForLease):
             if answer is not None:
                 self.view.update(answer, now)
+                if isinstance(action, AskForLease) and answer.checkpoint_owner is not None:
+                    self._asked.add(key)
+                elif self._takes_more and not self._under_way:
+                    self.look_at_leases(now)
             else:  # not at once, because whoever was faster would be met again
                 self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
+        elif isinstance(action, TakeBack):
+            self._asked.discard(key)
         else:
             if key not in self.view.leases:  # if somebody else was faster, the next look shows how it is
                 self.view.update(action.lease, now)
             if not self._under_way:  # to take them, and to see what others have made of theirs
                 self.look_at_leases(now)
+
+    def found(self, keys: Iterable[str] | None, now: float) -> None:
+        """`FindLeases` has succeeded: these leases have this worker's name on them."""
+        self._finding.succeeded(now)
+        if keys is None:
+            self._can_find = self._may_find = False
+            return
+        for key in {*keys, *self._asked} - self.held - self._under_way:
+            if key in self._asked or (self.view.is_worth_a_look(key) and not self._closing):
+                self._under_way.add(key)
+                self._queue.append(GetLease(key))
+
+    def seen(self, key: str, lease: Lease | None, now: float) -> None:
+        """`GetLease` has succeeded."""
+        self._under_way.discard(key)
+        if lease is None:
+            self._asked.discard(key)
+            self.view.remove(key)
+            return
+        self.view.update(lease, now)
+        if lease.owner != self._worker_id or lease.checkpoint_owner is None:
+            self._asked.discard(key)
+        if not self.view.may_take(lease, now):
+            return
+        if self._closing:  # nobody waits for it here any more
+            self._under_way.add(key)
+            self._queue.append(TakeBack(lease))
+        elif len(self.held) < self._config.max_leases_for_worker:
+            self._enqueue(TakeLease(lease, self._worker_id))
 
     def failed(self, action: Action, now: float) -> None:
         """One of its calls has failed."""
@@ -161,6 +237,10 @@ class Coordinator:
             self._shard_listing.failed(now)
         elif isinstance(action, ListLeases):
             self._lease_listing.failed(now)
+        elif isinstance(action, FindLeases):
+            self._finding.failed(now)
+        elif isinstance(action, GetLease):
+            self._under_way.discard(action.key)
         elif isinstance(action, LeaseChange):
             self._under_way.discard(action.lease.key)
             self._create_due = now + _RETRY_SECONDS
@@ -192,3 +272,8 @@ class Coordinator:
         if action.lease.key not in self._under_way and not self._closing:
             self._under_way.add(action.lease.key)
             self._queue.append(action)
+
+
+def key_of(action: LeaseChange | GetLease) -> str:
+    """Of the lease that a call is about."""
+    return action.key if isinstance(action, GetLease) else action.lease.key

@@ -13,62 +13,45 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from random import Random
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from ...aws.errors import PERMANENT
 from ...errors import LeaseLostError, LeaseStoreError
 from ...leases.lease import Lease
-from ...records import Position, ReceivedRecord
+from ...records import Position
 from ..config import ConsumerConfig
 from ..start import Start
 from .actions import (
     Action,
     Checkpoint,
+    FindLeases,
+    GetLease,
     GetRecords,
     GetShardIterator,
     ListLeases,
     ListShards,
     ReleaseLease,
     RenewLease,
+    TakeBack,
     TakeLease,
 )
-from .coordinator import Coordinator, LeaseChange
+from .coordinator import Coordinator, LeaseChange, key_of
+from .delivered import Delivered, batch_of
+from .ending import Ending
 from .hold import Hold
+from .leaving import Leaving
 from .reader import Reader
-from .shards import ListedShard, children_of
 
 _log = logging.getLogger("shardpack.consumer")
 
-_CHILDREN_PATIENCE = 30.0  # seconds to look for the children of a shard that has ended
 _RETRY_SECONDS = 1.0
 _LOUD = 5  # every so many failures of a call in a row are worth a warning
 
 Finished: TypeAlias = tuple[Any, Exception | None]
 _Read: TypeAlias = GetShardIterator | GetRecords
 _Write: TypeAlias = RenewLease | Checkpoint | ReleaseLease
-
-
-class Delivered(NamedTuple):
-    """The next user records of a shard, for the application.
-
-    Attributes:
-        hold: which holding of which lease they were read under.
-        records: none if only the shard's end is to be told.
-        millis_behind_latest: of the response that brought them.
-        is_shard_end: nothing follows.
-        error: what stopped the shard; then there are no records.
-    """
-
-    hold: Hold
-    records: list[ReceivedRecord]
-    millis_behind_latest: int | None
-    is_shard_end: bool
-    error: Exception | None
-
-    def ends_with(self, part: list[ReceivedRecord]) -> bool:
-        """Whether nothing of the shard follows after some of the records."""
-        return self.is_shard_end and (not part or part[-1] is self.records[-1])
 
 
 class Engine:
@@ -105,6 +88,8 @@ class Engine:
         self._wall_clock_offset = wall_clock_offset
         self._random = random or Random()  # jitter, not secrets
         self._coordinator = Coordinator(worker_id, config, start, self._random)
+        self._ending = Ending(stream_name, self._coordinator)
+        self._leaving = Leaving(config, self._coordinator.view)
         self._numbers = itertools.count(1)
         self._holds: dict[int, Hold] = {}  # in the order in which they give batches
         self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
@@ -121,12 +106,12 @@ class Engine:
         if self._closing:
             return None
         for hold in list(self._holds.values()):
-            if hold.lease.key in self._in_hand or hold.is_stopped or hold.is_ending or hold.is_handed_over:
+            if hold.lease.key in self._in_hand or hold.is_stopped or hold.is_ending:
                 continue
             if not hold.is_valid(now):
                 continue
-            self.needs_poll |= hold.reader.has_records
-            delivered = self._batch_of(hold)
+            self.needs_poll |= hold.reader.has_records and not hold.is_handed_over
+            delivered = batch_of(hold)
             if delivered is not None:
                 hold.in_hand = True
                 self._in_hand.add(hold.lease.key)
@@ -156,7 +141,10 @@ class Engine:
             self._finished.append((token, None))
 
     def close(self) -> None:
-        """Read no more, and give each lease up as soon as its checkpoints are written and nothing of it is in hand."""
+        """Read no more, and let each lease go as soon as its checkpoints are written and nothing of it is in hand.
+
+        It goes to another worker, if one is alive, else to nobody.
+        """
         self._closing = True
         self._coordinator.close()
 
@@ -169,7 +157,7 @@ class Engine:
     @property
     def is_closed(self) -> bool:
         """Whether no lease is held, and nothing is under way, after `close`."""
-        return self._closing and not self._holds and self._coordinator.is_idle
+        return self._closing and not self._holds and self._coordinator.is_idle and self._leaving.is_over
 
     @property
     def holds(self) -> Collection[Hold]:
@@ -205,17 +193,25 @@ class Engine:
         self.needs_poll = False
         for hold in self._holds.values():
             if hold.is_done and hold.is_valid(now) and not self._closing:
-                self._end(hold, now)
+                self._ending.end(hold, now)
         actions = self._coordinator.poll(now)
+        if self._closing:
+            actions += self._leaving.poll(now)
+        leaving = self._closing and self._leaving.is_ready
         for hold in self._holds.values():
-            actions += hold.actions(now, closing=self._closing or hold.is_handed_over)
-        return actions
+            actions += hold.actions(now, closing=self._closing, leaving=leaving)
+        return [self._to_successor(action) for action in actions] if leaving else actions
+
+    def _to_successor(self, action: Action) -> Action:
+        if not isinstance(action, ReleaseLease) or action.lease.checkpoint_owner is not None:
+            return action
+        return replace(action, to=self._leaving.successor())
 
     def deadline(self, now: float) -> float | None:
         """When to poll again if nothing happens before, or None."""
-        closing = self._closing
-        deadlines = [hold.deadline(now, closing=closing or hold.is_handed_over) for hold in self._holds.values()]
-        deadlines.append(self._coordinator.deadline())
+        closing, leaving = self._closing, self._closing and self._leaving.is_ready
+        deadlines = [hold.deadline(now, closing=closing, leaving=leaving) for hold in self._holds.values()]
+        deadlines += [self._coordinator.deadline(), self._leaving.deadline() if closing else None]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def take_finished(self) -> list[Finished]:
@@ -233,6 +229,12 @@ class Engine:
                 self._shards_listed(answer, now)
             elif isinstance(action, ListLeases):
                 self._coordinator.leases_listed(answer, now)
+                if self._closing:
+                    self._leaving.listed(now)
+            elif isinstance(action, FindLeases):
+                self._coordinator.found(answer, now)
+            elif isinstance(action, GetLease | TakeBack):
+                self._looked(action, answer, now)
             elif isinstance(action, LeaseChange):
                 self._coordinator.changed(action, answer, now)
                 if isinstance(action, TakeLease) and answer is not None:
@@ -268,6 +270,10 @@ class Engine:
                     return
         else:
             self._coordinator.failed(action, now)
+            if isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
+                self._leaving.failed(key_of(action), now)
+            if isinstance(action, ListLeases) and self._closing:
+                self._leaving.listed(now)
         if _is_permanent(action, error, code):
             self.fatal = self.fatal or error
         elif code != "ExpiredIteratorException":
@@ -285,9 +291,25 @@ class Engine:
         elif isinstance(action, RenewLease) and answer is None:
             hold.renewal_refused()
         elif isinstance(action, ReleaseLease) or answer is None:
+            if isinstance(answer, Lease) and answer.checkpoint_owner is None:
+                self._leaving.given(answer, now)
             self._lose(hold, now)
         else:
             self._written(hold, answer, now)
+
+    def _looked(self, action: GetLease | TakeBack, answer: Any, now: float) -> None:
+        # A lease may have been given away, and be looked for under this worker's name, at the same time.
+        key = key_of(action)
+        if self._coordinator.is_changing(key):
+            if isinstance(action, GetLease):
+                self._coordinator.seen(key, answer, now)
+            else:
+                self._coordinator.changed(action, answer, now)
+        if self._leaving.is_watching(key):
+            if isinstance(action, GetLease):
+                self._leaving.seen(key, answer, now)
+            else:
+                self._leaving.taken_back(key)
 
     def _shards_listed(self, shards: list[Any], now: float) -> None:
         self._coordinator.shards_listed(shards, now)
@@ -336,51 +358,6 @@ class Engine:
     def _drop(self, hold: Hold) -> None:
         del self._holds[hold.number]
         self._coordinator.held.discard(hold.lease.key)
-
-    # From what was read to the application, and to the shard's end.
-
-    def _batch_of(self, hold: Hold) -> Delivered | None:
-        reader = hold.reader
-        records = reader.take()
-        if records:
-            hold.delivered = records[-1].position
-            hold.told_end = hold.is_read_to_the_end
-            return Delivered(hold, records, reader.taken_millis_behind_latest, hold.told_end, None)
-        if reader.error is not None:
-            return Delivered(hold, [], reader.taken_millis_behind_latest, False, reader.error)
-        if hold.is_read_to_the_end and not hold.is_done and not hold.told_end:
-            hold.told_end = True
-            return Delivered(hold, [], reader.millis_behind_latest, True, None)
-        return None
-
-    def _end(self, hold: Hold, now: float) -> None:
-        """Everything of a shard is done: make sure that its children have leases, then record its end.
-
-        The KCL's ``ShutdownTask`` does the same.
-        """
-        children = self._children(hold, now)
-        if children is None:
-            return
-        if self._coordinator.ensure(children, now):
-            hold.finish(tuple(child.shard_id for child in children))
-
-    def _children(self, hold: Hold, now: float) -> list[ListedShard] | None:
-        """What the shard was split or merged into; None while that is being looked for."""
-        # They must be listed, because then the other parents of one that was merged are listed too.
-        listed = self._coordinator.shards or {}
-        children, named = children_of(hold.lease.key, listed), hold.reader.children
-        if children and all(child.shard_id in listed for child in named):
-            return children
-        if hold.searching_since is None:
-            hold.searching_since = now
-            self._coordinator.look_at_shards(now)
-            return None
-        if now - hold.searching_since < _CHILDREN_PATIENCE:
-            self._coordinator.look_at_shards(now + _RETRY_SECONDS)
-            return None
-        if not named:
-            _log.warning("%s: %s has ended, and has no children", self.stream_name, hold.lease.key)
-        return children or named
 
 
 def _is_permanent(action: Action, error: Exception, code: str) -> bool:

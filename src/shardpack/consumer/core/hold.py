@@ -36,6 +36,7 @@ class Hold:
         delivered: position of the last user record that the application was given; None before the first.
         is_stopped: the application wants no more of this shard.
         told_end: whether the application was told that nothing follows.
+        told_request: whether the application was told that another worker waits for the lease.
         is_missing: a read failed because there is no such shard; the next listing tells whether that is so.
         searching_since: when everything was done, and the search for what the shard was split or merged into began.
     """
@@ -56,11 +57,13 @@ class Hold:
         self.delivered: Position | None = None
         self.is_stopped = False
         self.told_end = False
+        self.told_request = False
         self.is_missing = False
         self.searching_since: float | None = None
         self._config = config
         self._random = random
         self._renewed_at = now
+        self._asked_at: float | None = None  # when it was seen that another worker waits for the lease
         self._pending: _Pending | None = None
         self._writing: _Pending | None = None
         self._is_writing = False
@@ -107,8 +110,20 @@ class Hold:
 
     @property
     def is_handed_over(self) -> bool:
-        """Whether a KCL 3.x gives the lease to another worker, and waits for this one to be done."""
+        """Whether another worker has asked for the lease, and waits for this one to be done."""
         return self.lease.checkpoint_owner is not None
+
+    @property
+    def owes_word(self) -> bool:
+        """Whether the application must still be told that another worker waits, because it has to checkpoint."""
+        is_unsaved = self.delivered is not None and self.position < self.delivered
+        return self.is_handed_over and is_unsaved and not self.is_stopped and not self.told_request
+
+    def may_go(self, now: float, *, closing: bool) -> bool:
+        """Whether the lease may be let go: nothing of it is in hand, or whoever has asked for it has waited enough."""
+        if self._asked_at is not None and now >= self._asked_at + self._config.graceful_lease_handoff_timeout:
+            return True
+        return not self.in_hand and (closing or not self.owes_word)
 
     # What the application wants.
 
@@ -151,37 +166,40 @@ class Hold:
 
     # What to do.
 
-    def actions(self, now: float, *, closing: bool) -> list[Action]:
-        """The calls to make now."""
+    def actions(self, now: float, *, closing: bool, leaving: bool) -> list[Action]:
+        """The calls to make now; `closing`: nothing more is to be read, `leaving`: and the lease is to be let go."""
         actions: list[Action] = []
-        if not self._is_writing and (write := self._write(now, closing=closing)) is not None:
+        if not self._is_writing and (write := self._write(now, closing=closing, leaving=leaving)) is not None:
             self._is_writing = True
             self._write_started = now
             actions.append(write)
-        if not closing and (read := self._read(now)) is not None:
+        if not closing and not self.is_handed_over and (read := self._read(now)) is not None:
             self._is_reading = True
             self._read_started = now
             actions.append(read)
         return actions
 
-    def deadline(self, now: float, *, closing: bool) -> float | None:
+    def deadline(self, now: float, *, closing: bool, leaving: bool) -> float | None:
         """When there may be a call to make, or None."""
         deadlines = []
         if not self._is_writing:
-            is_waiting = self._pending is not None or (closing and not self.in_hand)
+            leaves = (leaving or self.is_handed_over) and self.may_go(now, closing=closing)
+            is_waiting = self._pending is not None or leaves
             deadlines.append(float("-inf") if is_waiting and not self._write_failures else self._write_due)
-        may_read = not self._is_reading and not self.is_stopped and not closing and self.is_valid(now)
-        if may_read and (due := self.reader.due) is not None:
+            if self._asked_at is not None and not leaves:
+                deadlines.append(self._asked_at + self._config.graceful_lease_handoff_timeout)
+        may_read = not self._is_reading and not self.is_stopped and not closing and not self.is_handed_over
+        if may_read and self.is_valid(now) and (due := self.reader.due) is not None:
             deadlines.append(due)
         return min(deadlines, default=None)
 
-    def _write(self, now: float, *, closing: bool) -> Action | None:
+    def _write(self, now: float, *, closing: bool, leaving: bool) -> Action | None:
         if self._write_failures and now < self._write_due:
             return None
         if self._pending is not None:
             self._writing, self._pending = self._pending, None
             return Checkpoint(self.lease, self.number, self._writing.position, self._writing.children)
-        if closing and not self.in_hand:
+        if (leaving or self.is_handed_over) and self.may_go(now, closing=closing):
             return ReleaseLease(self.lease, self.number)
         return RenewLease(self.lease, self.number) if now >= self._write_due else None
 
@@ -201,13 +219,15 @@ class Hold:
         self.lease = lease
         self._is_writing = False
         self._write_failures = 0
+        if self.is_handed_over and self._asked_at is None:
+            self._asked_at = self._write_started
         self._renewed_at = self._write_started  # others may have seen the counter move no later than this
         self._write_due = self._renewed_at + self._renewal_interval
         written, self._writing = self._writing, None
         return [] if written is None else written.tokens
 
     def renewal_refused(self) -> None:
-        """The lease is lost, or a KCL 3.x has begun to hand it over; a checkpoint tells, and is still allowed then."""
+        """The lease is lost, or another worker has asked for it; a checkpoint tells, and is still allowed then."""
         self._is_writing = False
         self._add(self.lease.checkpoint, (), [])
 

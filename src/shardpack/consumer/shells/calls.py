@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import LeaseLostError
-from ...leases.lease import Leases
+from ...leases.lease import HandsOver, Leases
 from ..core.actions import (
+    AskForLease,
     Checkpoint,
     CreateLease,
+    FindLeases,
+    GetLease,
     GetRecords,
     GetShardIterator,
     LeaseAction,
     ListLeases,
     ReleaseLease,
     RenewLease,
+    TakeBack,
     TakeLease,
 )
 
@@ -30,12 +34,21 @@ def call_leases(leases: Leases, action: LeaseAction) -> Any:
                 return leases.create(lease)
             case TakeLease(lease, owner):
                 return leases.take(lease, owner)
+            case AskForLease(lease, owner):
+                return leases.ask_for(lease, owner) if isinstance(leases, HandsOver) else leases.take(lease, owner)
+            case FindLeases(owner):
+                return leases.assigned(owner) if isinstance(leases, HandsOver) else None
+            case GetLease(key):
+                return leases.get(key) if isinstance(leases, HandsOver) else None
             case RenewLease(lease):
                 return leases.renew(lease)
             case Checkpoint(lease, _, position, children):
                 return leases.checkpoint(lease, position, children=children)
-            case ReleaseLease(lease):
-                return leases.release(lease)
+            case ReleaseLease(lease, _, to) if to is not None and isinstance(leases, HandsOver):
+                return leases.give(lease, to)
+            case ReleaseLease(lease) | TakeBack(lease):
+                leases.release(lease)
+                return None
             case _:
                 return leases.delete(action.lease)
     except LeaseLostError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import LeaseLostError
 from ...records import ReceivedRecord
-from ..core.engine import Delivered
+from ..core.delivered import Delivered
 from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, divert_one, raise_failures, steps
 from .seat import Seat
 from .threads import Shell

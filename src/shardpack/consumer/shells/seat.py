@@ -11,7 +11,8 @@ from datetime import datetime
 
 from ...limits import check_optional, shown
 from ..config import ConsumerConfig
-from ..core.engine import Delivered, Engine
+from ..core.delivered import Delivered
+from ..core.engine import Engine
 from ..start import Start
 from .tickets import Ticket
 

@@ -13,7 +13,8 @@ from ...records import Position, ReceivedRecord
 from ..batch import Batch
 from ..config import ConsumerConfig
 from ..core.actions import KinesisAction, ListShards
-from ..core.engine import Delivered, Engine
+from ..core.delivered import Delivered
+from ..core.engine import Engine
 from ..core.hold import Hold
 from .calls import kinesis_call
 from .driver import Driver

@@ -2,5 +2,6 @@
 
 User records, answers and the time come in; the calls to make, what has become of each user record, and a deadline go
 out. `engine` is the whole, `aggregator` fills aggregates, `outbox` makes calls of them, `settling` has the outcomes,
-`stream` knows the shards, `metrics` counts. May import `packing` and `aws.errors`.
+`stream` knows the shards, `places` chooses among them, `metrics` counts, `bulk` has the native core do what it does
+faster with many user records. May import `wire`, `packing` and `aws.errors`.
 """

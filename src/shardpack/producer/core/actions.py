@@ -18,7 +18,13 @@ class PutRecords:
 
 @dataclass(frozen=True, slots=True)
 class ListShards:
-    """List the shards that are open now (``AT_LATEST``, every page); the answer is the list of them."""
+    """List the shards that are open now (``AT_LATEST``, every page); the answer is the list of them.
+
+    Attributes:
+        with_closed: whether to list those that are closed too, with no filter.
+    """
+
+    with_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

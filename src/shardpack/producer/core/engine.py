@@ -9,6 +9,7 @@ at `Engine.deadline`. Times are seconds on the shell's clock, which must not run
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -20,13 +21,21 @@ from ..config import ProducerConfig
 from ..delivery import Attempt
 from .actions import Action, ListShards, PutRecords
 from .aggregator import Aggregator
+from .bulk import measured, size_of
 from .metrics import Metrics, ProducerStats
+from .ordering.keys import Identity, Keys
+from .ordering.lanes import Lanes
 from .outbox import Outbox
-from .pending import Landed, Parcel, Pending, hash_key_of, size_of
+from .pending import Landed, Parcel, Pending, hash_key_of
+from .places import Places
 from .settling import Finished, Settling
 from .stream import StreamWatch
 
 _ONE = range(1)
+_NO_ORDER = (
+    "has RecordDistributionStrategy AUTO, under which Kinesis places records without regard to their keys, so that no"
+    ' order can be kept. Choose ordering="none", or a stream without AUTO'
+)
 
 
 class Engine:
@@ -37,6 +46,7 @@ class Engine:
         config: the settings.
         random: numbers from 0 to 1, for jitter.
         metrics: counts what happens.
+        keys: what an engine before it has remembered of partition keys, with ``ordering="key"``.
     """
 
     def __init__(
@@ -45,15 +55,19 @@ class Engine:
         config: ProducerConfig,
         random: Callable[[], float] | None = None,
         metrics: Metrics | None = None,
+        keys: Keys | None = None,
     ) -> None:
         self._stream_name = stream_name
         self._config = config
         self._random = random or Random().random  # jitter, not secrets
         self._metrics = metrics or Metrics()
-        self._watch = StreamWatch(stream_name)
-        self._aggregator = Aggregator(config)
+        is_ordered = config.ordering == "key"
+        self._watch = StreamWatch(stream_name, with_closed=is_ordered)
         self._settling = Settling(config, self._metrics)
         self._outbox = Outbox(stream_name, config, self._watch, self._settling, self._metrics)
+        self._places = Places(self._outbox.budget, self._random)
+        self._aggregator = Aggregator(config, self._places)
+        self._lanes = Lanes(config, self._watch, self._settling, keys or Keys()) if is_ordered else None
         self._unjudged: list[Landed] = []  # in shards whose hash ranges are not known yet
 
     @property
@@ -77,8 +91,7 @@ class Engine:
         if len(records) == 1:  # as most are
             size = largest = size_of(records[0])
         else:
-            sizes = [*map(size_of, records)]
-            size, largest = sum(sizes), max(sizes)
+            size, largest, _ = measured(records)
         limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
         if largest > limit:
             self._watch.doubt_limit()
@@ -121,12 +134,21 @@ class Engine:
 
     def flush(self, now: float) -> None:
         """Send what is there without waiting for more."""
+        self._look_for_places(now)
+        if self._lanes is not None:
+            self._lanes.flush(now)
         self._outbox.enqueue(self._aggregator.close_all(), now)
         self._outbox.hurry()
 
+    def resume(self, identity: Identity) -> None:
+        """Send records of a key again that was halted because one of them had failed."""
+        if self._lanes is not None:
+            self._lanes.resume(identity)
+
     def stats(self) -> ProducerStats:
         """What has happened so far."""
-        return self._metrics.snapshot(self.outstanding_records, self.outstanding_bytes)
+        snapshot = self._metrics.snapshot(self.outstanding_records, self.outstanding_bytes)
+        return snapshot if self._lanes is None else replace(snapshot, keys_astray=self._lanes.keys_astray)
 
     def abandon(self) -> None:
         """Nothing more is done for what is outstanding; the shell has failed it."""
@@ -138,6 +160,9 @@ class Engine:
         """What to do now."""
         actions = self._watch.actions(now)
         self._aggregator.enabled = self._config.aggregation_enabled and not self._watch.ignores_keys
+        self._look_for_places(now)
+        if self._lanes is not None:
+            self._outbox.enqueue(self._lanes.due(now), now)
         self._outbox.enqueue(self._aggregator.close_due(now), now)
         actions += self._outbox.calls(now)
         for landed in [landed for landed in self._unjudged if landed.parcel.expires <= now]:
@@ -150,6 +175,8 @@ class Engine:
         """When to poll again if nothing happens before, or None."""
         deadlines = [self._watch.deadline, self._aggregator.deadline, self._outbox.deadline()]
         deadlines += [landed.parcel.expires for landed in self._unjudged]
+        if self._lanes is not None:
+            deadlines.append(self._lanes.deadline)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def take_finished(self) -> list[Finished]:
@@ -169,14 +196,18 @@ class Engine:
         if isinstance(action, PutRecords):
             self._put_answered(action, answer, now)
         elif isinstance(action, ListShards):
-            self._watch.shards_listed(answer, now)
+            is_sound = self._watch.shards_listed(answer, now)
+            if self._watch.shard_map is not None:
+                self._outbox.budget.keep_only([shard.shard_id for shard in self._watch.shard_map.shards])
+            if self._lanes is not None:
+                self._lanes.shards_listed(now) if is_sound else self._lanes.listing_failed(now)
             unjudged, self._unjudged = self._unjudged, []
             for landed in unjudged:
                 self._judge(landed, now)
         else:
             self._watch.described(answer, now)
             self._aggregator.limit_to(self._watch.max_record_bytes or MIB)
-            self._outbox.now_sure(now)
+            self._described(now, ignores_keys=self._watch.ignores_keys)
 
     def failed(self, action: Action, code: str, message: str, now: float) -> None:
         """What was asked for has failed as a whole; whether `PutRecords` stored anything is unknown.
@@ -193,9 +224,20 @@ class Engine:
                 self._refused(parcel, started, now, code, message)
         elif isinstance(action, ListShards):
             self._watch.list_shards_failed(code, message, now)
+            if self._lanes is not None:
+                self._lanes.listing_failed(now)
         else:
             self._watch.describe_failed(code, message, now)
-            self._outbox.now_sure(now)
+            self._described(now, ignores_keys=False)  # an unseen reshard may look as if it did
+
+    def _described(self, now: float, *, ignores_keys: bool) -> None:
+        self._outbox.now_sure(now)
+        if self._lanes is None:
+            return
+        if ignores_keys:
+            self._lanes.refuse(f"{self._stream_name} {_NO_ORDER}", now)
+        else:
+            self._lanes.described(now)
 
     def _put_answered(self, action: PutRecords, response: Mapping[str, Any], now: float) -> None:
         parcels, started = self._outbox.ended(action.call_id, now)
@@ -215,15 +257,22 @@ class Engine:
     # From a user record to an aggregate.
 
     def _aggregate(self, pending: Pending, now: float) -> bool:
+        if self._lanes is not None:
+            self._lanes.add(pending, now)
+            return True
         # A map known to be stale mixes keys of two shards, which only pinned aggregates survive.
         shard_map = self._watch.shard_map
         if self._config.hash_keys == "kpl" and self._watch.is_stale:
             shard_map = None
+        self._look_for_places(now)
         open_before = len(self._aggregator)
         full = self._aggregator.add(pending, shard_map, now)
         if full:
             self._outbox.enqueue(full, now)
         return bool(full) or len(self._aggregator) != open_before
+
+    def _look_for_places(self, now: float) -> None:
+        self._places.look(self._watch.shard_map, now, keys_count=not self._watch.ignores_keys)
 
     # From an answer to a delivery.
 
@@ -231,7 +280,10 @@ class Engine:
         shard_id, predicted = result["ShardId"], parcel.packed.shard_id
         landed = Landed(parcel, shard_id, result["SequenceNumber"], started, now - started, self._watch.listings)
         self._watch.landed(predicted, shard_id, started, now)
-        if predicted in (None, shard_id) or self._config.hash_keys == "pinned" or parcel.packed.user_record_count == 1:
+        if self._lanes is not None:
+            self._lanes.landed(landed, now)
+        is_safe = self._config.hash_keys == "pinned" or self._config.route == "key"  # wherever it lands
+        if predicted in (None, shard_id) or is_safe or parcel.packed.user_record_count == 1:
             self._settling.deliver(landed)
         else:
             self._judge(landed, now)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
+from .bulk import measured
 from .pending import Parcel
 
 
@@ -62,6 +63,8 @@ class ProducerStats:
         user_records_per_kinesis_record: in each Kinesis record delivered.
         kinesis_records_per_put_records_request: in each call.
         user_records_per_put_records_request: in each call.
+        keys_astray: with ``ordering="key"``, partition keys that now go where their last record went, and not home,
+            because a shard was split or merged unseen or an outcome is unknown. (The KPL has no such thing.)
     """
 
     user_records_received: int = 0
@@ -80,6 +83,7 @@ class ProducerStats:
     user_records_per_kinesis_record: Statistics = _NOTHING
     kinesis_records_per_put_records_request: Statistics = _NOTHING
     user_records_per_put_records_request: Statistics = _NOTHING
+    keys_astray: int = 0
 
     @property
     def all_errors(self) -> int:
@@ -170,7 +174,7 @@ class Metrics:
         """A Kinesis record is delivered."""
         count = parcel.packed.user_record_count
         self._count("UserRecordsPut", count, shard_id)
-        size = sum([len(record.data) for pending in parcel.pending for record in pending.records])
+        size = sum([measured(pending.records)[2] for pending in parcel.pending])
         self._count("UserRecordsDataPut", size, shard_id)
         self._count("KinesisRecordsPut", 1, shard_id)
         self._count("KinesisRecordsDataPut", len(parcel.packed.data), shard_id)

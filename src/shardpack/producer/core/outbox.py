@@ -30,17 +30,29 @@ class Outbox:
         watch: knows how large a Kinesis record the stream takes.
         settling: is told of those that are too large, and of those whose time is over.
         metrics: counts the calls.
+
+    Attributes:
+        budget: of each shard.
     """
 
     def __init__(
-        self, stream_name: str, config: ProducerConfig, watch: StreamWatch, settling: Settling, metrics: Metrics
+        self,
+        stream_name: str,
+        config: ProducerConfig,
+        watch: StreamWatch,
+        settling: Settling,
+        metrics: Metrics,
     ) -> None:
         self._stream_name = stream_name
         self._config = config
         self._watch = watch
         self._settling = settling
         self._metrics = metrics
-        self._budget = ShardBudget(rate_limit=config.rate_limit / 100, burst_bytes=MAX_RECORD_BYTES)
+        rate, burst = config.rate_limit / 100, MAX_RECORD_BYTES
+        self._is_ordered = config.ordering == "key"
+        if self._is_ordered:  # what Kinesis throttles holds up all that is behind it, so half a second is left to it
+            rate, burst = min(rate, 1.0), MIB // 2
+        self.budget = ShardBudget(rate_limit=rate, burst_bytes=burst)
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, Parcel]] = []  # a heap, by when each may go, or has expired
         self._unsure: list[Parcel] = []  # larger than 1 MiB, until the stream's limit is known
@@ -65,8 +77,11 @@ class Outbox:
 
     def wait(self, parcel: Parcel, now: float, least: float) -> None:
         """Let it go after `least` seconds, when its shard's budget allows it; or fail when it has expired by then."""
-        if parcel.packed.shard_id is not None:  # else it may go to any shard, and Kinesis must say which is full
-            least = max(least, self._budget.wait_for(parcel.packed, now))
+        # Without a shard it may go to any, and Kinesis must say which is full. In order, what must go again keeps its
+        # place in the budget.
+        is_again = self._is_ordered and bool(parcel.attempts)
+        if parcel.packed.shard_id is not None and not is_again:
+            least = max(least, self.budget.wait_for(parcel.packed, now))
         parcel.ready = now + least
         heapq.heappush(self._waiting, (min(parcel.ready, parcel.expires), next(self._numbers), parcel))
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ...hashing import hash_key
 from ...records import PackedRecord, UserRecord
 from ..delivery import Attempt
+from .bulk import measured
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +42,7 @@ class Pending:
 
     def only(self, records: Sequence[UserRecord], indices: Sequence[int]) -> Pending:
         """These of them."""
-        return Pending(self.token, records, indices, sum(map(size_of, records)), self.arrived, self.earlier)
+        return Pending(self.token, records, indices, measured(records)[0], self.arrived, self.earlier)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,12 +73,6 @@ class Landed(NamedTuple):
     started: float
     duration: float
     listings: int
-
-
-def size_of(record: UserRecord) -> int:
-    """Bytes of a user record, partition key counted."""
-    key = record.partition_key
-    return len(record.data) + (len(key) if key.isascii() else len(key.encode()))
 
 
 def hash_key_of(record: UserRecord) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from ...errors import DeliveryError
 from ..config import ProducerConfig
-from ..delivery import Attempt, Deliveries, Delivery
+from ..delivery import Attempt, Delivery
+from .bulk import deliveries
 from .metrics import Metrics
 from .pending import Landed, Parcel, Pending, since_arrival
 
@@ -25,6 +26,7 @@ class Settling:
     Attributes:
         outstanding_records: user records without an outcome.
         outstanding_bytes: their bytes, partition keys counted.
+        on_failed: told of each Kinesis record that is given up.
     """
 
     def __init__(self, config: ProducerConfig, metrics: Metrics) -> None:
@@ -33,6 +35,7 @@ class Settling:
         self._finished: list[Finished] = []
         self.outstanding_records = 0
         self.outstanding_bytes = 0
+        self.on_failed: Callable[[Parcel], None] | None = None
 
     def expect(self, records: int, size: int) -> None:
         """So many user records more are on their way."""
@@ -65,7 +68,7 @@ class Settling:
             count = len(pending.records)
             attempts = since_arrival(pending, parcel)
             first = Delivery(landed.shard_id, landed.sequence_number, sub_sequence_number, aggregated, attempts)
-            self._finish(pending, (first,) if count == 1 else Deliveries(first, count))
+            self._finish(pending, deliveries(first, count))
             sub_sequence_number += count
 
     def expire(self, parcel: Parcel, now: float) -> None:
@@ -84,6 +87,8 @@ class Settling:
                 for record in pending.records
             ]
             self._finish(pending, errors)
+        if self.on_failed is not None:
+            self.on_failed(parcel)
 
     def _finish(self, pending: Pending, outcomes: Iterable[Delivery | DeliveryError]) -> None:
         self.outstanding_records -= len(pending.records)

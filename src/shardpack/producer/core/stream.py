@@ -32,10 +32,18 @@ class StreamWatch:
         max_record_bytes: the largest Kinesis record that the stream takes, or None while that is unknown.
         ignores_keys: whether Kinesis places records without regard to their keys (``AUTO``).
         listings: how many times it has begun to list the shards.
+        is_described: whether `DescribeStreamSummary` has answered, or failed, at least once.
+
+    Args:
+        stream_name: for messages.
+        with_closed: whether to list closed shards too, so that `descends` knows the lineage.
     """
 
-    def __init__(self, stream_name: str) -> None:
+    def __init__(self, stream_name: str, *, with_closed: bool = False) -> None:
         self._stream_name = stream_name
+        self._with_closed = with_closed
+        self._lineage = _Lineage()
+        self.is_described = False
         self.shard_map: ShardMap | None = None
         self.is_stale = True
         self.max_record_bytes: int | None = None
@@ -54,7 +62,7 @@ class StreamWatch:
         actions: list[Action] = []
         if self._listing.begin(now):
             self.listings += 1
-            actions.append(ListShards())
+            actions.append(ListShards(with_closed=self._with_closed))
         if self._limit_is_in_doubt and now >= self._described_at + _LIMIT_HOLDS:
             self._describing.request(now)
         if self._describing.begin(now):
@@ -74,18 +82,25 @@ class StreamWatch:
         """List the shards, unless that is under way."""
         self._listing.request(now)
 
-    def shards_listed(self, shards: Iterable[Mapping[str, Any]], now: float) -> None:
-        """`ListShards` answered."""
+    def descends(self, shard_id: str, ancestor: str) -> bool:
+        """Whether a shard is known to be another one, or to descend from it."""
+        return self._lineage.descends(shard_id, ancestor)
+
+    def shards_listed(self, shards: Iterable[Mapping[str, Any]], now: float) -> bool:
+        """`ListShards` answered; whether that made sense."""
         try:
+            shards = [*shards]
             shard_map = ShardMap(shards)
+            self._lineage.learn(shards, shard_map)
         except ValueError as error:  # caught in the middle of a reshard
             self.list_shards_failed("InvalidShards", str(error), now)
-            return
+            return False
         self.shard_map = shard_map
         self.is_stale = False
         self._listed_at = now
         self._seen |= {shard.shard_id: shard for shard in shard_map.shards}
         self._listing.succeeded()
+        return True
 
     def list_shards_failed(self, code: str, message: str, now: float) -> None:
         """`ListShards` failed; it is tried again after a while, and puts go on without it."""
@@ -98,6 +113,7 @@ class StreamWatch:
 
     def described(self, summary: Mapping[str, Any], now: float) -> None:
         """`DescribeStreamSummary` answered."""
+        self.is_described = True
         self._describing.succeeded()
         self._described_at, self._limit_is_in_doubt = now, False
         self._wrong.clear()
@@ -112,6 +128,7 @@ class StreamWatch:
 
     def describe_failed(self, code: str, message: str, now: float) -> None:
         """`DescribeStreamSummary` failed: for good if it is not allowed, else it is tried again."""
+        self.is_described = True
         if code not in PERMANENT:
             self._describing.failed(now)
             return
@@ -144,6 +161,42 @@ class StreamWatch:
     @property
     def _is_suspicious(self) -> bool:
         return len(self._wrong) == _SAMPLE and sum(self._wrong) > _SUSPICIOUS_SHARE * _SAMPLE
+
+
+class _Lineage:
+    """The parents of all shards that were ever listed; those of a shard that is not listed any more stay known."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, tuple[str, ...]] = {}
+        self._closed: set[str] = set()
+
+    def learn(self, shards: Iterable[Mapping[str, Any]], shard_map: ShardMap) -> None:
+        """Take a list of shards.
+
+        Raises:
+            ValueError: the list is older than one before; a shard that has children cannot be open.
+        """
+        parents = {shard["ShardId"]: tuple(shard[name] for name in _PARENTS if shard.get(name)) for shard in shards}
+        closed = self._closed.union(*parents.values())
+        if open_again := [shard.shard_id for shard in shard_map.shards if shard.shard_id in closed]:
+            raise ValueError(f"{open_again[0]} has children, and is listed as open: the list is out of date")
+        self._parents |= parents
+        self._closed = closed
+
+    def descends(self, shard_id: str, ancestor: str) -> bool:
+        """See `StreamWatch.descends`."""
+        seen, look = {shard_id}, [shard_id]
+        while look:
+            one = look.pop()
+            if one == ancestor:
+                return True
+            new = [parent for parent in self._parents.get(one, ()) if parent not in seen]
+            seen.update(new)
+            look += new
+        return False
+
+
+_PARENTS = ("ParentShardId", "AdjacentParentShardId")
 
 
 class _Call:

@@ -14,13 +14,15 @@ from typing import Any, Self
 
 from ...aws.client import async_kinesis_client
 from ...aws.errors import error_of
-from ...aws.streams import OPEN_SHARDS, list_shards_async, stream_argument
+from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, list_shards_async, stream_argument
 from ...limits import check_iterable, check_optional
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
+from ..core.bulk import checked
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
+from ..core.ordering.keys import Keys, identity_of
 from ..core.room import Room
 from ..delivery import Delivery
 from .otel import instruments
@@ -72,7 +74,7 @@ class AsyncProducer:
         self._client_arguments = region_name, endpoint_url, profile_name
         self._opened = AsyncExitStack()
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
-        self._work = Work(partial(Engine, stream_name, self._config, metrics=metrics))
+        self._work = Work(partial(Engine, stream_name, self._config, metrics=metrics, keys=Keys()))
         self._room = Room(self._config)
         # What `put` has taken and `_step` has not. A put is in it or not, whatever falls into `put`.
         self._inbox: deque[AnyPut] = deque()
@@ -127,7 +129,7 @@ class AsyncProducer:
             InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
         """
         check_iterable("user_records", user_records, "an iterable of user records")
-        records = [check_user_record(record) for record in user_records]
+        records = checked(user_records)
         if records:
             future: asyncio.Future[list[Delivery]] = await self._put(PutMany, records, block=block)
         else:
@@ -194,6 +196,15 @@ class AsyncProducer:
         guard, self._guard = self._guard, None
         if guard is not None:
             await guard[1].aclose()
+
+    def resume(self, partition_key: str, explicit_hash_key: str | int | None = None) -> None:
+        """Send records of a key again that was halted: see `Producer.resume`, whose errors it raises."""
+        identity = identity_of(check_user_record((partition_key, b"", explicit_hash_key)))
+        self._check_process()
+        self._check_open()
+        if self._loop is not None:
+            self._step(self._loop)  # takes what was put before
+        self._work.engine.resume(identity)
 
     def stats(self) -> ProducerStats:
         """What it has done so far: counts, times and errors, under the names of the KPL's metrics.
@@ -366,7 +377,9 @@ class AsyncProducer:
         if isinstance(action, PutRecords):
             return await self._client.put_records(**self._stream, Records=action.request.entries)
         if isinstance(action, ListShards):
-            return await list_shards_async(self._client, self._stream, OPEN_SHARDS)
+            return await list_shards_async(
+                self._client, self._stream, ALL_SHARDS if action.with_closed else OPEN_SHARDS
+            )
         return (await self._client.describe_stream_summary(**self._stream))["StreamDescriptionSummary"]
 
     async def _stop(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from ...aws.errors import error_of
 from ..core.actions import Action
 from ..core.engine import Engine
+from ..core.ordering.keys import Identity
 from .unfinished import AnyPut, Put, PutMany
 from .work import Answer
 
@@ -61,13 +62,20 @@ class Look:
 
 
 @dataclass(slots=True, eq=False)
+class Resume:
+    """Send the records of a halted key again that come from now on."""
+
+    identity: Identity
+
+
+@dataclass(slots=True, eq=False)
 class Close:
     """Give up what is left, and end; the answer is the threads that end by it."""
 
     reply: SimpleQueue[list[threading.Thread]] = field(default_factory=SimpleQueue)
 
 
-Item: TypeAlias = Put | PutMany | Answer | Knock | Flush | Look | Close
+Item: TypeAlias = Put | PutMany | Answer | Knock | Flush | Look | Resume | Close
 
 
 class Calls:

@@ -12,17 +12,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...aws.client import kinesis_client
-from ...aws.streams import OPEN_SHARDS, describe_stream, list_shards, stream_argument
+from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, describe_stream, list_shards, stream_argument
 from ...limits import check_iterable, check_optional, check_timeout
 from ...records import BytesLike, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
+from ..core.bulk import checked
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
+from ..core.ordering.keys import Keys, identity_of
 from ..core.room import Room
 from ..delivery import Delivery
 from .future import BatchFuture, DeliveryFuture
-from .inbox import Close, Flush
+from .inbox import Close, Flush, Resume
 from .otel import instruments
 from .process import forget, forks, watch
 from .unfinished import Put, PutMany
@@ -69,7 +71,7 @@ class Producer:
         self._config = config or ProducerConfig()
         self._client = client or kinesis_client(self._config, region_name, endpoint_url, profile_name)
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
-        work = Work(partial(Engine, stream_name, self._config, metrics=metrics))
+        work = Work(partial(Engine, stream_name, self._config, metrics=metrics, keys=Keys()))
         self._engine = work.engine
         self._worker = Worker(work, Room(self._config), self._call)
         self._forks: int | None = None  # of its process, once it has started
@@ -135,7 +137,7 @@ class Producer:
         """
         check_iterable("user_records", user_records, "an iterable of user records")
         check_timeout(timeout)
-        records = [check_user_record(record) for record in user_records]
+        records = checked(user_records)
         self._start()
         future = BatchFuture()
         if records:
@@ -194,6 +196,23 @@ class Producer:
         finally:
             self._stop()
 
+    def resume(self, partition_key: str, explicit_hash_key: str | int | None = None) -> None:
+        """Send records of a key again that was halted, because one of them had failed (``on_failure="halt_key"``).
+
+        Records of the key that were put before still fail. For a key that is not halted it does nothing.
+
+        Args:
+            partition_key: the key.
+            explicit_hash_key: of records that have one of their own, it takes the partition key's place.
+
+        Raises:
+            InvalidRecordError: a field breaks a rule of the service.
+            RuntimeError: the producer is closed, or was started in another process.
+        """
+        identity = identity_of(check_user_record((partition_key, b"", explicit_hash_key)))
+        self._start()
+        self._worker.send(Resume(identity))
+
     def stats(self) -> ProducerStats:
         """What it has done so far: counts, times and errors, under the names of the KPL's metrics.
 
@@ -242,7 +261,7 @@ class Producer:
         if isinstance(action, PutRecords):
             return self._client.put_records(**self._stream, Records=action.request.entries)
         if isinstance(action, ListShards):
-            return list_shards(self._client, self._stream, OPEN_SHARDS)
+            return list_shards(self._client, self._stream, ALL_SHARDS if action.with_closed else OPEN_SHARDS)
         return describe_stream(self._client, self._stream)
 
     def _stop(self) -> None:

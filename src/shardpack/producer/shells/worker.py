@@ -20,7 +20,7 @@ from ...errors import BufferFullError
 from ..core.actions import Action
 from ..core.metrics import ProducerStats
 from ..core.room import Room
-from .inbox import Calls, Close, Flush, Item, Knock, Look
+from .inbox import Calls, Close, Flush, Item, Knock, Look, Resume
 from .unfinished import AnyPut, Put, PutMany, finish
 from .work import CLOSED, Answer, Work
 
@@ -237,6 +237,8 @@ class Worker:
             self._work.flush(time.monotonic(), item.done)
         elif isinstance(item, Look):
             looks.append(item)
+        elif isinstance(item, Resume):
+            self._work.engine.resume(item.identity)
         else:
             closes.append(item)
 

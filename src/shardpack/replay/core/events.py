@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from ..errors import DecodeError
-from ..limits import shown
+from ...errors import DecodeError
+from ...limits import shown
 
 
 def records_of(event: Any) -> list[Any]:
@@ -25,6 +25,8 @@ def records_of(event: Any) -> list[Any]:
             return list(records)
         if "data" in event and ("eventID" in event or "sequenceNumber" in event):
             return [event]  # one record of a pipe, as the steps of a state machine hand it on
+        if event.get("source") == "aws.s3":
+            return [event]  # of EventBridge, about an object
     keys = ", ".join(map(shown, islice(event, 10))) if isinstance(event, Mapping) else ""
     raise DecodeError(
         f"an event of type {type(event).__name__} with the keys {keys or 'none'} has no list of 'Records', as Lambda's"

@@ -1,0 +1,56 @@
+"""How a shard ends: its children have leases before its own end is recorded. Decisions only."""
+
+from __future__ import annotations
+
+import logging
+
+from .coordinator import Coordinator
+from .hold import Hold
+from .shards import ListedShard, children_of
+
+_log = logging.getLogger("shardpack.consumer")
+
+_CHILDREN_PATIENCE = 30.0  # seconds to look for the children of a shard that has ended
+_RETRY_SECONDS = 1.0
+
+
+class Ending:
+    """Records the ends of shards.
+
+    Args:
+        stream_name: for messages.
+        coordinator: knows the shards, and creates the leases.
+    """
+
+    def __init__(self, stream_name: str, coordinator: Coordinator) -> None:
+        self._stream_name = stream_name
+        self._coordinator = coordinator
+
+    def end(self, hold: Hold, now: float) -> None:
+        """Everything of a shard is done: make sure that its children have leases, then record its end.
+
+        The KCL's ``ShutdownTask`` does the same.
+        """
+        children = self._children(hold, now)
+        if children is None:
+            return
+        if self._coordinator.ensure(children, now):
+            hold.finish(tuple(child.shard_id for child in children))
+
+    def _children(self, hold: Hold, now: float) -> list[ListedShard] | None:
+        """What the shard was split or merged into; None while that is being looked for."""
+        # They must be listed, because then the other parents of one that was merged are listed too.
+        listed = self._coordinator.shards or {}
+        children, named = children_of(hold.lease.key, listed), hold.reader.children
+        if children and all(child.shard_id in listed for child in named):
+            return children
+        if hold.searching_since is None:
+            hold.searching_since = now
+            self._coordinator.look_at_shards(now)
+            return None
+        if now - hold.searching_since < _CHILDREN_PATIENCE:
+            self._coordinator.look_at_shards(now + _RETRY_SECONDS)
+            return None
+        if not named:
+            _log.warning("%s: %s has ended, and has no children", self._stream_name, hold.lease.key)
+        return children or named

@@ -1,0 +1,47 @@
+"""Large fleets come to equal shares within two intervals between looks for shards, and then nothing moves."""
+
+from __future__ import annotations
+
+from balance_sim import Balance
+
+from shardpack.consumer import ConsumerConfig, Lease
+from shardpack.leases.plan import part_of, shares
+
+CONFIG = ConsumerConfig()
+MOST = 2 * CONFIG.shard_sync_interval
+
+
+def test_a_fleet_is_even_after_every_change_and_stays_so() -> None:
+    balance = Balance(1000, CONFIG)
+    for _ in range(20):
+        balance.join()
+    balance.until_even(1000, MOST)
+    balance.moves.clear()
+    for _ in range(4):
+        balance.join()
+    balance.until_even(1000, MOST)
+    # Twenty had 50 each, and 24 have 41 or 42: what the new ones get must move, and a few more for the odd ones.
+    assert 4 * 41 <= balance.moves.total() <= 4 * 42 + 24
+    for player in balance.players[:3]:
+        balance.kill(player)
+    balance.until_even(1000, MOST)
+    balance.moves.clear()
+    balance.run(120)
+    assert not balance.moves
+
+
+def test_nobody_goes_for_the_same_lease_as_another() -> None:
+    owned = {f"old-{n}": [Lease(f"{n}-{key:03}", owner=f"old-{n}") for key in range(100)] for n in range(3)}
+    free = [Lease(f"free-{key:03}") for key in range(50)]
+    share = shares({owner: len(leases) for owner, leases in owned.items()} | {"new-0": 0, "new-1": 0}, 350)
+
+    parts = [part_of(worker, owned, free, share) for worker in share]
+
+    keys = [lease.key for part in parts for lease in part]
+    assert len(keys) == len(set(keys)) == 140
+    assert {lease.key for lease in free} <= set(keys)
+
+
+def test_what_is_even_is_left_as_it_is() -> None:
+    assert shares({"a": 2, "b": 3, "c": 3}, 8) == {"a": 2, "b": 3, "c": 3}
+    assert shares({"a": 1, "b": 0, "c": 0}, 1) == {"a": 1, "b": 0, "c": 0}

@@ -1,0 +1,21 @@
+"""What all threads of a process share is not changed under them by a test.
+
+Threads of other people's are there when they please: py4j's, of a Spark that another test has used, sleeps in a loop.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+CHANGED = re.compile(r"""setattr\((?:time, "(?:sleep|monotonic)"|"time\.(?:sleep|monotonic)"|threading, "Thread")""")
+
+
+def test_nobody_changes_how_the_whole_process_sleeps() -> None:
+    changing = [path.name for path in TESTS.rglob("*.py") if CHANGED.search(path.read_text(encoding="utf-8"))]
+    assert not changing, f"{changing} change time or threading for every thread; change the module that is tested"
+
+
+def test_one_that_does_would_be_found() -> None:
+    assert CHANGED.search("monkeypatch." + "setattr(" + 'time, "sleep", lambda _: None)')
