@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -276,6 +277,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     count = 20_000 if arguments.quick else 100_000
     if arguments.contender:
         run = Run(list(user_records(count, SIZE)))

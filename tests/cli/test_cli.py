@@ -233,7 +233,7 @@ def test_wrong_input_names_file_and_line(arguments: list[str], stdin: bytes, mes
     "line",
     [
         "unpack - --text --raw",
-        "pack",
+        "pack --nonsense",
         "pack - --by luck",
         "pack - --by shard",
         "pack - --shards 4 --shard-map shards.json",
@@ -506,3 +506,9 @@ class TestParquet:
     def test_jsonl_is_the_default(self) -> None:
         blob = sp.encode([("k", b"one"), ("k", b"two")])
         assert run("unpack", "-", "--jsonl", stdin=blob) == run("unpack", "-", stdin=blob)
+
+
+def test_without_a_file_standard_input_is_read_and_help_has_a_short_name() -> None:
+    assert run("unpack", "--text", stdin=run("pack", stdin=b"one\ntwo\n")[0])[0] == b"one\ntwo\n"
+    assert run("inspect", stdin=run("pack", stdin=b"one\n")[0])[0].startswith(b"A plain record")
+    assert run("pack", "-h") == run("pack", "--help")

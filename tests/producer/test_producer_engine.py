@@ -143,10 +143,12 @@ def test_aggregates_are_as_large_as_the_stream_takes_and_the_setting_allows(
     assert [one.user_record_count for one in packed] == counts
 
 
-def test_a_stream_whose_limit_is_raised_takes_larger_records_later() -> None:
+@pytest.mark.parametrize("measure", ["measure", "measure_one"])
+def test_a_stream_whose_limit_is_raised_takes_larger_records_later(measure: str) -> None:
     driven = Driven(ONE)
+    early = sp.UserRecord("early", bytes(MIB))
     with pytest.raises(sp.RecordTooLargeError):
-        driven.put("early", data=bytes(MIB))
+        driven.engine.measure_one(early) if measure == "measure_one" else driven.engine.measure([early])
     assert driven.poll() == []  # not at once: an application may try again and again
     assert driven.poll(61.0) == [DescribeStream()]
     driven.engine.answered(DescribeStream(), {"MaxRecordSizeInKiB": 2048}, driven.now)

@@ -97,3 +97,60 @@ def test_it_can_be_awaited() -> None:
 
 def test_it_says_what_it_is() -> None:
     assert "DeliveryFuture" in repr(DeliveryFuture())
+
+
+FAILED = sp.DeliveryError("no", records=(), retriable=True)
+
+
+def test_nobody_has_looked_before_it_has_its_outcome() -> None:
+    future, failed = DeliveryFuture(), DeliveryFuture()
+    future.settle(DELIVERY)
+    failed.settle(FAILED)
+
+    assert not vars(future)  # all that the base class would have made
+    assert future.result() is DELIVERY
+    assert future.done()
+    assert not vars(future)
+    assert not future.cancel()
+    assert failed.exception() is FAILED
+    assert wait([future, failed]).done == {future, failed}
+    with pytest.raises(sp.DeliveryError, match="no"):
+        failed.result()
+
+
+@pytest.mark.parametrize("outcome", [DELIVERY, FAILED])
+def test_who_has_looked_before_is_told(outcome: sp.Delivery | sp.DeliveryError) -> None:
+    future = DeliveryFuture()
+    called: list[object] = []
+    future.add_done_callback(called.append)
+    threading.Timer(0.05, future.settle, [outcome]).start()
+
+    assert wait([future], 30).done == {future}
+    assert called == [future]
+    future.settle(FAILED)
+    assert (future.exception() or future.result()) is outcome
+    assert called == [future]
+
+
+def test_what_was_cancelled_gets_no_outcome() -> None:
+    future = DeliveryFuture()
+    assert future.cancel()
+    future.settle(DELIVERY)
+    assert future.cancelled()
+    with pytest.raises(CancelledError):
+        future.result(0)
+
+
+def test_one_opened_at_the_last_moment_is_told_too() -> None:
+    class Late(DeliveryFuture):
+        """Somebody looks between the first look of `settle` and the outcome."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "_outcome" and value is DELIVERY and not self._is_open:
+                self.add_done_callback(called.append)
+            super().__setattr__(name, value)
+
+    called: list[object] = []
+    future = Late()
+    future.settle(DELIVERY)
+    assert called == [future]

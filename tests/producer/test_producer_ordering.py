@@ -135,6 +135,21 @@ def test_what_was_throttled_goes_again_before_anything_younger() -> None:
     assert driven.delivery(0).position < driven.delivery(1).position
 
 
+def test_nothing_is_left_of_turns_that_are_over() -> None:
+    driven = ordered(record_ttl=3600)
+    for token in range(500):
+        driven.put(token)
+        put = driven.until_put()
+        driven.put(-token - 1)  # waits, and would expire in an hour
+        driven.stored(put, "whole")
+        driven.stored(driven.until_put(), "whole")
+    lanes = driven.engine._lanes
+
+    assert driven.engine.deadline() is None, "a thread would be kept for it"
+    assert lanes is not None
+    assert len(lanes._alarms) < 100
+
+
 def test_entries_of_several_shards_share_a_call() -> None:
     driven = ordered(SPLIT)
     driven.put(0, LOW_KEY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from driven_engine import HALF, ONE, THROTTLED, TWO, Driven, shard
 
 import shardpack as sp
+from shardpack.aws.streams import OPEN_SHARDS, list_shards
 from shardpack.limits import MAX_HASH_KEY, MIB
 from shardpack.producer import ProducerConfig
 from shardpack.producer.core.actions import DescribeStream, ListShards
+from shardpack.testing import FakeKinesis
 
 
 def equal_shards(count: int) -> list[dict[str, Any]]:
@@ -146,6 +149,32 @@ class TestAny:
         sizes = [len(put.request.records) for after in (0.0, 0.2) for put in driven.puts(after)]
         assert sum(sizes) == 10  # the burst of 10 MiB that a rested shard takes
         assert sum(len(put.request.records) for put in driven.puts(after=1.5)) >= 1
+
+
+class TestManyShards:
+    def test_every_page_of_them_is_listed(self) -> None:
+        fake = FakeKinesis()
+        fake.add_stream("s", shards=2500)
+        shards = list_shards(fake, {"StreamName": "s"}, OPEN_SHARDS)
+
+        assert len(sp.ShardMap(shards).shards) == 2500
+
+    def test_memory_for_each_is_bounded(self) -> None:
+        """The budget of each included, once it has been used."""
+        given = equal_shards(3000)
+        records = [sp.UserRecord(f"user-{nth}", b"data") for nth in range(3000)]
+        tracemalloc.start()
+        driven = Driven(given, route="any", aggregation_max_count=1)
+        driven.engine.put(records, "all", driven.now)
+        driven.engine.flush(driven.now)
+        packed = {one.shard_id for put in driven.puts() for one in put.request.records}
+        with_records = tracemalloc.get_traced_memory()[0]
+        driven.engine.abandon()
+        tracemalloc.stop()
+
+        assert len(packed) > 400
+        assert len(driven.engine._outbox.budget._buckets) == 3000
+        assert with_records / 3000 < 4000  # its record on the way included
 
 
 class TestKey:

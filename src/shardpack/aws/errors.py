@@ -47,6 +47,13 @@ PERMANENT = frozenset(
     }
 )
 
+# What the AWS SDK says without saying what to do.
+_REMEDIES = {
+    "NoRegionError": "no AWS region is set: give one by name (--region), in AWS_DEFAULT_REGION, or in a profile",
+    "NoCredentialsError": "no AWS credentials were found: choose a profile (--profile), set AWS_ACCESS_KEY_ID and"
+    " AWS_SECRET_ACCESS_KEY, or give the machine a role",
+}
+
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 
@@ -64,4 +71,5 @@ def error_of(error: BaseException) -> tuple[str, str]:
     response = getattr(error, "response", None)
     if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
         return str(response["Error"].get("Code", type(error).__name__)), str(response["Error"].get("Message", error))
-    return type(error).__name__, str(error)
+    code = type(error).__name__
+    return code, _REMEDIES.get(code, str(error))

@@ -72,6 +72,7 @@ app = typer.Typer(
     cls=Commands,
     name="shardpack",
     help="Pack user records into Amazon Kinesis records in the KPL's aggregated format, and unpack them again.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -161,7 +162,7 @@ def _options(
 
 @app.command("pack")
 def pack_command(
-    file: InputFile,
+    file: InputFile = "-",
     key: KeyField = None,
     by: Annotated[By | None, typer.Option(help="Which records may share an aggregate.", show_default="any")] = None,
     shards: ShardCount = None,
@@ -213,7 +214,7 @@ def pack_command(
 
 @app.command("unpack")
 def unpack_command(
-    file: InputFile,
+    file: InputFile = "-",
     text: Annotated[bool, typer.Option("--text", help="Write only the data, one record a line.")] = False,
     base64_lines: Annotated[bool, typer.Option("--base64", help="Write only the data, in base64, one a line.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write only the data, with nothing between records.")] = False,
@@ -277,7 +278,7 @@ def unpack_command(
 
 @app.command("inspect")
 def inspect_command(
-    file: InputFile,
+    file: InputFile = "-",
     shards: ShardCount = None,
     shard_map: ShardMapFile = None,
     most: Annotated[int, typer.Option("--records", min=0, help="Most user records to list of each aggregate.")] = 20,

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from ..files._opening import Opened, opened
+from .messages import report
 from .reading import InputError
 from .terminal import console, printable
 
@@ -41,6 +42,8 @@ def opened_input(file: str, *, bar: bool, more: tuple[ProgressColumn, ...] = ())
     """
     if file == "-" and sys.stdin is None:
         raise InputError("-: standard input is closed; name a file")
+    if file == "-" and sys.stdin.isatty():
+        report("reading from the terminal; Ctrl-D ends the input, and --help tells how to name a file")
     shown: list[int] = []
     with ExitStack() as stack:
         progress = Progress(*_columns(file, more), console=console(stderr=True), transient=True)

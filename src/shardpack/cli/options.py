@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The input; - is standard input.")]
+InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The input; - is standard input, as is none at all.")]
 KeyField = Annotated[
     str | None, typer.Option(metavar="FIELD", help="Lines are JSON; this field is the partition key. Dots lead inside.")
 ]

@@ -8,6 +8,7 @@ from ..leases.memory import MemoryLeases
 from ..leases.sqlite import SQLiteLeases
 from .batch import AsyncBatch, Batch
 from .config import ConsumerConfig
+from .metrics import ConsumerStats
 from .shells.async_consumer import AsyncConsumer
 from .shells.consumer import Consumer
 
@@ -17,6 +18,7 @@ __all__ = [
     "Batch",
     "Consumer",
     "ConsumerConfig",
+    "ConsumerStats",
     "DynamoDBLeases",
     "Lease",
     "Leases",

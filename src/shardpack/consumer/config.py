@@ -6,6 +6,7 @@ Its ``LeaseManagementConfig`` says what the leases' settings mean, and its ``Pol
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..limits import MIB, shown
 from ..unpacking.unpacker import OnCorrupt, OutOfRange
@@ -38,6 +39,10 @@ class ConsumerConfig:
         max_connections: The largest number of calls at a time, from 2 to 1,000.
         connect_timeout: For how many seconds to wait for a connection, from 0.1 to 300.
         request_timeout: For how many seconds to wait for a response, from 0.1 to 600.
+        metrics_level: Which metrics go to OpenTelemetry, if it is installed: ``"none"``, ``"summary"``, or
+            ``"detailed"``, which is all of them.
+        metrics_granularity: Which attributes the metrics have: ``"global"`` none, ``"stream"`` the stream's name,
+            ``"shard"`` the shard's id too.
         on_corrupt: What to do with a corrupt aggregate; see `unpack`.
         out_of_range: What to do with a sub-record whose hash key the shard does not own; see `unpack`.
 
@@ -58,6 +63,8 @@ class ConsumerConfig:
     max_connections: int = 24
     connect_timeout: float = 6.0
     request_timeout: float = 30.0
+    metrics_level: Literal["none", "summary", "detailed"] = "detailed"
+    metrics_granularity: Literal["global", "stream", "shard"] = "shard"
     on_corrupt: OnCorrupt = "raw"
     out_of_range: OutOfRange = "keep"
 
@@ -66,6 +73,12 @@ class ConsumerConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
                 raise ValueError(f"{name} is {shown(value)}; it takes {least:,} to {most:,}")
+        if self.metrics_level not in ("none", "summary", "detailed"):
+            raise ValueError(f'metrics_level is {shown(self.metrics_level)}; choose "none", "summary" or "detailed"')
+        if self.metrics_granularity not in ("global", "stream", "shard"):
+            raise ValueError(
+                f'metrics_granularity is {shown(self.metrics_granularity)}; choose "global", "stream" or "shard"'
+            )
         if self.on_corrupt not in ("raw", "raise", "kcl"):
             raise ValueError(f'on_corrupt is {shown(self.on_corrupt)}; choose "raw", "raise" or "kcl"')
         if self.out_of_range not in ("keep", "drop_record", "drop_aggregate", "raise"):

@@ -205,6 +205,8 @@ class Measurement:
             if (limits := row.strategy.limits) is not None:
                 one["strategy"]["limits"] = {name: getattr(limits, name) for name in limits.__match_args__}
             one["overhead"]["total"] = row.overhead.total
+            if (limits := row.strategy.limits) is not None:
+                one["strategy"]["limits"] = {name: getattr(limits, name) for name in limits.__match_args__}
         return told | {"recommended": self.recommended.strategy.name, "reason": self.reason, "notes": self.notes}
 
 

@@ -48,7 +48,7 @@ class OnFailure(StrEnum):
 
 def put_command(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream's name or ARN.")],
-    file: InputFile,
+    file: InputFile = "-",
     key: KeyField = None,
     user_records: Annotated[
         bool, typer.Option("--user-records", help="Lines are JSON as `shardpack unpack` and --failed write it.")

@@ -208,6 +208,7 @@ class _Counts(ProgressColumn):
 
 
 def _producer(stream: str, settings: dict[str, Any], where: dict[str, str | None]) -> Producer:
+    from ...aws.errors import error_of
     from ...producer import Producer, ProducerConfig
 
     config = ProducerConfig(**settings)
@@ -218,4 +219,4 @@ def _producer(stream: str, settings: dict[str, Any], where: dict[str, str | None
     except Exception as error:
         if not type(error).__module__.startswith("botocore."):
             raise
-        raise InputError(error) from None  # no region, no such profile
+        raise InputError(error_of(error)[1]) from None  # no region, no such profile

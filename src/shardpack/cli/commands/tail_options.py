@@ -19,13 +19,14 @@ _POSITION = re.compile(r"([^:]+):([0-9]{1,129})")
 def tail_command(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream's name or ARN.")],
     start: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--from",
             metavar="WHERE",
             help="LATEST, TRIM_HORIZON, a time such as 2026-11-23T10:00:00Z, or how long ago: 90s, 15m, 2h, 1d.",
+            show_default="LATEST; TRIM_HORIZON with --no-follow",
         ),
-    ] = "LATEST",
+    ] = None,
     at: Annotated[
         list[str] | None,
         typer.Option(metavar="SHARD:SEQ", help="In this shard, from the Kinesis record with this number; repeatable."),
@@ -67,7 +68,8 @@ def tail_command(
         follow=not no_follow,
         most_of_key=max_key_characters,
     )
-    tail.run(stream, _start(start), start_at, where)
+    # What has not come yet is not there at the end of what the stream holds.
+    tail.run(stream, _start(start or ("TRIM_HORIZON" if no_follow else "LATEST")), start_at, where)
 
 
 def _start(text: str) -> str | datetime:

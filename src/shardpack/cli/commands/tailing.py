@@ -76,7 +76,7 @@ class Tail:
             except Exception as error:
                 if not type(error).__module__.startswith("botocore."):
                     raise
-                raise InputError(f"{stream}: {error}") from None
+                raise InputError(f"{stream}: {': '.join(error_of(error))}") from None
 
     def _write_all(self, consumer: Consumer, interruption: Interruption) -> None:
         while self._left != 0:

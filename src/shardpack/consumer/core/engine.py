@@ -18,10 +18,11 @@ from random import Random
 from typing import Any, TypeAlias
 
 from ...aws.errors import PERMANENT
-from ...errors import LeaseLostError, LeaseStoreError
+from ...errors import LeaseStoreError
 from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
+from ..metrics import ConsumerStats, Metrics
 from ..start import Start
 from .actions import (
     Action,
@@ -40,7 +41,7 @@ from .actions import (
 from .coordinator import Coordinator, LeaseChange, key_of
 from .delivered import Delivered, batch_of
 from .ending import Ending
-from .hold import Hold
+from .hold import Hold, lost
 from .leaving import Leaving
 from .reader import Reader
 
@@ -64,6 +65,7 @@ class Engine:
         start: where to read from when nothing is done yet.
         wall_clock_offset: seconds since the epoch at time 0 of the shell's clock.
         random: for jitter, and for not taking the same leases as other workers.
+        metrics: counts what happens.
 
     Attributes:
         stream_name: as given.
@@ -81,8 +83,10 @@ class Engine:
         *,
         wall_clock_offset: float = 0.0,
         random: Random | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.stream_name = stream_name
+        self._metrics = metrics or Metrics()
         self._config = config
         self._start = start
         self._wall_clock_offset = wall_clock_offset
@@ -113,16 +117,19 @@ class Engine:
             self.needs_poll |= hold.reader.has_records and not hold.is_handed_over
             delivered = batch_of(hold)
             if delivered is not None:
-                hold.in_hand = True
+                hold.in_hand, hold.given_at = True, now
+                self._metrics.delivered(hold.lease.key, delivered.records, delivered.millis_behind_latest)
                 self._in_hand.add(hold.lease.key)
                 self._holds[hold.number] = self._holds.pop(hold.number)  # behind the others
                 return delivered
         return None
 
-    def done(self, hold: Hold, *, stop: bool = False) -> None:
+    def done(self, hold: Hold, *, stop: bool = False, now: float | None = None) -> None:
         """The application is done with what it had in hand of a shard; `stop`: and wants no more of it."""
         if hold.in_hand:
             self._in_hand.discard(hold.lease.key)
+            if now is not None:
+                self._metrics.took("ProcessTask.Time", now - hold.given_at, hold.lease.key)
         hold.in_hand = False
         hold.is_stopped = hold.is_stopped or stop
 
@@ -136,7 +143,7 @@ class Engine:
             CheckpointError: the position lies before the checkpoint, or after what was delivered.
         """
         if self._holds.get(hold.number) is not hold and hold.lease.checkpoint != Position.SHARD_END:
-            raise _lost(hold.lease.key)
+            raise lost(hold.lease.key)
         if not hold.checkpoint(position, token):
             self._finished.append((token, None))
 
@@ -168,6 +175,15 @@ class Engine:
     def millis_behind_latest(self) -> dict[str, int | None]:
         """For each shard that is held, how many milliseconds its reading is behind; None: not known yet."""
         return {hold.lease.key: hold.reader.millis_behind_latest for hold in self.holds}
+
+    @property
+    def stats(self) -> ConsumerStats:
+        """What was done so far."""
+        return self._metrics.snapshot(self.millis_behind_latest, self._coordinator.view.leases.values())
+
+    def is_healthy(self, now: float) -> bool:
+        """Whether all leases are renewed in time, and no reader hangs."""
+        return self.fatal is None and all(hold.is_valid(now) and not hold.is_stuck(now) for hold in self.holds)
 
     @property
     def is_caught_up(self) -> bool:
@@ -261,9 +277,12 @@ class Engine:
                 if _is_permanent(action, error, code):
                     self._finished += [(token, error) for token in hold.take_tokens()]
                 hold.write_failed(now)
+                self._metrics.count("RenewLease.Failures", 1, hold.lease.key)
             else:
                 hold.read_finished()
-                hold.reader.failed(now, expired=code == "ExpiredIteratorException")
+                is_expired = code == "ExpiredIteratorException"
+                hold.reader.failed(now, expired=is_expired)
+                self._metrics.read_failed(hold.lease.key, is_expired=is_expired)
                 if code == "ResourceNotFoundException":  # the shard's records may all be gone; the listing will tell
                     hold.is_missing = True
                     self._coordinator.look_at_shards(now)
@@ -287,7 +306,9 @@ class Engine:
             hold.read_finished()
             hold.reader.iterator_answered(answer, self._wall_clock_offset + now)
         elif isinstance(action, GetRecords):
-            hold.reader.records_answered(answer, hold.read_finished())
+            started = hold.read_finished()
+            hold.reader.records_answered(answer, started)
+            self._metrics.took("KinesisDataFetcher.getRecords.Time", now - started, hold.lease.key)
         elif isinstance(action, RenewLease) and answer is None:
             hold.renewal_refused()
         elif isinstance(action, ReleaseLease) or answer is None:
@@ -295,6 +316,8 @@ class Engine:
                 self._leaving.given(answer, now)
             self._lose(hold, now)
         else:
+            if isinstance(action, RenewLease):
+                self._metrics.took("RenewLease.Time", now - hold.write_began, hold.lease.key)
             self._written(hold, answer, now)
 
     def _looked(self, action: GetLease | TakeBack, answer: Any, now: float) -> None:
@@ -335,6 +358,7 @@ class Engine:
         hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
         self._holds[hold.number] = hold
         self._coordinator.held.add(lease.key)
+        self._metrics.taken(lease.key)
         _log.info("%s: reading %s from %s", self.stream_name, lease.key, lease.checkpoint)
 
     def _written(self, hold: Hold, lease: Lease, now: float) -> None:
@@ -349,8 +373,10 @@ class Engine:
 
     def _lose(self, hold: Hold, now: float) -> None:
         """The lease is another worker's, or nobody's."""
-        self._finished += [(token, _lost(hold.lease.key)) for token in hold.take_tokens()]
+        self._finished += [(token, lost(hold.lease.key)) for token in hold.take_tokens()]
         self._drop(hold)
+        if not self._closing and not hold.is_handed_over:
+            self._metrics.count("LostLeases", 1, hold.lease.key)
         if not self._closing:
             _log.info("%s: the lease of %s is not held any more", self.stream_name, hold.lease.key)
             self._coordinator.look_at_leases(now + _RETRY_SECONDS)
@@ -358,16 +384,10 @@ class Engine:
     def _drop(self, hold: Hold) -> None:
         del self._holds[hold.number]
         self._coordinator.held.discard(hold.lease.key)
+        self._metrics.count("CurrentLeases", -1, hold.lease.key)
 
 
 def _is_permanent(action: Action, error: Exception, code: str) -> bool:
     if isinstance(action, _Read | ListShards):
         return code in PERMANENT
     return not (isinstance(error, LeaseStoreError) and error.retriable)
-
-
-def _lost(shard_id: str) -> LeaseLostError:
-    return LeaseLostError(
-        f"the lease of {shard_id} is not held any more: another worker has it, and reads on from the last checkpoint",
-        shard_id=shard_id,
-    )

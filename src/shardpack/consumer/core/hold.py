@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...aws.errors import backoff
-from ...errors import CheckpointError
+from ...errors import CheckpointError, LeaseLostError
 from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
@@ -33,6 +33,7 @@ class Hold:
         lease: as last written.
         reader: of the shard.
         in_hand: whether the application has a batch and is not done with it.
+        given_at: when the application was given what it has, or had, in hand.
         delivered: position of the last user record that the application was given; None before the first.
         is_stopped: the application wants no more of this shard.
         told_end: whether the application was told that nothing follows.
@@ -54,6 +55,7 @@ class Hold:
         self.lease = lease
         self.reader = reader
         self.in_hand = False
+        self.given_at = now
         self.delivered: Position | None = None
         self.is_stopped = False
         self.told_end = False
@@ -79,6 +81,16 @@ class Hold:
     def is_valid(self, now: float) -> bool:
         """Whether no other worker can have taken the lease for being expired."""
         return now - self._renewed_at < self._config.failover_time
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether a read has been under way for longer than its time-outs allow, twice over."""
+        longest = 2 * (self._config.connect_timeout + self._config.request_timeout)
+        return self._is_reading and now - self._read_started > longest
+
+    @property
+    def write_began(self) -> float:
+        """When the last write of the lease was begun."""
+        return self._write_started
 
     @property
     def position(self) -> Position:
@@ -252,3 +264,11 @@ class Hold:
         ]
         self._writing = self._pending = None
         return tokens
+
+
+def lost(shard_id: str) -> LeaseLostError:
+    """The error for a lease that is not held any more."""
+    return LeaseLostError(
+        f"the lease of {shard_id} is not held any more: another worker has it, and reads on from the last checkpoint",
+        shard_id=shard_id,
+    )

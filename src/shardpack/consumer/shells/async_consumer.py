@@ -13,6 +13,7 @@ from ...records import ReceivedRecord
 from ..batch import AsyncBatch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
+from ..metrics import ConsumerStats
 from .async_running import AsyncDivert, AsyncRun
 from .seat import Seat, check_arguments, engine_for
 from .tasks import AsyncShell
@@ -36,6 +37,8 @@ class AsyncConsumer:
         region_name: as boto3 takes it; None: as boto3 finds it.
         endpoint_url: the same.
         profile_name: the same.
+        meter_provider: an OpenTelemetry ``MeterProvider`` for the metrics; None: the global one. Used where
+            OpenTelemetry is installed.
 
     Raises:
         ValueError: `start` or `start_at` is no starting position.
@@ -54,10 +57,11 @@ class AsyncConsumer:
         region_name: str | None = None,
         endpoint_url: str | None = None,
         profile_name: str | None = None,
+        meter_provider: Any = None,
     ) -> None:
         check_arguments(leases, worker_id, config)
         config = config or ConsumerConfig()
-        engine = engine_for(stream_name, worker_id, config, start, start_at)
+        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
         arguments = region_name, endpoint_url, profile_name
         self._shell = AsyncShell(engine, config, client, arguments, stream_argument(stream_name), leases)
         self._seat = Seat()
@@ -143,6 +147,18 @@ class AsyncConsumer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    @property
+    def stats(self) -> ConsumerStats:
+        """What it has done so far: counts and times, under the names of the KCL's metrics."""
+        return self._shell.look(lambda engine: engine.stats)
+
+    def is_healthy(self) -> bool:
+        """Whether it works, for a liveness probe: leases are renewed in time, and no reader hangs.
+
+        True before the first batch is asked for; False after `close`, and after what nothing mends.
+        """
+        return self._shell.is_healthy()
 
     @property
     def millis_behind_latest(self) -> dict[str, int | None]:

@@ -16,6 +16,7 @@ from ...records import ReceivedRecord
 from ..batch import Batch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
+from ..metrics import ConsumerStats
 from ..reading.fan_out import FanOut
 from .running import Run
 from .seat import Seat, check_arguments, engine_for
@@ -44,6 +45,8 @@ class Consumer:
         region_name: as boto3 takes it; None: as boto3 finds it.
         endpoint_url: the same.
         profile_name: the same.
+        meter_provider: an OpenTelemetry ``MeterProvider`` for the metrics; None: the global one. Used where
+            OpenTelemetry is installed.
         fan_out: read by enhanced fan-out, as the stream consumer of this name: registered if it is not, and left
             registered. Kinesis then pushes records within some 70 ms, and each shard's 2 MB/s are the application's
             own. Where that is not allowed, it is said once, and `GetRecords` is used. None: `GetRecords`.
@@ -66,6 +69,7 @@ class Consumer:
         region_name: str | None = None,
         endpoint_url: str | None = None,
         profile_name: str | None = None,
+        meter_provider: Any = None,
         fan_out: str | None = None,
     ) -> None:
         check_arguments(leases, worker_id, config)
@@ -75,7 +79,7 @@ class Consumer:
         self._fan_out = FanOut(client, stream_argument(stream_name), fan_out) if fan_out is not None else None
         if self._fan_out is not None:  # what is pushed waits here, so looking often costs nothing
             client, config = self._fan_out, replace(config, idle_time_between_reads=_LOOKING_SECONDS)
-        engine = engine_for(stream_name, worker_id, config, start, start_at)
+        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
         self._failover_time = config.failover_time
         self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end)
         self._seat = Seat()
@@ -200,6 +204,18 @@ class Consumer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def stats(self) -> ConsumerStats:
+        """What it has done so far: counts and times, under the names of the KCL's metrics."""
+        return self._shell.look(lambda engine: engine.stats)
+
+    def is_healthy(self) -> bool:
+        """Whether it works, for a liveness probe: leases are renewed in time, and no reader hangs.
+
+        True before the first batch is asked for; False after `close`, and after what nothing mends.
+        """
+        return self._shell.is_healthy()
 
     @property
     def millis_behind_latest(self) -> dict[str, int | None]:

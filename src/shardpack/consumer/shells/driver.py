@@ -124,10 +124,11 @@ class Driver:
         if self.is_here:
             self._post(_nothing)
 
-    def look(self, at: Callable[[Engine], Found]) -> Found:
+    def look(self, at: Callable[[Engine], Found], patience: float | None = None) -> Found:
         """What a function finds in the engine; this does wait, but for no call of anybody.
 
         Raises:
+            TimeoutError: the thread has not answered in so many seconds.
             RuntimeError: it was started in another process.
         """
         self.check_process()
@@ -141,7 +142,8 @@ class Driver:
             ticket.settle()
 
         self._post(see, ticket)
-        ticket.wait()
+        if not ticket.wait(patience):
+            raise TimeoutError
         return found[0] if found else at(self._engine)
 
     def close(self, timeout: float) -> None:
@@ -345,7 +347,7 @@ class Driver:
 
     def _done(self, seat: Seat, *, stop: bool) -> None:
         if seat.offer is not None:
-            self._engine.done(seat.offer.hold, stop=stop)
+            self._engine.done(seat.offer.hold, stop=stop, now=time.monotonic())
             seat.offer = seat.taken = None
 
     def _checkpointed(self, hold: Hold, position: Position | None, ticket: Ticket) -> None:

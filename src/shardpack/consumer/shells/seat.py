@@ -8,11 +8,14 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from ...limits import check_optional, shown
+from ...producer.shells.otel import instruments
 from ..config import ConsumerConfig
 from ..core.delivered import Delivered
 from ..core.engine import Engine
+from ..metrics import INSTRUMENTS, Metrics
 from ..start import Start
 from .tickets import Ticket
 
@@ -52,6 +55,7 @@ def engine_for(
     config: ConsumerConfig,
     start: str | datetime,
     start_at: Mapping[str, tuple[str, str]] | None,
+    meter_provider: Any = None,
 ) -> Engine:
     """An engine for what an application says; a worker without a name gets one that nobody else has.
 
@@ -60,4 +64,6 @@ def engine_for(
     """
     worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     offset = time.time() - time.monotonic()
-    return Engine(stream_name, worker_id, config, Start.of(start, start_at), wall_clock_offset=offset)
+    metrics = Metrics(instruments(stream_name, config, meter_provider, INSTRUMENTS))
+    start_of = Start.of(start, start_at)
+    return Engine(stream_name, worker_id, config, start_of, wall_clock_offset=offset, metrics=metrics)

@@ -20,6 +20,7 @@ from ..core.engine import Engine
 from ..core.hold import Hold
 from .calls import kinesis_call
 from .driver import Driver
+from .health import is_healthy
 from .seat import Seat
 from .tickets import AsyncTicket
 
@@ -104,6 +105,10 @@ class AsyncShell:
     def look(self, at: Callable[[Engine], Found]) -> Found:
         """What a function finds in the engine."""
         return self._driver.look(at)
+
+    def is_healthy(self) -> bool:
+        """See `is_healthy`."""
+        return is_healthy(self._driver)
 
     async def close(self) -> None:
         """Write what was checkpointed, and give the leases up, as long as it takes but not longer than they last."""

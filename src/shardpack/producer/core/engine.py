@@ -88,14 +88,20 @@ class Engine:
         Raises:
             RecordTooLargeError: the stream takes none so large.
         """
-        if len(records) == 1:  # as most are
-            size = largest = size_of(records[0])
-        else:
-            size, largest, _ = measured(records)
+        size, largest, _ = measured(records)
         limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
         if largest > limit:
             self._watch.doubt_limit()
             raise self._too_large(largest, limit)
+        return size
+
+    def measure_one(self, record: tuple[str, bytes] | UserRecord) -> int:
+        """The bytes of one, by its fields; raises as `measure` does."""
+        size = size_of(record)
+        limit = self._watch.max_record_bytes or MAX_RECORD_BYTES
+        if size > limit:
+            self._watch.doubt_limit()
+            raise self._too_large(size, limit)
         return size
 
     def put(

@@ -29,6 +29,6 @@ class Room:
         return BufferFullError(
             f"{outstanding:,} user records of {outstanding_bytes:,} bytes are on their way (max_outstanding_records"
             f" {self._records:,}, max_outstanding_bytes {self._bytes:,}); put more slowly, or let put wait",
-            records=refused,
+            records=tuple(refused),
             retriable=True,
         )

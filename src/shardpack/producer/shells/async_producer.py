@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -19,15 +18,16 @@ from ...limits import check_iterable, check_optional
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
-from ..core.bulk import checked
+from ..core.bulk import checked, user_record_of
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
 from ..core.ordering.keys import Keys, identity_of
 from ..core.room import Room
 from ..delivery import Delivery
+from .async_inbox import AsyncInbox, Single, settle
 from .otel import instruments
 from .process import forget, forks, warn, watch
-from .unfinished import AnyPut, Put, PutMany, finish
+from .unfinished import PutMany
 from .work import CLOSED, Answer, Work
 
 _logger = logging.getLogger("shardpack.producer")
@@ -76,9 +76,7 @@ class AsyncProducer:
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
         self._work = Work(partial(Engine, stream_name, self._config, metrics=metrics, keys=Keys()))
         self._room = Room(self._config)
-        # What `put` has taken and `_step` has not. A put is in it or not, whatever falls into `put`.
-        self._inbox: deque[AnyPut] = deque()
-        self._inbox_records = self._inbox_bytes = 0
+        self._inbox = AsyncInbox()
         self._is_whole = True  # False while a step changes the work: found so by the next, it was cut short
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -109,8 +107,16 @@ class AsyncProducer:
             BufferFullError: there is no room, and it may not wait.
             RuntimeError: the producer is closed, or belongs to another event loop.
         """
-        records = (check_user_record((partition_key, data, explicit_hash_key)),)
-        future: asyncio.Future[Delivery] = await self._put(Put, records, block=block)
+        fields = user_record_of(partition_key, data, explicit_hash_key)
+        size = self._work.engine.measure_one(fields)
+        self._check_process()  # whose event loop does not run in a process made by a fork
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop or self._guard is None or self._closing:
+            await self._start()
+        if not self._has_room(1, size):
+            await self._wait_for_room(loop, checked([fields]), size, block=block)
+        future: asyncio.Future[Delivery] = loop.create_future()
+        self._enter(loop, (future, fields), 1, size)
         return future
 
     async def put_many(
@@ -130,33 +136,37 @@ class AsyncProducer:
         """
         check_iterable("user_records", user_records, "an iterable of user records")
         records = checked(user_records)
-        if records:
-            future: asyncio.Future[list[Delivery]] = await self._put(PutMany, records, block=block)
-        else:
-            future = asyncio.get_running_loop().create_future()
+        self._check_process()
+        future: asyncio.Future[list[Delivery]] = asyncio.get_running_loop().create_future()
+        if not records:
             future.set_result([])
-        return future
-
-    async def _put(
-        self, kind: type[Put | PutMany], records: Sequence[UserRecord], *, block: bool
-    ) -> asyncio.Future[Any]:
+            return future
         loop = await self._start()
         size = self._work.engine.measure(records)
+        await self._wait_for_room(loop, records, size, block=block)
+        self._enter(loop, PutMany(records, future, size, loop.time()), len(records), size)
+        return future
+
+    async def _wait_for_room(
+        self, loop: asyncio.AbstractEventLoop, records: Sequence[UserRecord], size: int, *, block: bool
+    ) -> None:
         while not self._has_room(len(records), size):
             if not block:
-                raise self._room.error(records, self.outstanding_records(), self._outstanding_bytes)
+                raise self._room.error(
+                    records, self.outstanding_records(), self._work.engine.outstanding_bytes + self._inbox.bytes
+                )
             await self._wait(loop)
             self._check_open()
-        now, future = loop.time(), loop.create_future()
-        self._inbox.append(kind(records, future, size, now))
-        self._inbox_records += len(records)
-        self._inbox_bytes += size
-        if self._inbox_records >= _STEP_RECORDS:
+
+    def _enter(self, loop: asyncio.AbstractEventLoop, entry: Single | PutMany, count: int, size: int) -> None:
+        """Put something into the inbox, and see to it that a step comes for it."""
+        now = loop.time()
+        self._inbox.add(entry, count, size, now)
+        if self._inbox.records >= _STEP_RECORDS:
             self._step(loop)
         elif now >= self._looks_at:
             loop.call_soon(self._step, loop)
             self._looks_at = now + _PATIENCE
-        return future
 
     async def flush(self) -> None:
         """Send what is there, and return when everything put before is delivered or has failed.
@@ -213,7 +223,7 @@ class AsyncProducer:
             RuntimeError: the producer was started in another process.
         """
         self._check_process()
-        if self._inbox and self._loop is not None and self._loop.is_running():
+        if self._inbox.records and self._loop is not None and self._loop.is_running():
             self._step(self._loop)
         return self._work.engine.stats()
 
@@ -223,7 +233,7 @@ class AsyncProducer:
         Returns:
             The number; 0 in a process made by a fork, where none is its own.
         """
-        return self._work.engine.outstanding_records + self._inbox_records if self._forks == forks() else 0
+        return self._work.engine.outstanding_records + self._inbox.records if self._forks == forks() else 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -237,13 +247,12 @@ class AsyncProducer:
         if self._forks is not None and not self._closed:
             warn(self, "an AsyncProducer was left")
 
-    @property
-    def _outstanding_bytes(self) -> int:
-        return self._work.engine.outstanding_bytes + self._inbox_bytes
-
     def _has_room(self, count: int, size: int) -> bool:
         return self._room.has(
-            count, size, outstanding=self.outstanding_records(), outstanding_bytes=self._outstanding_bytes
+            count,
+            size,
+            outstanding=self.outstanding_records(),
+            outstanding_bytes=self._work.engine.outstanding_bytes + self._inbox.bytes,
         )
 
     def _check_process(self) -> None:
@@ -323,7 +332,7 @@ class AsyncProducer:
                 call = loop.create_task(self._call(action))
                 self._calls[call] = self._work.engine, action
                 call.add_done_callback(lambda _call: self._step(loop))
-            self._settle(complete)
+            self._work.finish(settle, complete)
             self._is_whole = True
         except MemoryError:
             raise
@@ -339,15 +348,14 @@ class AsyncProducer:
 
     def _mend(self, now: float) -> None:
         if not self._is_whole:
-            self._settle(self._work.mend(now))
+            self._work.finish(settle, self._work.mend(now))
             self._is_whole = True
 
     def _take(self, now: float) -> None:
         """Take the puts in the inbox, and the answers of the calls that have ended."""
-        while self._inbox:
-            self._work.take(self._inbox[0])
-            self._inbox.popleft()  # only now: taking it twice does no harm, losing it would
-        self._inbox_records = self._inbox_bytes = 0
+        for put in self._inbox.puts():
+            self._work.take(put)
+        self._inbox.clear()
         for call in [call for call in self._calls if call.done()]:
             engine, action = self._calls[call]
             if call.cancelled():
@@ -362,16 +370,9 @@ class AsyncProducer:
     def _give_up(self, message: str) -> None:
         """Fail what is left."""
         self._closing = True
-        self._settle(self._work.abandon(message, self._inbox))
+        self._work.finish(settle, self._work.abandon(message, self._inbox.puts()))
         self._inbox.clear()
-        self._inbox_records = self._inbox_bytes = 0
         self._is_whole = self._closed = True
-
-    def _settle(self, puts: list[AnyPut]) -> None:
-        for put in puts:
-            if not put.future.done():
-                finish(put)
-        self._work.settled(puts)
 
     async def _call(self, action: Action) -> Any:
         if isinstance(action, PutRecords):

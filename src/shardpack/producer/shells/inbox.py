@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 
 from ...aws.errors import error_of
 from ..core.actions import Action
+from ..core.bulk import checked
 from ..core.engine import Engine
 from ..core.ordering.keys import Identity
-from .unfinished import AnyPut, Put, PutMany
+from .future import DeliveryFuture
+from .unfinished import AnyPut, PutMany, Run
 from .work import Answer
 
 Reply: TypeAlias = "SimpleQueue[BaseException | None]"
@@ -75,7 +77,16 @@ class Close:
     reply: SimpleQueue[list[threading.Thread]] = field(default_factory=SimpleQueue)
 
 
-Item: TypeAlias = Put | PutMany | Answer | Knock | Flush | Look | Resume | Close
+Other: TypeAlias = PutMany | Answer | Knock | Flush | Look | Resume | Close
+Item: TypeAlias = DeliveryFuture | Other
+
+
+def run_of(futures: list[DeliveryFuture]) -> Run:
+    """Single puts in a row, as they came through the inbox."""
+    records = checked([future.record for future in futures])
+    for future in futures:
+        future.record = ()  # who keeps it does not keep the data
+    return Run(records, futures, sum([future.size for future in futures]), futures[0].arrived)
 
 
 class Calls:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from ..config import ProducerConfig
 from ..core.metrics import Report
 
 _logger = logging.getLogger("shardpack.producer")
@@ -33,13 +33,31 @@ METRIC_NAMES = tuple(_INSTRUMENTS)
 """The KPL's names of the metrics. OpenTelemetry's names have no case, and its SDK writes them in small letters."""
 
 
-def instruments(stream_name: str, config: ProducerConfig, meter_provider: Any = None) -> Report | None:
+class MetricsSettings(Protocol):
+    """What the settings of a producer or a consumer say about metrics."""
+
+    @property
+    def metrics_level(self) -> str:
+        """``"none"``, ``"summary"`` or ``"detailed"``."""
+
+    @property
+    def metrics_granularity(self) -> str:
+        """``"global"``, ``"stream"`` or ``"shard"``."""
+
+
+def instruments(
+    stream_name: str,
+    config: MetricsSettings,
+    meter_provider: Any = None,
+    table: Mapping[str, tuple[str, str, str, str]] = _INSTRUMENTS,
+) -> Report | None:
     """Where to report to, or None: by ``metrics_level``, or because OpenTelemetry is not installed.
 
     Args:
         stream_name: the stream's name or ARN.
         config: the settings.
         meter_provider: an OpenTelemetry ``MeterProvider``; None: the global one.
+        table: level, kind, unit and description of each metric, by name.
     """
     if config.metrics_level == "none":
         return None
@@ -47,17 +65,19 @@ def instruments(stream_name: str, config: ProducerConfig, meter_provider: Any = 
         from opentelemetry import metrics
     except ImportError:
         return None
-    return _Instruments(metrics.get_meter("shardpack", meter_provider=meter_provider), stream_name, config)
+    return _Instruments(metrics.get_meter("shardpack", meter_provider=meter_provider), stream_name, config, table)
 
 
 class _Instruments:
-    def __init__(self, meter: Any, stream_name: str, config: ProducerConfig) -> None:
+    def __init__(
+        self, meter: Any, stream_name: str, config: MetricsSettings, table: Mapping[str, tuple[str, str, str, str]]
+    ) -> None:
         self._granularity = config.metrics_granularity
         name = stream_name.rpartition("/")[2]  # of an ARN
         self._shared = {} if self._granularity == "global" else {"StreamName": name}
         self._adding: dict[str, Any] = {}
         self._recording: dict[str, Any] = {}
-        for metric, (level, kind, unit, description) in _INSTRUMENTS.items():
+        for metric, (level, kind, unit, description) in table.items():
             if level == "summary" or config.metrics_level == "detailed":
                 created = getattr(meter, f"create_{kind}")(metric, unit=unit, description=description)
                 (self._recording if kind == "histogram" else self._adding)[metric] = created

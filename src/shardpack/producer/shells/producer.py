@@ -17,7 +17,7 @@ from ...limits import check_iterable, check_optional, check_timeout
 from ...records import BytesLike, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
-from ..core.bulk import checked
+from ..core.bulk import checked, user_record_of
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
 from ..core.ordering.keys import Keys, identity_of
@@ -27,7 +27,7 @@ from .future import BatchFuture, DeliveryFuture
 from .inbox import Close, Flush, Resume
 from .otel import instruments
 from .process import forget, forks, watch
-from .unfinished import Put, PutMany
+from .unfinished import PutMany
 from .work import Work
 from .worker import PATIENCE, Worker, receive
 
@@ -105,13 +105,14 @@ class Producer:
                 future's callback, which runs on the thread that makes the room.
             RuntimeError: the producer is closed, or was started in another process.
         """
-        records = (check_user_record((partition_key, data, explicit_hash_key)),)
         if timeout is not None:
             check_timeout(timeout)
-        self._start()
-        future = DeliveryFuture()
-        put = Put(records, future, self._engine.measure(records), time.monotonic())
-        self._worker.put(put, timeout if block else 0.0)
+        fields = user_record_of(partition_key, data, explicit_hash_key)
+        size = self._engine.measure_one(fields)
+        if self._forks != forks() or self._worker.closing:
+            self._start()
+        future = DeliveryFuture(fields, size, time.monotonic())
+        self._worker.put(future, 1, timeout if block else 0.0)
         return future
 
     def put_many(
@@ -142,7 +143,7 @@ class Producer:
         future = BatchFuture()
         if records:
             put = PutMany(records, future, self._engine.measure(records), time.monotonic())
-            self._worker.put(put, timeout if block else 0.0)
+            self._worker.put(put, len(records), timeout if block else 0.0)
         else:
             future.set_result([])
         return future

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from ...errors import BatchDeliveryError, DeliveryError
@@ -12,49 +12,67 @@ from ..core.settling import Finished
 from ..delivery import Delivery
 
 Outcome: TypeAlias = Delivery | DeliveryError
+Settle: TypeAlias = Callable[[Any, Any], None]
+"""Gives a future its outcome: a result, or a `DeliveryError` to raise; one that has its outcome keeps it."""
 
 
-class Put:
-    """A `put`: one user record, one outcome.
+class Run:
+    """Single puts in a row: each user record with a future of its own, and an outcome of its own.
+
+    They go through the engine together, because that costs a fraction of taking them one by one.
 
     Attributes:
-        records: its user records.
-        future: gets the outcome.
+        records: their user records.
+        futures: each gets its outcome as soon as that is there.
         size: bytes, partition keys counted.
-        arrived: when it was put.
+        arrived: when the first was put.
         number: its place among the puts that were taken, once it is.
     """
 
-    __slots__ = ("_outcome", "arrived", "future", "number", "records", "size")
+    __slots__ = ("_left", "_outcomes", "_ready", "arrived", "futures", "number", "records", "size")
 
-    def __init__(self, records: Sequence[UserRecord], future: Any, size: int, arrived: float) -> None:
+    def __init__(self, records: Sequence[UserRecord], futures: Sequence[Any], size: int, arrived: float) -> None:
         self.records = records
-        self.future = future
+        self.futures = futures
         self.size = size
         self.arrived = arrived
         self.number = -1
-        self._outcome: Outcome | None = None
+        self._outcomes: list[Outcome | None] = [None] * len(records)
+        self._ready: list[int] = []  # have an outcome that their futures may not have
+        self._left = len(records)  # how many have none
 
-    def take(self, _indices: Sequence[int], outcomes: Iterable[Outcome]) -> bool:
-        """Take the outcomes of some of its user records; whether all are there."""
-        (self._outcome,) = outcomes
+    def take(self, indices: Sequence[int], outcomes: Iterable[Outcome]) -> bool:
+        """Take the outcomes of some of its user records; whether `finish` has something to do."""
+        for index, outcome in zip(indices, outcomes, strict=True):
+            self._outcomes[index] = outcome
+        self._ready += indices
+        self._left -= len(indices)
         return True
 
     def left(self) -> Sequence[int]:
-        """Which of its user records have no outcome yet."""
-        return range(0) if self._outcome else range(1)
+        """Which of its user records have no outcome yet; all others are for `finish`, because that was cut short."""
+        left = [index for index, outcome in enumerate(self._outcomes) if outcome is None]
+        self._ready = [index for index, outcome in enumerate(self._outcomes) if outcome is not None]
+        self._left = len(left)
+        return left
 
     def abandon(self, message: str) -> None:
         """Fail what has no outcome yet."""
-        self._outcome = self._outcome or DeliveryError(message, records=self.records, retriable=True)
+        for index in self.left():
+            self._outcomes[index] = DeliveryError(message, records=(self.records[index],), retriable=True)
+        self.left()
 
-    def outcome(self) -> Any:
-        """What the future gets, once all outcomes are there; an exception if it is a `DeliveryError`."""
-        return self._outcome
+    def finish(self, settle: Settle) -> bool:
+        """Give the futures their outcomes; whether it needs no more."""
+        outcomes, futures = self._outcomes, self.futures
+        for index in self._ready:
+            settle(futures[index], outcomes[index])
+        self._ready = []
+        return not self._left
 
 
 class PutMany:
-    """A `put_many`: the outcomes come in parts, as its user records went out. Attributes: see `Put`."""
+    """A `put_many`: the outcomes come in parts, as its user records went out. Attributes: see `Run`, and its future."""
 
     __slots__ = ("_left", "_outcomes", "arrived", "future", "number", "records", "size")
 
@@ -68,27 +86,35 @@ class PutMany:
         self._left = len(records)
 
     def take(self, indices: Sequence[int], outcomes: Iterable[Outcome]) -> bool:
-        """See `Put.take`."""
+        """Take the outcomes of some of its user records; whether `finish` has something to do: all are there."""
         for index, outcome in zip(indices, outcomes, strict=True):
             self._outcomes[index] = outcome
         self._left -= len(indices)
         return not self._left
 
     def left(self) -> Sequence[int]:
-        """See `Put.left`. The count is taken anew, because `take` may have been cut short."""
+        """Which of its user records have no outcome yet; counted anew, because `take` may have been cut short."""
         left = [index for index, outcome in enumerate(self._outcomes) if outcome is None]
         self._left = len(left)
         return left
 
     def abandon(self, message: str) -> None:
-        """See `Put.abandon`."""
+        """Fail what has no outcome yet."""
         self._outcomes = [
             outcome or DeliveryError(message, records=(record,), retriable=True)
             for record, outcome in zip(self.records, self._outcomes, strict=True)
         ]
+        self._left = 0
+
+    def finish(self, settle: Settle) -> bool:
+        """Give the future its outcome, once all are there; whether it needs no more."""
+        if self._left:
+            return False
+        settle(self.future, self.outcome())
+        return True
 
     def outcome(self) -> Any:
-        """See `Put.outcome`."""
+        """What the future gets; an exception if it is a `DeliveryError`."""
         failed = [outcome for outcome in self._outcomes if isinstance(outcome, DeliveryError)]
         if not failed:
             return self._outcomes
@@ -101,7 +127,7 @@ class PutMany:
         )
 
 
-AnyPut: TypeAlias = Put | PutMany
+AnyPut: TypeAlias = Run | PutMany
 
 
 class Unfinished:
@@ -132,12 +158,12 @@ class Unfinished:
         return True
 
     def settle(self, finished: Iterable[Finished]) -> list[AnyPut]:
-        """Take outcomes; the puts that are complete by that, which stay among these until `remove`."""
-        complete = []
+        """Take outcomes; the puts that have something to finish by that, and stay among these until `remove`."""
+        ready: dict[int, AnyPut] = {}
         for put, indices, outcomes in finished:
             if put.take(indices, outcomes):
-                complete.append(put)
-        return complete
+                ready[put.number] = put
+        return [*ready.values()]
 
     def remove(self, puts: Iterable[AnyPut]) -> None:
         """Forget puts whose futures have their outcomes."""
@@ -147,12 +173,3 @@ class Unfinished:
     def has_any_before(self, number: int) -> bool:
         """Whether one with a lower number is there."""
         return next(iter(self._puts), number) < number
-
-
-def finish(put: AnyPut) -> None:
-    """Give a put's future its outcome."""
-    outcome = put.outcome()
-    if isinstance(outcome, DeliveryError):
-        put.future.set_exception(outcome)
-    else:
-        put.future.set_result(outcome)

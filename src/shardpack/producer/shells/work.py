@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.actions import Action
 from ..core.engine import Engine
-from .unfinished import AnyPut, Unfinished
+from .unfinished import AnyPut, Settle, Unfinished
 
 CLOSED = "the producer was closed before the record was delivered; it may be stored or not"
 
@@ -64,12 +64,16 @@ class Work:
         return number
 
     def step(self, now: float) -> tuple[list[Action], list[AnyPut]]:
-        """The calls to make now, and the puts whose futures can have their outcomes."""
+        """The calls to make now, and the puts of which futures can have their outcomes."""
         actions = self.engine.poll(self._advance(now))
         return actions, self.unfinished.settle(self.engine.take_finished())
 
+    def finish(self, settle: Settle, puts: Iterable[AnyPut]) -> None:
+        """Give futures of these puts the outcomes that are there."""
+        self.settled([put for put in puts if put.finish(settle)])
+
     def settled(self, puts: Iterable[AnyPut]) -> None:
-        """The futures of these have their outcomes."""
+        """All futures of these have their outcomes."""
         self.unfinished.remove(puts)
         if self._flushes:
             over = [flush for flush in self._flushes if not self.unfinished.has_any_before(flush[0])]
@@ -78,20 +82,18 @@ class Work:
                 done()
 
     def mend(self, now: float) -> list[AnyPut]:
-        """Begin again with what has no outcome yet, and may so be stored twice; the puts that have all of theirs."""
+        """Begin again with what has no outcome yet, and may so be stored twice; the puts to finish."""
         self.engine = self._make_engine()
-        complete = []
-        for put in self.unfinished:
+        puts = list(self.unfinished)
+        for put in puts:
             left = put.left()
-            if not left:
-                complete.append(put)
-                continue
-            records = [put.records[index] for index in left]
-            self.engine.put(records, put, self._advance(now), indices=left)
-        return complete
+            if left:
+                records = [put.records[index] for index in left]
+                self.engine.put(records, put, self._advance(now), indices=left)
+        return puts
 
     def abandon(self, message: str, untaken: Iterable[AnyPut] = ()) -> list[AnyPut]:
-        """Fail what has no outcome yet, and what was not even taken; the puts whose futures are to have theirs."""
+        """Fail what has no outcome yet, and what was not even taken; the puts to finish."""
         for put in untaken:
             self.unfinished.add(put)
         self.unfinished.settle(self.engine.take_finished())

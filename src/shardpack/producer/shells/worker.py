@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -20,8 +20,9 @@ from ...errors import BufferFullError
 from ..core.actions import Action
 from ..core.metrics import ProducerStats
 from ..core.room import Room
-from .inbox import Calls, Close, Flush, Item, Knock, Look, Resume
-from .unfinished import AnyPut, Put, PutMany, finish
+from .future import BatchFuture, DeliveryFuture
+from .inbox import Calls, Close, Flush, Item, Knock, Look, Other, Resume, run_of
+from .unfinished import AnyPut, PutMany
 from .work import CLOSED, Answer, Work
 
 _logger = logging.getLogger("shardpack.producer")
@@ -68,31 +69,33 @@ class Worker:
 
     # On the application's threads.
 
-    def put(self, put: AnyPut, timeout: float | None) -> None:
-        """Take a put; None waits for room as long as it takes.
+    def put(self, put: DeliveryFuture | PutMany, count: int, timeout: float | None) -> None:
+        """Take a put of so many user records; None waits for room as long as it takes.
 
         Raises:
             BufferFullError: there was none in time.
             RuntimeError: the producer was closed.
         """
-        engine, count = self._work.engine, len(put.records)
+        engine, size = self._work.engine, put.size
         if not self._waiting and self._room.has(
             count,
-            put.size,
+            size,
             outstanding=engine.outstanding_records + self._sent_records - self._come_records,
             outstanding_bytes=engine.outstanding_bytes + self._sent_bytes - self._come_bytes,
         ):
             self._sent_records += count
-            self._sent_bytes += put.size
-            self.send(put)
+            self._sent_bytes += size
+            self._inbox.put(put)
+            if self._unclaimed:
+                self._start()
         else:
-            self._knock(put, timeout)
+            self._knock(put if isinstance(put, PutMany) else run_of([put]), timeout)
 
     def send(self, item: Item) -> None:
         """Put something into the inbox, and see to it that there is a thread."""
         self._inbox.put(item)
         if self._unclaimed:
-            threading.Thread(target=self._run, name="shardpack-producer", daemon=True).start()
+            self._start()
 
     def is_current(self) -> bool:
         """Whether this is its thread, in a future's callback."""
@@ -115,6 +118,9 @@ class Worker:
             self.send(look)
             receive(look.reply, PATIENCE)
         return self._steady(lambda: self._work.engine.stats())
+
+    def _start(self) -> None:
+        threading.Thread(target=self._run, name="shardpack-producer", daemon=True).start()
 
     def _steady(self, read: Callable[[], _T]) -> _T:
         """Read what the thread changes, at a moment when it does not."""
@@ -199,11 +205,7 @@ class Worker:
         come, looks, closes = self._come_records, list[Look](), list[Close]()
         self._turns += 1
         try:
-            first, self._first = self._first, None
-            if first is not None:
-                self._take(first, looks, closes)
-            for _ in range(self._inbox.qsize()):
-                self._take(self._inbox.get(), looks, closes)
+            self._take_all(looks, closes)
             self._come_records = min(self._come_records, self._sent_records)
             self._come_bytes = min(self._come_bytes, self._sent_bytes)
             actions, complete = ([], []) if closes or self._message else self._work.step(time.monotonic())
@@ -211,7 +213,7 @@ class Worker:
             self._turns += 1
         for action in actions:
             self._calls.start(action, self._work.engine)
-        self._settle(complete)
+        self._work.finish(_settle, complete)
         self._let_in()
         for look in looks:
             look.reply.put(None)
@@ -222,11 +224,36 @@ class Worker:
         elif self._come_records != come:
             time.sleep(_PAUSE)
 
-    def _take(self, item: Item, looks: list[Look], closes: list[Close]) -> None:
-        if isinstance(item, Put | PutMany):
-            self._work.take(item)
-            self._come_records += len(item.records)
-            self._come_bytes += item.size
+    def _take_all(self, looks: list[Look], closes: list[Close]) -> None:
+        """Take what is in the inbox; single puts in a row together."""
+        first, self._first = self._first, None
+        run: list[DeliveryFuture] = []
+        try:
+            for n in range(self._inbox.qsize() + (first is not None)):
+                item = first if n == 0 and first is not None else self._inbox.get()
+                if isinstance(item, DeliveryFuture):
+                    run.append(item)
+                    continue
+                if run:
+                    self._take_run(run)
+                self._take(item, looks, closes)
+        finally:
+            if run:
+                self._take_run(run)
+
+    def _take_run(self, futures: list[DeliveryFuture]) -> None:
+        put = run_of(futures.copy())
+        futures.clear()
+        self._take_put(put)
+
+    def _take_put(self, put: AnyPut) -> None:
+        self._work.take(put)
+        self._come_records += len(put.records)
+        self._come_bytes += put.size
+
+    def _take(self, item: Other, looks: list[Look], closes: list[Close]) -> None:
+        if isinstance(item, PutMany):
+            self._take_put(item)
         elif isinstance(item, Answer):
             self._calls.under_way -= 1
             if self._message is None:
@@ -269,22 +296,20 @@ class Worker:
             else:
                 return
 
-    def _settle(self, puts: Iterable[AnyPut]) -> None:
-        for put in puts:
-            try:
-                if put.future.set_running_or_notify_cancel():
-                    finish(put)
-            except BaseException:  # whoever waits for the others must not wait for ever
-                _logger.exception("a future could not be given its outcome")
-        self._work.settled(puts)
-
     def _end(self, message: str) -> list[threading.Thread]:
         """Fail what is left; the threads that end now."""
         self.closing = True
         self._message = message
-        self._settle(self._work.abandon(message))
+        self._work.finish(_settle, self._work.abandon(message))
         self._let_in()
         return self._calls.end()
+
+
+def _settle(future: BatchFuture | DeliveryFuture, outcome: Any) -> None:
+    try:
+        future.settle(outcome)
+    except BaseException:  # whoever waits for the others must not wait for ever
+        _logger.exception("a future could not be given its outcome")
 
 
 def receive(reply: SimpleQueue[BaseException | None], timeout: float | None) -> bool:

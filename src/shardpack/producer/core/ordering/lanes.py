@@ -138,6 +138,8 @@ class Lanes:
     @property
     def deadline(self) -> float | None:
         """When to look again."""
+        while self._alarms and self._alarms[0][0] != self._alarms[0][2].alarm:
+            heapq.heappop(self._alarms)  # an earlier one has taken its place, and it has come
         return self._alarms[0][0] if self._alarms else None
 
     def due(self, now: float) -> list[Parcel]:
@@ -185,6 +187,9 @@ class Lanes:
         if when < lane.alarm:
             lane.alarm = when
             heapq.heappush(self._alarms, (when, next(self._numbers), lane))
+            if len(self._alarms) > 64 + 4 * len(self._lanes):
+                self._alarms = [one for one in self._alarms if one[0] == one[2].alarm]
+                heapq.heapify(self._alarms)
 
     def _schedule_all(self) -> None:
         for lane in self._lanes.values():

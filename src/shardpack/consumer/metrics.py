@@ -1,0 +1,140 @@
+"""What a consumer has done, in numbers, under the KCL's names (its ``ProcessTask``, ``DynamoDBLeaseRenewer``, ...)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..leases.lease import Lease
+from ..producer.core.metrics import Report, Statistics
+from ..records import ReceivedRecord
+
+_NOTHING = Statistics()
+
+# name: (level, kind, unit, what it counts), as the producer's instruments have them. The names are the KCL's.
+INSTRUMENTS = {
+    "RecordsProcessed": ("summary", "counter", "{record}", "User records handed to the application."),
+    "DataBytesProcessed": ("summary", "counter", "By", "Data of the user records handed to the application."),
+    "MillisBehindLatest": ("summary", "histogram", "ms", "How far behind the stream's newest record each batch was."),
+    "CurrentLeases": ("summary", "up_down_counter", "{lease}", "Leases held."),
+    "TakenLeases": ("summary", "counter", "{lease}", "Leases taken."),
+    "LostLeases": ("summary", "counter", "{lease}", "Leases that another worker took, or that could not be renewed."),
+    "ProcessTask.Time": ("summary", "histogram", "ms", "For how long the application had each batch."),
+    "KinesisDataFetcher.getRecords.Time": ("detailed", "histogram", "ms", "Duration of GetRecords calls."),
+    "KinesisDataFetcher.getRecords.Failures": ("summary", "counter", "{call}", "GetRecords calls that failed."),
+    "ExpiredIterator": ("summary", "counter", "{call}", "GetRecords calls whose iterator was too old."),
+    "RenewLease.Time": ("detailed", "histogram", "ms", "Duration of renewals of leases."),
+    "RenewLease.Failures": ("summary", "counter", "{call}", "Writes of leases that failed."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStats:
+    """What a consumer has done since it was made: a snapshot that does not change any more.
+
+    The names are those of the KCL's metrics.
+
+    Attributes:
+        records_processed: user records handed to the application.
+        data_bytes_processed: their bytes of data.
+        millis_behind_latest: by shard that is held, how far behind its reading is; None: not known yet.
+        current_leases: leases that are held.
+        taken_leases: leases that were taken, since the start.
+        lost_leases: leases that another worker took, or that could not be renewed; those handed over do not count.
+        total_leases: leases in the store, as this worker last saw them.
+        num_workers: workers that have one of them, this one counted.
+        process_task_time: seconds for which the application had a batch.
+        get_records_time: seconds that `GetRecords` calls took.
+        get_records_failures: calls that failed, and were made again.
+        expired_iterator: those of them whose iterator was too old.
+        renew_lease_time: seconds that renewals took.
+        renew_lease_failures: writes of leases that failed, and were made again.
+    """
+
+    records_processed: int = 0
+    data_bytes_processed: int = 0
+    millis_behind_latest: Mapping[str, int | None] = field(default_factory=dict)
+    current_leases: int = 0
+    taken_leases: int = 0
+    lost_leases: int = 0
+    total_leases: int = 0
+    num_workers: int = 0
+    process_task_time: Statistics = _NOTHING
+    get_records_time: Statistics = _NOTHING
+    get_records_failures: int = 0
+    expired_iterator: int = 0
+    renew_lease_time: Statistics = _NOTHING
+    renew_lease_failures: int = 0
+
+
+class Metrics:
+    """Counts what the engine tells it: once for each batch or call, never for each user record.
+
+    Args:
+        report: who is told of it too.
+    """
+
+    def __init__(self, report: Report | None = None) -> None:
+        self._report = report
+        self._counts: Counter[str] = Counter()
+        self._taken: dict[str, Statistics] = {}
+
+    def snapshot(self, millis_behind_latest: Mapping[str, int | None], leases: Collection[Lease]) -> ConsumerStats:
+        """What there is to tell, with these leases in the store."""
+        counts, taken = self._counts, self._taken
+        return ConsumerStats(
+            records_processed=counts["RecordsProcessed"],
+            data_bytes_processed=counts["DataBytesProcessed"],
+            millis_behind_latest=millis_behind_latest,
+            current_leases=counts["CurrentLeases"],
+            taken_leases=counts["TakenLeases"],
+            lost_leases=counts["LostLeases"],
+            total_leases=len(leases),
+            num_workers=len({lease.owner for lease in leases} - {None}),
+            process_task_time=taken.get("ProcessTask.Time", _NOTHING),
+            get_records_time=taken.get("KinesisDataFetcher.getRecords.Time", _NOTHING),
+            get_records_failures=counts["KinesisDataFetcher.getRecords.Failures"],
+            expired_iterator=counts["ExpiredIterator"],
+            renew_lease_time=taken.get("RenewLease.Time", _NOTHING),
+            renew_lease_failures=counts["RenewLease.Failures"],
+        )
+
+    def delivered(self, shard_id: str, records: Sequence[ReceivedRecord], millis: int | None) -> None:
+        """A batch was handed to the application."""
+        self.count("RecordsProcessed", len(records), shard_id)
+        self.count("DataBytesProcessed", sum([len(record.data) for record in records]), shard_id)
+        if millis is not None and self._report is not None:
+            self._report.record("MillisBehindLatest", millis, shard_id)
+
+    def taken(self, shard_id: str) -> None:
+        """A lease was taken."""
+        self.count("TakenLeases", 1, shard_id)
+        self.count("CurrentLeases", 1, shard_id)
+
+    def read_failed(self, shard_id: str, *, is_expired: bool) -> None:
+        """A read has failed, perhaps because its iterator was too old."""
+        self.count("KinesisDataFetcher.getRecords.Failures", 1, shard_id)
+        self.count("ExpiredIterator", int(is_expired), shard_id)
+
+    def count(self, name: str, amount: int, shard_id: str) -> None:
+        """Something has happened so many times."""
+        self._counts[name] += amount
+        if self._report is not None and amount:
+            self._report.add(name, amount, shard_id)
+
+    def took(self, name: str, seconds: float, shard_id: str) -> None:
+        """Something has taken so long."""
+        known = self._taken.get(name)
+        self._taken[name] = (
+            Statistics(1, seconds, seconds, seconds)
+            if known is None
+            else Statistics(
+                known.count + 1,
+                known.total + seconds,
+                min(known.minimum, seconds),
+                max(known.maximum, seconds),
+            )
+        )
+        if self._report is not None:
+            self._report.record(name, seconds * 1000, shard_id)

@@ -1,0 +1,104 @@
+"""What a consumer says of itself: statistics and metrics under the KCL's names, and whether it is healthy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from consumer_bench import Stream
+from consumer_setup import consumer, fake
+
+from shardpack.consumer import ConsumerConfig, ConsumerStats
+from shardpack.consumer.core.actions import GetRecords
+from shardpack.leases.lease import HandsOver
+
+FAILOVER = ConsumerConfig().failover_time
+
+
+def test_what_was_handed_out_is_counted() -> None:
+    stream = Stream(2)
+    stream.put(b"one", b"three")
+    worker = stream.worker()
+    worker.read(FAILOVER)
+    stats = worker.engine.stats
+    assert (stats.records_processed, stats.data_bytes_processed) == (2, 8)
+    assert (stats.current_leases, stats.taken_leases, stats.total_leases, stats.num_workers) == (2, 2, 2, 1)
+    assert (stats.get_records_time.count, stats.renew_lease_time.count > 0) == (len(worker.times(GetRecords)), True)
+    assert set(stats.millis_behind_latest.values()) == {0}
+
+
+def test_a_lease_that_was_taken_by_another_is_lost_and_one_handed_over_is_not() -> None:
+    stream = Stream(2)
+    worker = stream.worker()
+    worker.run()
+    assert stream.leases.take(stream.lease(0), "thief")
+    assert isinstance(stream.leases, HandsOver)
+    assert stream.leases.ask_for(stream.lease(1), "asker")
+    worker.run(FAILOVER / 2)
+    stats = worker.engine.stats
+    assert (stats.current_leases, stats.lost_leases) == (0, 1)
+
+
+def test_failed_calls_are_counted() -> None:
+    stream = Stream(1)
+    worker = stream.worker()
+    worker.fate = lambda action: OSError("lost") if isinstance(action, GetRecords) else None
+    worker.run(1)
+    assert worker.engine.stats.get_records_failures == len(worker.times(GetRecords)) > 0
+
+
+def test_a_worker_that_does_not_renew_is_not_healthy() -> None:
+    stream = Stream(1)
+    worker = stream.worker()
+    worker.run()
+    assert worker.engine.is_healthy(stream.now)
+    assert not worker.engine.is_healthy(stream.now + FAILOVER)
+
+
+def test_a_reader_that_hangs_is_not_healthy() -> None:
+    stream = Stream(1)
+    worker = stream.worker()
+    worker.holds_back = lambda action: isinstance(action, GetRecords)
+    worker.run(60)
+    assert worker.engine.is_healthy(stream.now)
+    worker.run(20)
+    assert not worker.engine.is_healthy(stream.now)
+
+
+def test_a_consumer_says_it_too() -> None:
+    with consumer(fake(1, b"a", b"bc")) as one:
+        assert one.is_healthy()
+        assert one.stats == ConsumerStats()
+        while (batch := one.next_batch(10)) is not None and one.stats.records_processed < 2:
+            batch.checkpoint()
+        assert one.is_healthy()
+        assert (one.stats.records_processed, one.stats.data_bytes_processed) == (2, 3)
+    assert not one.is_healthy()
+    assert one.stats.records_processed == 2
+
+
+@pytest.mark.parametrize("level", ["none", "summary", "detailed"])
+def test_opentelemetry_gets_the_kcl_s_names(level: Any) -> None:
+    sdk = pytest.importorskip("opentelemetry.sdk.metrics")
+    export = pytest.importorskip("opentelemetry.sdk.metrics.export")
+    reader = export.InMemoryMetricReader()
+    provider = sdk.MeterProvider([reader])
+    config = ConsumerConfig(metrics_level=level)
+    with consumer(fake(1, b"a"), config=config, meter_provider=provider) as one:
+        assert one.next_batch(10) is not None
+    data = reader.get_metrics_data()
+    metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []
+    points = {metric.name.lower(): metric.data.data_points[0] for metric in metrics}
+    if level == "none":
+        assert not points
+        return
+    assert points["recordsprocessed"].value == 1
+    assert points["recordsprocessed"].attributes == {"StreamName": "s", "ShardId": "shardId-000000000000"}
+    assert ("kinesisdatafetcher.getrecords.time" in points) == (level == "detailed")
+
+
+@pytest.mark.parametrize("name", ["metrics_level", "metrics_granularity"])
+def test_unknown_settings_are_refused(name: str) -> None:
+    settings: dict[str, Any] = {name: "all"}
+    with pytest.raises(ValueError, match=f"{name} is 'all'"):
+        ConsumerConfig(**settings)
