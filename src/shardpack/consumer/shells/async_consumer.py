@@ -59,7 +59,7 @@ class AsyncConsumer:
         profile_name: str | None = None,
         meter_provider: Any = None,
     ) -> None:
-        check_arguments(leases, worker_id, config)
+        check_arguments(stream_name, leases, worker_id, config)
         config = config or ConsumerConfig()
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
         arguments = region_name, endpoint_url, profile_name

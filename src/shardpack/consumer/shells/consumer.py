@@ -72,7 +72,7 @@ class Consumer:
         meter_provider: Any = None,
         fan_out: str | None = None,
     ) -> None:
-        check_arguments(leases, worker_id, config)
+        check_arguments(stream_name, leases, worker_id, config)
         check_optional("fan_out", fan_out, str)
         config = config or ConsumerConfig()
         client = client or kinesis_client(config, region_name, endpoint_url, profile_name)

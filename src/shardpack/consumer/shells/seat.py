@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ...aws.streams import stream_argument
 from ...limits import check_optional, shown
 from ...producer.shells.otel import instruments
 from ..config import ConsumerConfig
@@ -38,8 +39,9 @@ class Seat:
         self.is_patient = True
 
 
-def check_arguments(leases: object, worker_id: object, config: object) -> None:
-    """Refuse what is of another type than it must be, with TypeError."""
+def check_arguments(stream_name: str, leases: object, worker_id: object, config: object) -> None:
+    """Refuse what is of another type than it must be, with TypeError, and no stream's name, with ValueError."""
+    stream_argument(stream_name)
     if not all(callable(getattr(leases, name, None)) for name in ("list", "create", "take", "renew", "checkpoint")):
         raise TypeError(
             f"leases is {shown(leases)}, of type {type(leases).__name__}; give a store, such as DynamoDBLeases,"

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from ...aws.client import kinesis_client
 from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, describe_stream, list_shards, stream_argument
-from ...limits import check_iterable, check_optional, check_timeout
+from ...limits import check_optional, check_timeout
 from ...records import BytesLike, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
@@ -136,7 +136,6 @@ class Producer:
         Raises:
             InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
         """
-        check_iterable("user_records", user_records, "an iterable of user records")
         check_timeout(timeout)
         records = checked(user_records)
         self._start()
