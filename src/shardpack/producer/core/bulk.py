@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...hashing import ShardMap
-from ...limits import MAX_PARTITION_KEY_CHARACTERS
+from ...limits import MAX_PARTITION_KEY_CHARACTERS, check_iterable
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ...wire.backend import backend
 from ..delivery import Deliveries, Delivery
@@ -17,6 +17,7 @@ def checked(user_records: Iterable[UserRecordLike]) -> list[UserRecord]:
     Raises:
         InvalidRecordError: a field breaks a rule of the service.
     """
+    check_iterable("user_records", user_records, "an iterable of user records")
     bulk = backend().bulk
     return [*map(check_user_record, user_records)] if bulk is None else bulk.checked(user_records)
 
