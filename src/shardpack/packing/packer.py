@@ -227,6 +227,8 @@ class Packer(Adding):
             self._lookahead.mend()
         taken = sum(route.builder.capacity + _AGGREGATE_COST for route in self._open.values() if route.builder)
         self._headroom = self._max_buffered_bytes - taken
+        for route in list(self._open.values()):
+            self._settle(route)  # nothing more may join what is full
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "_lock"}
