@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from ...hashing import ShardMap
-from ...limits import MAX_PARTITION_KEY_CHARACTERS
+from ...limits import MAX_PARTITION_KEY_CHARACTERS, check_iterable
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ...wire.backend import backend
 from ..delivery import Deliveries, Delivery
@@ -18,6 +18,7 @@ def checked(user_records: Iterable[UserRecordLike]) -> list[UserRecord]:
     Raises:
         InvalidRecordError: a field breaks a rule of the service.
     """
+    check_iterable("user_records", user_records, "an iterable of user records")
     bulk = backend().bulk
     if bulk is None:
         return [*map(check_user_record, user_records)]

@@ -14,6 +14,7 @@ from ...aws.client import async_kinesis_client
 from ...aws.errors import error_of
 from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, list_shards_async, stream_argument
 from ...errors import RecordTooLargeError
+from ...limits import check_optional
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
@@ -67,6 +68,7 @@ class AsyncProducer:
         meter_provider: Any = None,
     ) -> None:
         self._stream = stream_argument(stream_name)
+        check_optional("config", config, ProducerConfig)
         self._config = config or ProducerConfig()
         self._client = client
         self._client_arguments = region_name, endpoint_url, profile_name
@@ -339,8 +341,7 @@ class AsyncProducer:
             self._give_up(f"the producer has failed: {error!r}")
         finally:
             self._looks_at = 0.0
-            # In this order: were one that is set ever the next, whoever waits for it would never let the loop go on.
-            progress, self._progress = self._progress, asyncio.Event()
+            progress, self._progress = self._progress, asyncio.Event()  # first: who waits for a set one spins
             progress.set()
             self._schedule(loop)
 

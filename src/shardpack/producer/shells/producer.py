@@ -13,6 +13,7 @@ from typing import Any, Self
 from ...aws.client import kinesis_client
 from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, describe_stream, list_shards, stream_argument
 from ...errors import RecordTooLargeError
+from ...limits import check_optional, check_timeout
 from ...records import BytesLike, UserRecordLike, check_user_record
 from ..config import ProducerConfig
 from ..core.actions import Action, ListShards, PutRecords
@@ -66,6 +67,7 @@ class Producer:
         meter_provider: Any = None,
     ) -> None:
         self._stream = stream_argument(stream_name)
+        check_optional("config", config, ProducerConfig)
         self._config = config or ProducerConfig()
         self._client = client or kinesis_client(self._config, region_name, endpoint_url, profile_name)
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
@@ -103,6 +105,8 @@ class Producer:
                 future's callback, which runs on the thread that makes the room.
             RuntimeError: the producer is closed, or was started in another process.
         """
+        if timeout is not None:
+            check_timeout(timeout)
         fields = user_record_of(partition_key, data, explicit_hash_key)
         try:
             size = self._engine.measure_one(fields)
@@ -136,6 +140,7 @@ class Producer:
         Raises:
             InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
         """
+        check_timeout(timeout)
         records = checked(user_records)
         self._start()
         future = BatchFuture()
@@ -162,6 +167,7 @@ class Producer:
             RuntimeError: called from a future's callback, which runs on the thread that it would wait for; or the
                 producer was started in another process.
         """
+        check_timeout(timeout)
         self._check_thread()
         check_process(self._forks)
         if self._forks is None:
@@ -184,6 +190,7 @@ class Producer:
         Raises:
             RuntimeError: called from a future's callback, which runs on the thread that it would wait for.
         """
+        check_timeout(timeout)
         self._check_thread()
         if self._forks not in (None, forks()):
             return
