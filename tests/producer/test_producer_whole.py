@@ -257,6 +257,23 @@ def test_a_time_may_be_longer_than_any_queue_counts(setting: str, most: float) -
     assert client.received() == [b"1"]
 
 
+def test_a_put_that_waited_for_room_and_is_refused_is_told_at_once() -> None:
+    """Its key is halted by the failure that makes room for it, and nothing else comes that would wake the thread."""
+    go = threading.Event()
+
+    def refuse(_call: int, records: list[dict[str, Any]]) -> dict[str, Any]:
+        assert go.wait(30)
+        return {"Records": [{"ErrorCode": "KMSDisabledException", "ErrorMessage": "off"}] * len(records)}
+
+    config = sp.ProducerConfig(ordering="key", on_failure="halt_key", max_outstanding_records=1)
+    with sp.Producer("s", config, client=Client(refuse)) as producer:
+        producer.put("k", b"1")
+        threading.Timer(0.05, go.set).start()
+        late = producer.put("k", b"2")
+
+        assert "resume()" in str(late.exception(30))
+
+
 def test_who_closes_as_the_producer_fails_is_answered(caplog: pytest.LogCaptureFixture) -> None:
     """An answer that nobody understands comes behind the call to close, while the thread is in a callback."""
     added, stands, go = threading.Event(), threading.Event(), threading.Event()

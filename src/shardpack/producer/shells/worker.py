@@ -183,7 +183,7 @@ class Worker:
 
     def _sleep(self) -> bool:
         """Until something comes, or the engine's deadline; False when there is nothing more to do."""
-        if not self._inbox.empty():
+        if not self._inbox.empty() or self._work.engine.has_finished:  # by a put that had waited for room
             return True
         if self._message is not None:
             return False
