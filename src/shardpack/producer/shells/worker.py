@@ -206,8 +206,9 @@ class Worker:
         try:
             self._look_at_all(looks, closes)
         except BaseException:
-            for item in (*looks, *closes):
-                self._inbox.put(item)  # to be answered after the failure
+            waiting: list[Look | Close] = [*looks, *closes]
+            for one in waiting:
+                self._inbox.put(one)  # to be answered after the failure
             raise
 
     def _look_at_all(self, looks: list[Look], closes: list[Close]) -> None:
