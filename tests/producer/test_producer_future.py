@@ -160,27 +160,29 @@ def test_one_opened_at_the_last_moment_is_told_too() -> None:
 
 
 class Slow(DeliveryFuture):
-    """Whoever settles it stands still at its first look at whether it is open, or at the second."""
+    """Whoever settles it stands still after its first look at whether it is open, or before the second."""
 
-    def __init__(self, look: int) -> None:
+    def __init__(self, *, before_second: bool) -> None:
         super().__init__()
+        self.before_second = before_second
+        self.looks = 0
         self.stands, self.go = threading.Event(), threading.Event()
         self.settler = threading.Thread(target=self.settle, args=(DELIVERY,))
-        self.looks = look
 
     def __getattribute__(self, name: str) -> object:
         found = super().__getattribute__(name)
         if name == "_is_open" and threading.current_thread() is self.settler:
-            self.looks -= 1
-            if self.looks == 0:
+            self.looks += 1
+            if self.looks == 1 + self.before_second:
                 self.stands.set()
                 assert self.go.wait(30)
+                return super().__getattribute__(name) if self.before_second else found
         return found
 
 
 def test_what_it_is_does_not_change_while_somebody_has_its_lock() -> None:
     """`wait` counts what is pending after it has looked for what is done; it would wait for ever."""
-    future = Slow(1)
+    future = Slow(before_second=False)
     future.settler.start()
     assert future.stands.wait(30)
     with future._condition:
@@ -196,7 +198,7 @@ def test_what_it_is_does_not_change_while_somebody_has_its_lock() -> None:
 
 def test_who_has_found_it_done_is_not_told_again() -> None:
     """`wait` would count it twice, and not wait for the other one."""
-    future, other = Slow(2), DeliveryFuture()
+    future, other = Slow(before_second=True), DeliveryFuture()
     future.settler.start()
     assert future.stands.wait(30)
     waiting = threading.Thread(target=wait, args=([future, other],))

@@ -265,13 +265,13 @@ def test_a_put_that_waited_for_room_and_is_refused_is_told_at_once() -> None:
         assert go.wait(30)
         return {"Records": [{"ErrorCode": "KMSDisabledException", "ErrorMessage": "off"}] * len(records)}
 
-    config = sp.ProducerConfig(ordering="key", on_failure="halt_key", max_outstanding_records=1)
+    config = sp.ProducerConfig(ordering="key", on_failure="halt_key", max_outstanding_records=1, record_ttl=600)
     with sp.Producer("s", config, client=Client(refuse)) as producer:
         producer.put("k", b"1")
         threading.Timer(0.05, go.set).start()
         late = producer.put("k", b"2")
 
-        assert "resume()" in str(late.exception(30))
+        assert "resume()" in str(late.exception(20))
 
 
 def test_who_closes_as_the_producer_fails_is_answered(caplog: pytest.LogCaptureFixture) -> None:
