@@ -161,8 +161,7 @@ class Packer(Adding):
 
         From a list or tuple, up to 16 Kinesis records come out together, because their checksums are made side by side.
         From any other iterable, each comes out as soon as it is complete. When the iterator is left before its end,
-        what has not come out comes with the next call. Raises TypeError for
-        what is not iterable, and otherwise what `add` raises.
+        what has not come out comes with the next call. Raises what `add` raises, and TypeError for no iterable.
         """
         check_user_records(user_records)
         return self._all(user_records, flush=False)
