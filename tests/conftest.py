@@ -23,6 +23,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 collect_ignore = ["interop"]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Keep long bytes out of test names: gzip writes the time into them, and the workers must agree on names."""
+    return argname if isinstance(val, bytes) and len(val) > 20 else None
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
     """A Spark of two workers in a Java of its own, which ends with the tests."""

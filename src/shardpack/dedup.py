@@ -252,7 +252,8 @@ class Deduplicator:
             picked = self._key(record)
             if not isinstance(picked, str | bytes):
                 raise TypeError(f"key picked {shown(picked)}; give what identifies the record as str or bytes")
-            return xxh3_128_intdigest(picked.encode() if isinstance(picked, str) else picked)
+            # Lone surrogates cannot be put into a stream, but a key may have them.
+            return xxh3_128_intdigest(picked.encode(errors="surrogatepass") if isinstance(picked, str) else picked)
         explicit_hash_key = record.explicit_hash_key if self._explicit_hash_key else None
         fields = ((record.partition_key or "").encode(), (explicit_hash_key or "").encode(), record.data)
         return xxh3_128_intdigest(b"".join(len(field).to_bytes(8, "little") + field for field in fields))

@@ -66,6 +66,16 @@ def check_type(name: str, value: object, kind: type, remedy: str) -> None:
         raise TypeError(f"{name} is {shown(value)}, of type {type(value).__name__}; give {remedy}")
 
 
+def check_optional(name: str, value: object, kind: type) -> None:
+    """Refuse a value that is neither None nor of that type.
+
+    Raises:
+        TypeError: it has another type; the message names both.
+    """
+    if value is not None:
+        check_type(name, value, kind, f"a {kind.__name__}, or leave it out")
+
+
 def check_callable(name: str, value: object, remedy: str) -> None:
     """Refuse what cannot be called.
 
@@ -90,6 +100,23 @@ def check_number(name: str, value: object) -> None:
 
 
 _MOST = sys.float_info.max
+
+
+def check_timeout(value: object, name: str = "timeout") -> None:
+    """Refuse what is no number of seconds; None is for as long as it takes.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is longer than any clock of the system counts, or none that can be waited for.
+    """
+    if value is None:
+        return
+    check_number(name, value)
+    if isinstance(value, int | float) and value > _MOST_SECONDS:
+        raise ValueError(f"{name} is {shown(value)}; give at most {_MOST_SECONDS:,} seconds, or None for no limit")
+
+
+_MOST_SECONDS = 1_000_000_000  # 31 years; Python itself counts in nanoseconds of 64 bits
 
 
 def shown(value: object, form: str = "") -> str:

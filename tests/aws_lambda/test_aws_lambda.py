@@ -123,7 +123,7 @@ class TestStop:
         assert process(batch, Handler(b"nine")) == failed(9)
         assert process(batch, Handler(b"hundred")) == failed(100)
 
-    @pytest.mark.parametrize("missing", [None, "", "12a", "-3", "9" * 130, "\u0661"])
+    @pytest.mark.parametrize("missing", [None, "", "12a", "-3", "\u0661"])
     def test_a_failure_without_a_sequence_number_fails_the_whole_batch(self, missing: Any) -> None:
         batch = three()
         batch["Records"][2]["kinesis"]["sequenceNumber"] = missing
@@ -133,6 +133,18 @@ class TestStop:
             with pytest.raises(ValueError, match="cannot handle") as caught:
                 process(batch, Handler(poison))
             assert "sequence number to report" in caught.value.__notes__[0]
+
+    def test_a_sequence_number_longer_than_any_is_an_error_of_its_record(self) -> None:
+        batch = three()
+        batch["Records"][2]["kinesis"]["sequenceNumber"] = "9" * 130
+        diverted: list[Any] = []
+
+        with pytest.raises(sp.DecodeError, match="has 130 characters") as caught:
+            process(batch, Handler())
+        assert "sequence number to report" in caught.value.__notes__[0]
+        assert process(batch, Handler(), on_failure="divert", divert=lambda *args: diverted.append(args)) == NOTHING
+        ((_, error),) = diverted
+        assert isinstance(error, sp.DecodeError)
 
     def test_records_of_several_shards_fail_as_a_whole(self) -> None:
         batch = event(record(5, b"0"), record(4, b"1", shard=1))

@@ -5,20 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import pairwise
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import old_botocore
 import pytest
 from consumer_bench import START, STREAM, Stream, Worker, shard
 
 import shardpack as sp
-from shardpack.consumer import ConsumerConfig, Lease
+from shardpack.consumer import ConsumerConfig, Lease, Leases
 from shardpack.consumer.core.actions import (
     Action,
     AskForLease,
     Checkpoint,
     CreateLease,
     DeleteLease,
+    GetLease,
     GetRecords,
     GetShardIterator,
     ListLeases,
@@ -121,6 +123,42 @@ class TestTaking:
         assert not worker.times(AskForLease)
         run_beside(worker, ["another"], FAILOVER + 2)
         assert worker.times(AskForLease)
+
+    def until_it_asks(self, worker: Worker) -> AskForLease:
+        for _ in range(4 * int(FAILOVER)):
+            run_beside(worker, ["other"], 1)
+            for action in (*worker.held_back, *(action for _, action in worker.calls)):
+                if isinstance(action, AskForLease):
+                    return action
+        raise AssertionError("it does not ask")
+
+    def test_what_it_takes_from_a_store_that_cannot_hand_over_is_read_at_once(self) -> None:
+        stream = Stream(2)
+        store = stream.leases
+        names = ("list", "create", "take", "renew", "checkpoint", "release", "delete")
+        stream.leases = cast("Leases", SimpleNamespace(**{name: getattr(store, name) for name in names}))
+        owned(stream, {"other": 2})
+        worker = stream.worker()
+        asked = self.until_it_asks(worker)
+        assert worker.held == {asked.lease.key}
+
+    def test_what_ends_while_it_is_asked_for_is_looked_at_no_more(self) -> None:
+        stream = Stream(2)
+        owned(stream, {"other": 2})
+        worker = stream.worker()
+        worker.holds_back = lambda action: isinstance(action, AskForLease)
+        asked = self.until_it_asks(worker)
+        (lease,) = (lease for lease in stream.leases.list() if lease.key == asked.lease.key)
+        stream.leases.checkpoint(lease, sp.Position.SHARD_END, children=("a", "b"))
+        worker.holds_back = lambda _: False
+        worker.release()
+        run_beside(worker, ["other"], 3)
+        looks = len(worker.times(GetLease))
+        run_beside(worker, ["other"], 5)
+        assert len(worker.times(GetLease)) == looks == 1
+        worker.engine.close()
+        worker.run()
+        assert worker.engine.is_closed
 
     def test_it_asks_for_no_more_at_a_time_than_it_may(self) -> None:
         stream = Stream(8)
@@ -1240,6 +1278,56 @@ class TestClosing:
             second.run(0.25)
         assert second.engine.is_closed
         assert "second" not in {lease.owner for lease in stream.leases.list()}
+
+    def test_what_was_perhaps_given_is_given_to_the_same_worker_again(self) -> None:
+        stream = Stream(3)
+        owned(stream, {"first": 1, "second": 1})
+        worker = stream.worker()
+        run_beside(worker, ["first", "second"], 5)
+        assert len(worker.held) == 1
+        failures = iter([outage(), outage()])
+        worker.fate = lambda action: next(failures, None) if isinstance(action, ReleaseLease) else None
+        worker.engine.close()
+        run_beside(worker, ["first", "second"], 3)
+        assert worker.engine.is_closed
+        assert [action.to for _, action in worker.calls if isinstance(action, ReleaseLease)] == ["first"] * 3
+
+    def test_what_it_took_without_knowing_is_nobody_s_in_the_end(self) -> None:
+        stream = Stream(1)
+        worker = stream.worker()
+
+        def hidden(action: Action) -> Any:
+            if isinstance(action, TakeLease):
+                worker.effect(action)
+                return outage()
+            return None
+
+        worker.fate = hidden
+        worker.run()
+        assert (stream.lease().owner, worker.held) == ("me", set())
+        worker.fate = lambda _: None
+        worker.engine.close()
+        worker.run(2)
+        assert worker.engine.is_closed
+        assert stream.lease().owner is None
+
+    def test_a_store_that_cannot_tell_whose_leases_there_are_does_not_keep_it(self) -> None:
+        class Blind(sp.MemoryLeases):
+            def assigned(self, owner: str) -> None:
+                assert owner == "me"
+
+        stream = Stream(2)
+        stream.leases = Blind()
+        owned(stream, {"other": 2})
+        worker = stream.worker()
+        run_beside(worker, ["other"], FAILOVER + 2)
+        (asked,) = (lease for lease in stream.leases.list() if lease.checkpoint_owner)
+        assert stream.leases.release(asked)
+        run_beside(worker, ["other"], FAILOVER + 2)
+        assert worker.held == {asked.key}
+        worker.engine.close()
+        run_beside(worker, ["other"], 2)
+        assert worker.engine.is_closed
 
     def test_a_lease_that_arrives_late_is_released_too(self) -> None:
         stream = Stream(1)

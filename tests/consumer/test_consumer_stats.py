@@ -39,6 +39,14 @@ def test_a_lease_that_was_taken_by_another_is_lost_and_one_handed_over_is_not() 
     assert (stats.current_leases, stats.lost_leases) == (0, 1)
 
 
+def test_what_is_given_up_is_held_no_more() -> None:
+    worker = Stream(2).worker()
+    worker.run()
+    assert worker.engine.stats.current_leases == 2
+    worker.engine.abandon()
+    assert worker.engine.stats.current_leases == 0
+
+
 def test_failed_calls_are_counted() -> None:
     stream = Stream(1)
     worker = stream.worker()

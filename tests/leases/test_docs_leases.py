@@ -79,17 +79,15 @@ def sequence_number(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_the_commands(here: Path, sequence_number: str) -> None:
     leases = sp.SQLiteLeases(here / "clicks.db")
     leases.create(SHARD)
-    (console,) = blocks("console")
-    commands = [
-        shlex.split(line.removeprefix("$ shardpack ")) for line in console.replace(LONG, sequence_number).splitlines()
-    ]
+    lines = "".join(blocks("console")).replace(LONG, sequence_number).splitlines()
+    commands = [shlex.split(line.removeprefix("$ shardpack ")) for line in lines]
 
     outs = [run(*command)[0].decode() for command in commands]
 
     assert {command[1] for command in commands} == {"show", "set", "release", "delete"}
     assert json.loads(outs[1])["sub_sequence_number"] == 2
-    assert outs[2].endswith("checkpoint TRIM_HORIZON\n")
-    assert outs[3].endswith(f"{sequence_number}:7\n")
+    assert outs[2].endswith(f"{sequence_number}:7\n")
+    assert outs[4].endswith("checkpoint TRIM_HORIZON\n")
     assert leases.list() == []
 
 

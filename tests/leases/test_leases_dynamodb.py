@@ -428,6 +428,24 @@ class TestFaults:
             wanted = (sp.Position("7"), got.children) if after == "checkpoint" else (sp.Position.SHARD_END, ("c",))
             assert (got.checkpoint, got.children) == wanted
 
+    @pytest.mark.parametrize("fate", ["lost", "hidden"])
+    @pytest.mark.parametrize("write", ["checkpoint", "end"])
+    def test_a_holder_goes_on_though_the_write_after_a_hidden_one_fails_too(
+        self, client: Any, table: str, write: str, fate: str
+    ) -> None:
+        scripted = Scripted(client)
+        leases = sp.DynamoDBLeases(table, client=scripted, retry_for=0.0)
+        mine = taken(leases, created(leases, Lease("s")))
+        scripted.fates = ["hidden", "done", fate]  # of a renewal, of a write that finds it, and of that write itself
+        with pytest.raises(sp.LeaseStoreError):
+            leases.renew(mine)
+        with pytest.raises(sp.LeaseStoreError):
+            self.WRITES[write](leases, mine)
+
+        assert scripted.fates == []
+        assert self.WRITES[write](leases, mine) == only(leases)
+        assert (only(leases).owner, only(leases).counter) == ("me", 3)
+
     @pytest.mark.parametrize("write", ["renew", "checkpoint", "end"])
     def test_a_holder_is_asked_for_the_lease_in_an_outage_that_hid_an_answer(
         self, proxy: FaultProxy, table: str, leases: sp.DynamoDBLeases, write: str
@@ -509,6 +527,24 @@ class TestFaults:
             proxy.faults = Faults(reset_after=1.0, at_most=1)
             lease = leases.checkpoint(lease, sp.Position(str(number)))
         assert lease == only(leases) == Lease("s", owner="me", counter=3, checkpoint=sp.Position("1"))
+
+
+class Scripted:
+    """A client whose next updates are done, are lost on their way, or are done while their answers are lost."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.fates: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def update_item(self, **arguments: Any) -> Any:
+        fate = self.fates.pop(0) if self.fates else "done"
+        answer = self.client.update_item(**arguments) if fate != "lost" else None
+        if fate != "done":
+            raise ClientError({"Error": {"Code": "InternalServerError", "Message": fate}}, "UpdateItem")
+        return answer
 
 
 class Refusing:

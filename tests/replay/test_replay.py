@@ -102,13 +102,14 @@ class TestSources:
             event({"EventSource": "aws:sns", "Sns": {"Message": text}}),
             stream.message(payload=json.dumps(stream.event())),
             stream.message(payload=stream.event()),
+            [stream.message(), stream.message()],
         ]
         seen = Seen()
 
         report = replay(around, seen, client=stream)
         assert report.ok
-        assert (report.messages, report.done, report.user_records, report.kinesis_records) == (8, 8, 27, 18)
-        assert seen.data == [b"1", b"2", b"3"] * 9
+        assert (report.messages, report.done, report.user_records, report.kinesis_records) == (9, 9, 33, 22)
+        assert seen.data == [b"1", b"2", b"3"] * 11
         assert replay(stream.message(), Seen(), client=stream).user_records == 3
 
     @pytest.mark.parametrize("pack", [lambda data: data, gzip.compress])
@@ -199,13 +200,37 @@ class TestSources:
             report = replay("https://sqs/q", Seen(), client=stream, sqs_client=queue, **settings)  # type: ignore[arg-type]
             assert (report.done, list(queue.visible)) == (1, [0])
 
+    def test_a_message_that_comes_again_does_not_hide_the_others(self, stream: Stream) -> None:
+        queue = Repeating(["text", json.dumps(stream.message())])
+
+        report = replay("https://sqs/q", Seen(), client=stream, sqs_client=queue)
+        assert (report.messages, report.done, list(queue.visible)) == (2, 1, [0])
+
+    def test_a_message_that_cannot_be_deleted_is_told_and_keeps_no_other(
+        self, stream: Stream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queue = Queue([json.dumps(stream.message(1, 1)), json.dumps(stream.message(2, 2))])
+        delete, errors = queue.delete_message, [CallError("AccessDenied")]
+
+        def delete_message(**parameters: Any) -> None:
+            if errors:
+                raise errors.pop()
+            delete(**parameters)
+
+        monkeypatch.setattr(queue, "delete_message", delete_message)
+        seen = Seen()
+        report = replay("https://sqs/q", seen, client=stream, sqs_client=queue)
+        assert seen.data == [b"1", b"2", b"3"]
+        assert (report.messages, report.done, list(queue.visible)) == (2, 1, [0])
+        assert [(name, str(error)) for name, error in report.failed] == [("m0", "AccessDenied")]
+
     def test_messages_that_take_long_stay_hidden(self, stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
         queue = Queue([json.dumps(stream.message())] * 3)
         now = [0.0]
         monkeypatch.setattr("shardpack.replay.shells.sources.time.monotonic", lambda: now[0])
 
         def slow(_: sp.ReceivedRecord) -> None:
-            now[0] += 300
+            now[0] += 1200
 
         replay("https://sqs/q", slow, client=stream, sqs_client=queue)
         assert queue.extended
@@ -240,6 +265,20 @@ class Queue:
             self.visible[number] = self.hidden.pop(number)
         else:
             self.extended.append(number)
+
+
+class Repeating(Queue):
+    """One that gives its first message three times before the second."""
+
+    answers = 0
+
+    def receive_message(self, **_: Any) -> dict[str, Any]:
+        self.answers += 1
+        if self.answers > 4:
+            return {}
+        number = self.answers // 4
+        self.hidden[number] = self.visible.pop(number, "") or self.hidden[number]
+        return {"Messages": [{"MessageId": f"m{number}", "ReceiptHandle": f"r{number}", "Body": self.hidden[number]}]}
 
 
 class Bucket:
@@ -327,6 +366,18 @@ class TestExpired:
 
 
 class TestReading:
+    def test_records_without_a_partition_key(self) -> None:
+        kinesis = FakeKinesis(clock=ManualClock())
+        kinesis.add_stream("s", 1, on_demand=True, distribution="AUTO")
+        number = kinesis.put_record(StreamName="s", Data=b"a")["SequenceNumber"]
+        ends = {"startSequenceNumber": number, "endSequenceNumber": number}
+        arn = kinesis.describe_stream_summary(StreamName="s")["StreamDescriptionSummary"]["StreamARN"]
+        seen = Seen()
+
+        message = {"KinesisBatchInfo": {"streamArn": arn, "shardId": SHARD, **ends}}
+        assert replay(message, seen, client=kinesis).ok
+        assert seen.data == [b"a"]
+
     def test_throttles_and_expired_iterators_are_mended(self, stream: Stream, waits: list[float]) -> None:
         throttled = "ProvisionedThroughputExceededException"
         stream.errors = {
@@ -487,11 +538,15 @@ class TestPutAgain:
         assert (report.user_records, report.done) == (0, 0)
 
 
+async def later(_: sp.ReceivedRecord) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("destination", "settings", "error", "message"),
     [
         (None, {}, ValueError, "there is no destination"),
         (7, {}, TypeError, "the destination is 7, of type int"),
+        (later, {}, TypeError, "the destination is asynchronous"),
         (Seen(), {"workers": 0}, ValueError, "workers"),
         (Seen(), {"on_failure": "divert"}, ValueError, "divert"),
         (Seen(), {"on_corrupt": "x"}, ValueError, "on_corrupt"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..limits import check_type
 from ..packing.packer import pack
 from ..records import PackedRecord
 from ._schema import column_of
@@ -52,6 +53,8 @@ def pack_batches(
     """
     check_limits(max_rows, max_bytes)
     names = partition_key, data, explicit_hash_key
+    for name, column in zip(("partition_key", "data", "explicit_hash_key"), names, strict=True):
+        check_type(name, column, str, "the name of a column")
     return _batches(pack(_user_records(record_batches(batches), *names), **settings), max_rows, max_bytes)
 
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..limits import MAX_SEQUENCE_NUMBER_CHARACTERS, MAX_SHARD_ID_CHARACTERS
+from ..limits import MAX_SEQUENCE_NUMBER_CHARACTERS, MAX_SHARD_ID_CHARACTERS, check_type, shown
 
 Repeated: TypeAlias = Literal["dictionary", "plain"]
 """How texts that user records of one aggregate share come out."""
@@ -109,6 +109,8 @@ def unpacked_schema(schema: pa.Schema, *, data: str = "data", repeated: Repeated
             none of those.
         TypeError: a column has a type that does not suit its name.
     """
+    check_type("schema", schema, pa.Schema, "a pyarrow.Schema")
+    check_type("data", data, str, "the name of a column")
     check_repeated(repeated)
     _, others = _places(schema, data)
     return output_schema([_plain(schema.field(place)) for place in others], repeated)
@@ -124,7 +126,7 @@ def output_schema(others: Iterable[pa.Field], repeated: Repeated) -> pa.Schema:
 def check_repeated(repeated: object) -> None:
     """Refuse what is none of the choices, with ValueError."""
     if repeated not in get_args(Repeated):
-        raise ValueError(f'repeated is {repeated!r:.60}; choose "dictionary" or "plain"')
+        raise ValueError(f'repeated is {shown(repeated)}; choose "dictionary" or "plain"')
 
 
 def _as_dictionary(field: pa.Field) -> pa.Field:
@@ -209,7 +211,7 @@ def column_of(batch: pa.RecordBatch, name: str, wanted: pa.DataType) -> pa.Array
 def _place(schema: pa.Schema, name: str) -> int:
     if schema.names.count(name) != 1:
         raise ValueError(
-            f"there is {'more than one' if name in schema.names else 'no'} column {name!r} among"
+            f"there is {'more than one' if name in schema.names else 'no'} column {shown(name)} among"
             f" {', '.join(map(repr, schema.names)) or 'none'}; give the name of the column that is meant"
         )
     return int(schema.get_field_index(name))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..limits import MIB, check_integer
+from ..limits import MIB, check_integer, check_type, shown
 from ..unpacking.shapes import KinesisRecord, kinesis_records
 from ..unpacking.unpacker import OnCorrupt, OutOfRange
 from ._expand import Expanded, HashRange, Policy, expand
@@ -75,6 +75,7 @@ def unpack_batches(
     """
     policy = Policy(on_corrupt, out_of_range, hash_range, max_key_characters)
     policy.check()
+    check_type("data", data, str, "the name of a column")
     check_limits(max_rows, max_bytes)
     check_repeated(repeated)
     return _unpack(record_batches(batches), data, _Shape(max_rows, max_bytes, repeated), policy)
@@ -115,9 +116,11 @@ def check_limits(max_rows: int, max_bytes: int) -> None:
     check_integer("max_rows", max_rows)
     check_integer("max_bytes", max_bytes)
     if max_rows < 1:
-        raise ValueError(f"max_rows is {max_rows}; give at least 1")
+        raise ValueError(f"max_rows is {shown(max_rows)}; give at least 1")
     if not 1 <= max_bytes < 2**31:
-        raise ValueError(f"max_bytes is {max_bytes:,}; give 1 to {2**31 - 1:,}, which a binary column can hold")
+        raise ValueError(
+            f"max_bytes is {shown(max_bytes, ',')}; give 1 to {2**31 - 1:,}, which a binary column can hold"
+        )
 
 
 def record_batches(batches: Any) -> Iterator[pa.RecordBatch]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ..errors import DecodeError
-from ..limits import MIB, shown
+from ..limits import MIB, check_integer, shown
 from ..records import ReceivedRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -120,6 +120,9 @@ def log_batch(record: ReceivedRecord | bytes, *, max_bytes: int = MAX_LOG_BYTES)
     Raises:
         DecodeError: it carries none, or more than ``max_bytes``.
     """
+    check_integer("max_bytes", max_bytes)
+    if not 1 <= max_bytes <= _MOST_LOG_BYTES:
+        raise ValueError(f"max_bytes is {shown(max_bytes)}; give 1 to {_MOST_LOG_BYTES:,}")
     document = _json(_gunzip(_data_of(record), max_bytes), "a batch of CloudWatch Logs")
     try:
         control = document["messageType"] == "CONTROL_MESSAGE"
@@ -139,8 +142,14 @@ def log_batch(record: ReceivedRecord | bytes, *, max_bytes: int = MAX_LOG_BYTES)
         ) from None
 
 
+_MOST_LOG_BYTES = 2**40
+
+
 def _data_of(record: ReceivedRecord | bytes) -> bytes:
-    return record if isinstance(record, bytes) else record.data
+    data = record if isinstance(record, bytes) else getattr(record, "data", None)
+    if not isinstance(data, bytes):
+        raise TypeError(f"record is {shown(record)}; give a user record, or its data as bytes")
+    return data
 
 
 def _json(data: bytes, what: str) -> dict[str, Any]:

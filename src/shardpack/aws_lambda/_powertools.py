@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..limits import shown
 from ..records import ReceivedRecord
 from ..replay.core.events import records_of
 from ..unpacking.unpacker import OnCorrupt, unpack
@@ -47,7 +48,10 @@ def idempotency_key(record: ReceivedRecord | KinesisStreamRecord) -> str:
     """
     if isinstance(record, ReceivedRecord):
         return _key(record)
-    key: str | None = record.kinesis.get("idempotencyKey")
+    kinesis = getattr(record, "kinesis", None)
+    if kinesis is None or not hasattr(kinesis, "get"):
+        raise TypeError(f"record is {shown(record)}; give a ReceivedRecord, or a record of powertools_records")
+    key: str | None = kinesis.get("idempotencyKey")
     if key is None:
         raise ValueError(_NAMELESS)
     return key

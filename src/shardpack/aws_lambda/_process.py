@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..limits import check_callable
+from ..limits import check_callable, shown
 from ..records import ReceivedRecord
 from ..replay.core.events import records_of
 from ..unpacking.unpacker import OnCorrupt, unpack
@@ -79,6 +79,8 @@ def process(
     """
     check_settings(on_failure, divert, max_attempts=max_attempts, save_every=save_every, workers=workers)
     check_callable("handle", handle, "a function that takes a user record")
+    if progress is not None and not (hasattr(progress, "load") and hasattr(progress, "save")):
+        raise TypeError(f"progress is {shown(progress)}; give a Progress, such as DynamoDBProgress or SQLiteProgress")
     unpack((), on_corrupt=on_corrupt)  # raises now what it would raise at the first record
     records = records_of(event)
     if is_of_window(event) and (progress is not None or workers > 1):

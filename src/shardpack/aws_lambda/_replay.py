@@ -9,7 +9,7 @@ from ..limits import shown
 from ..records import ReceivedRecord
 from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch
-from ._settings import OnFailure, check_settings
+from ._settings import OnFailure, check_settings, check_synchronous
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def replay(
 
     Returns:
         What has become of the messages: ``ok`` when all is done; ``expired`` lists what the stream no longer has, and
-        ``failed`` what could not be read or handed over. A message that fails keeps no other from being handled.
+        ``failed`` what could not be read, handed over or deleted. A message that fails keeps no other from coming.
 
     Raises:
         ValueError: a setting is out of its range or does not go together with another, or there is no destination.
@@ -121,6 +121,7 @@ def _check_destination(destination: object, *, dry_run: bool) -> None:
             f"the destination is {shown(destination)}, of type {type(destination).__name__}; give a function that takes"
             " a user record, an InvokeFunction, or a PutAgain"
         )
+    check_synchronous("the destination", destination)
 
 
 def _counted(batch: Batch) -> Taken:

@@ -11,6 +11,21 @@ from ..records import ReceivedRecord
 OnFailure: TypeAlias = Literal["stop", "divert"]
 
 
+def check_synchronous(name: str, function: object) -> None:
+    """Refuse an asynchronous function, before it makes every message fail.
+
+    Raises:
+        TypeError: it is one.
+    """
+    from inspect import iscoroutinefunction  # a large module, which handling an event does without
+
+    if iscoroutinefunction(function):
+        raise TypeError(
+            f"{name} is asynchronous, {shown(function)}, and nothing would await it; wrap it, for instance in"
+            " lambda record: asyncio.run(handle(record))"
+        )
+
+
 def check_settings(
     on_failure: OnFailure, divert: Callable[[ReceivedRecord, Exception], object] | None, **counts: int
 ) -> None:

@@ -192,9 +192,14 @@ def dump_state(state: Any) -> str:
     import json
 
     try:
-        return json.dumps(state, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"the window's state cannot be written as JSON, in which Lambda keeps it: {error}") from None
+        text = json.dumps(state, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise TypeError("the window's state has a lone surrogate, and Lambda keeps it as JSON in UTF-8") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        said = "a number in it is too long" if isinstance(error, ValueError) and "digits" in str(error) else error
+        raise TypeError(f"the window's state cannot be written as JSON, in which Lambda keeps it: {said}") from None
+    return text
 
 
 def _load(copy: str) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from ..limits import check_number, shown
+
 DEFAULT_TTL = 604_800.0
 """Seconds: a week, which is also the most that ``MaximumRecordAgeInSeconds`` of an event source mapping takes."""
 _MOST_IN_A_WRITE = 25  # BatchWriteItem API reference
@@ -201,7 +203,13 @@ def _consumer(consumer: str | None) -> str:
     return os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "") if consumer is None else consumer
 
 
+_MOST_TTL = 1_000_000_000  # 31 years; beyond any moment that a table could hold lies nothing of use
+
+
 def _check_ttl(ttl: float) -> float:
-    if not ttl > 0:
-        raise ValueError(f"ttl is {ttl!r}; give the seconds, more than 0, that progress is to be kept")
+    check_number("ttl", ttl)
+    if not 0 < ttl <= _MOST_TTL:
+        raise ValueError(
+            f"ttl is {shown(ttl)}; give the seconds, more than 0 and no more than 10^9, that progress is to be kept"
+        )
     return ttl

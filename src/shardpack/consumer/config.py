@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..limits import MIB
+from ..limits import MIB, shown
 from ..unpacking.unpacker import OnCorrupt, OutOfRange
 
 
@@ -72,18 +72,18 @@ class ConsumerConfig:
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-                raise ValueError(f"{name} is {value!r}; it takes {least:,} to {most:,}")
+                raise ValueError(f"{name} is {shown(value)}; it takes {least:,} to {most:,}")
         if self.metrics_level not in ("none", "summary", "detailed"):
-            raise ValueError(f'metrics_level is {self.metrics_level!r}; choose "none", "summary" or "detailed"')
+            raise ValueError(f'metrics_level is {shown(self.metrics_level)}; choose "none", "summary" or "detailed"')
         if self.metrics_granularity not in ("global", "stream", "shard"):
             raise ValueError(
-                f'metrics_granularity is {self.metrics_granularity!r}; choose "global", "stream" or "shard"'
+                f'metrics_granularity is {shown(self.metrics_granularity)}; choose "global", "stream" or "shard"'
             )
         if self.on_corrupt not in ("raw", "raise", "kcl"):
-            raise ValueError(f'on_corrupt is {self.on_corrupt!r}; choose "raw", "raise" or "kcl"')
+            raise ValueError(f'on_corrupt is {shown(self.on_corrupt)}; choose "raw", "raise" or "kcl"')
         if self.out_of_range not in ("keep", "drop_record", "drop_aggregate", "raise"):
             raise ValueError(
-                f'out_of_range is {self.out_of_range!r}; choose "keep", "drop_record", "drop_aggregate" or "raise"'
+                f'out_of_range is {shown(self.out_of_range)}; choose "keep", "drop_record", "drop_aggregate" or "raise"'
             )
 
 

@@ -18,6 +18,9 @@ IteratorArguments: TypeAlias = dict[str, str | datetime]
 """What `GetShardIterator` takes, but for the stream and the shard."""
 
 
+_WHERE = 'give {shard_id: ("AT_SEQUENCE_NUMBER" or "AFTER_SEQUENCE_NUMBER", sequence number)}'
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """The five starting positions of `GetShardIterator`, for a whole stream.
@@ -40,8 +43,13 @@ class Start:
         Raises:
             ValueError: it is no starting position; the message says which there are.
         """
+        if not isinstance(start_at, Mapping | None):
+            raise TypeError(f"start_at is {shown(start_at)}; {_WHERE}")
         shards = dict(start_at or {})
-        for shard_id, (kind, sequence_number) in shards.items():
+        for shard_id, where in shards.items():
+            if not isinstance(where, tuple) or len(where) != 2:
+                raise ValueError(f"start_at[{shown(shard_id)}] is {shown(where)}; {_WHERE}")
+            kind, sequence_number = where
             if kind not in _BY_SEQUENCE_NUMBER:
                 raise ValueError(
                     f"start_at[{shown(shard_id)}] is {shown(kind)}; choose {' or '.join(_BY_SEQUENCE_NUMBER)}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..limits import shown
+
 _MOST = 1_000_000_000  # above it, sums may be too large for a number
 HOURS_PER_MONTH = 730
 SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
@@ -33,7 +35,7 @@ class Prices:
         for name in ("shard_hour", "million_put_units", "stream_hour", "on_demand_gigabyte"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
-                raise ValueError(f"{name} is {value!r}; give a price in US dollars, from 0 to {_MOST:,}")
+                raise ValueError(f"{name} is {shown(value)}; give a price in US dollars, from 0 to {_MOST:,}")
 
     def provisioned(self, shards: int, put_units_per_second: float) -> float:
         """Dollars a month."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import RecordTooLargeError
 from ..hashing import Shard, ShardMap
-from ..limits import MAX_HASH_KEY, MIB, Limits, shown
+from ..limits import MAX_HASH_KEY, MIB, Limits, check_integer, shown
 from ..packing.packer import Packer
 from ..packing.settings import By, HashKeys
 from ..records import UserRecord
@@ -38,6 +38,7 @@ class Strategy:
     lookahead: int = 0
 
     def __post_init__(self) -> None:
+        check_integer("shards", self.shards)
         if self.shards < 1:
             raise ValueError(f"shards is {shown(self.shards)} in the strategy {shown(self.name)}; give at least 1")
 

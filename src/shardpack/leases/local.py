@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from ..errors import LeaseLostError, LeaseStoreError
+from ..limits import check_type
 from ..records import Position
 from .lease import Lease
 
@@ -59,6 +60,7 @@ class LocalLeases:
         Raises:
             LeaseStoreError: the store holds another stream's leases.
         """
+        check_type("stream", stream, str, "the stream's name or ARN")
         name = stream.rpartition("/")[2]  # of an ARN too: the same stream may be named either way
         with self._rows() as rows:
             known = rows.stream()

@@ -68,17 +68,27 @@ class TableRows:
             return self.lease(answer["Attributes"])
 
         def is_ours(row: Lease | None) -> bool:
-            # Nobody else raises the counter under our name: an earlier write of ours, this one or another.
+            # Nobody else raises the counter under our name: earlier writes of ours, this one or others.
             return (
                 row is not None
-                and row.counter == lease.counter + 1
+                and self._may_have_written(lease, row)
                 and (is_done(row) or (holder and is_held_on(row, lease)) or (asked and is_asked_for(row, lease)))
             )
 
         row = self.write(lease, write, is_ours)
         if row is None or is_done(row):
             return row
-        return self.update(row, condition, change, values, is_done, asked=asked)
+        try:
+            return self.update(row, condition, change, values, is_done, asked=asked)
+        except LeaseStoreError as error:
+            if error.retriable:  # the caller comes again with the lease as it was before both writes
+                self._unsure.add((lease.key, lease.counter))
+            raise
+
+    def _may_have_written(self, lease: Lease, row: Lease) -> bool:
+        """Whether writes whose answers were lost can have made the lease's counter what it is."""
+        between = range(lease.counter + 1, row.counter)
+        return row.counter > lease.counter and all((lease.key, counter) in self._unsure for counter in between)
 
     def begin_hand_over(self, lease: Lease, owner: str) -> Lease | None:
         """The lease on its way from its owner to another, or None if it is not its owner's alone any more."""

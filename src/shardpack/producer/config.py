@@ -13,6 +13,7 @@ from ..limits import (
     MAX_REQUEST_RECORDS,
     MIB,
     MIN_RECORD_BYTES,
+    shown,
 )
 
 
@@ -90,11 +91,11 @@ class ProducerConfig:
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-                raise ValueError(f"{name} is {value!r}; it takes {least:,} to {most:,}")
+                raise ValueError(f"{name} is {shown(value)}; it takes {least:,} to {most:,}")
         for name, choices in _CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 *others, last = (f'"{choice}"' for choice in choices)
-                raise ValueError(f"{name} is {value!r}; choose {', '.join(others)} or {last}")
+                raise ValueError(f"{name} is {shown(value)}; choose {', '.join(others)} or {last}")
         self._check_route()
         if self.ordering == "key" and self.hash_keys == "kpl":
             raise ValueError(

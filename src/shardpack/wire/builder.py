@@ -137,8 +137,7 @@ class AggregateBuilder:
         del self._parts[parts:]
         del self._partition_key_table[partition_keys:]
         while len(self._heads) > partition_keys:
-            key, _ = self._heads.popitem()
-            self._frames.pop(key, None)
+            self._heads.popitem()  # of which no frame is remembered before it comes a second time
         while len(self._explicit_hash_keys) > explicit_hash_keys:
             self._explicit_hash_keys.popitem()
 

@@ -89,7 +89,8 @@ impl<const N: usize> Maker<N> {
 fn may_be_in_cycle(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: the object is alive; this only looks.
     let is_known = unsafe { ffi::PyType_IS_GC(ffi::Py_TYPE(object.as_ptr())) != 0 };
-    is_known && !object.cast::<PyTuple>().is_ok_and(|tuple| is_bare(tuple) && !tuple.iter().any(|it| may_be_in_cycle(&it)))
+    is_known
+        && !object.cast::<PyTuple>().is_ok_and(|tuple| is_bare(tuple) && !tuple.iter().any(|it| may_be_in_cycle(&it)))
 }
 
 /// Whether a tuple has its items and nothing more, as named tuples have; one that never changes, in any case.

@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ...aws_lambda import DynamoDBProgress, InvokeFunction, Progress, PutAgain, SQLiteProgress, replay
+from ...aws_lambda._settings import check_synchronous
 from ...limits import check_callable
 from ...records import ReceivedRecord
 from ...replay.core.report import ReplayReport
@@ -138,6 +139,7 @@ def _handler(name: str) -> Callable[[ReceivedRecord], object]:
         raise InputError(f"--handler {name}: the module has no {function}") from None
     try:
         check_callable("--handler", handler, "a function that takes a user record")
+        check_synchronous("--handler", handler)
     except TypeError as error:
         raise InputError(error) from None
     return handler

@@ -50,7 +50,7 @@ class Coordinator:
         self._finding = Periodic(config.lease_discovery_interval, random)
         self._can_find = True
         self._may_find = False  # whether others can hand leases over, and the store can tell
-        self._asked: set[str] = set()  # leases that their holders are asked for
+        self._asked: set[str] = set()  # leases that may come to this worker, as it has asked for them
         self._takes_more = False
         self._queue: list[LeaseChange | GetLease] = []
         self._under_way: set[str] = set()  # leases that are being created, taken or deleted, or are about to be
@@ -94,7 +94,7 @@ class Coordinator:
 
     @property
     def _is_finding(self) -> bool:
-        return self._may_find and (bool(self._asked) or not self._closing)
+        return bool(self._asked) or (self._may_find and not self._closing)
 
     def ensure(self, children: Iterable[ListedShard], now: float) -> bool:
         """Whether these shards have leases; those that are missing are created.
@@ -189,8 +189,10 @@ class Coordinator:
             if answer is not None:
                 self.view.update(answer, now)
                 if isinstance(action, AskForLease) and answer.checkpoint_owner is not None:
-                    self._asked.add(key)
-                elif self._takes_more and not self._under_way:
+                    self._follow(key)
+                    return
+                self._asked.discard(key)
+                if self._takes_more and not self._under_way:
                     self.look_at_leases(now)
             else:  # not at once, because whoever was faster would be met again
                 self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
@@ -207,6 +209,7 @@ class Coordinator:
         self._finding.succeeded(now)
         if keys is None:
             self._can_find = self._may_find = False
+            self._asked.clear()
             return
         for key in {*keys, *self._asked} - self.held - self._under_way:
             if key in self._asked or (self.view.is_worth_a_look(key) and not self._closing):
@@ -221,7 +224,8 @@ class Coordinator:
             self.view.remove(key)
             return
         self.view.update(lease, now)
-        if lease.owner != self._worker_id or lease.checkpoint_owner is None:
+        is_over = lease.checkpoint == Position.SHARD_END  # who held it is done with it, and hands nothing over
+        if lease.owner != self._worker_id or lease.checkpoint_owner is None or is_over:
             self._asked.discard(key)
         if not self.view.may_take(lease, now):
             return
@@ -243,8 +247,15 @@ class Coordinator:
             self._under_way.discard(action.key)
         elif isinstance(action, LeaseChange):
             self._under_way.discard(action.lease.key)
+            if isinstance(action, TakeLease | AskForLease | TakeBack):
+                self._follow(action.lease.key)  # it may have this worker's name on it, even if that one ends now
             self._create_due = now + _RETRY_SECONDS
             self.look_at_leases(now + _RETRY_SECONDS)
+
+    def _follow(self, key: str) -> None:
+        """Look at a lease until it is this worker's or somebody else's, if the store can do so."""
+        if self._can_find:
+            self._asked.add(key)
 
     def _create_missing(self, now: float) -> None:
         if self.shards is None or not self._lease_listing.has_succeeded or self._closing:

@@ -26,6 +26,7 @@ from ..metrics import ConsumerStats, Metrics
 from ..start import Start
 from .actions import (
     Action,
+    AskForLease,
     Checkpoint,
     FindLeases,
     GetLease,
@@ -158,7 +159,8 @@ class Engine:
     def abandon(self) -> list[tuple[str, Any]]:
         """Give everything up as it is; (shard id, token) of every checkpoint that is not written."""
         left = [(hold.lease.key, token) for hold in self._holds.values() for token in hold.take_tokens()]
-        self._holds = {}
+        for hold in list(self._holds.values()):
+            self._drop(hold)
         return left
 
     @property
@@ -221,7 +223,7 @@ class Engine:
     def _to_successor(self, action: Action) -> Action:
         if not isinstance(action, ReleaseLease) or action.lease.checkpoint_owner is not None:
             return action
-        return replace(action, to=self._leaving.successor())
+        return replace(action, to=self._leaving.successor(action.lease.key))
 
     def deadline(self, now: float) -> float | None:
         """When to poll again if nothing happens before, or None."""
@@ -253,7 +255,8 @@ class Engine:
                 self._looked(action, answer, now)
             elif isinstance(action, LeaseChange):
                 self._coordinator.changed(action, answer, now)
-                if isinstance(action, TakeLease) and answer is not None:
+                # A store that cannot hand over takes a lease that it is asked for.
+                if isinstance(action, TakeLease | AskForLease) and answer and answer.checkpoint_owner is None:
                     self._taken(answer, now)
             elif (hold := self._holds.get(action.hold)) is not None:
                 self._answered(hold, action, answer, now)

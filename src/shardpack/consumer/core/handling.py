@@ -9,12 +9,16 @@ from random import random
 from typing import Literal, TypeAlias, cast
 
 from ...aws.errors import backoff
+from ...limits import shown
 from ...records import Position, ReceivedRecord
 
 OnFailure: TypeAlias = Literal["stop", "divert"]
 Verdict: TypeAlias = Literal["retry", "divert", "stop", "over"]
 
 _log = logging.getLogger("shardpack.consumer")
+
+
+_MOST_WORKERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +37,17 @@ class Policy:
 
     def __post_init__(self, has_divert: bool) -> None:
         if self.on_failure not in ("stop", "divert"):
-            raise ValueError(f'on_failure is {self.on_failure!r}; choose "stop" or "divert"')
+            raise ValueError(f'on_failure is {shown(self.on_failure)}; choose "stop" or "divert"')
         if (self.on_failure == "divert") != has_divert:
             raise ValueError('on_failure="divert" and divert=... go together: one says what to do, the other with whom')
         for name in ("workers", "max_attempts"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it takes 1 or more")
+                raise ValueError(f"{name} is {shown(value)}; it takes 1 or more")
+        if self.workers > _MOST_WORKERS:
+            raise ValueError(
+                f"workers is {shown(self.workers)}; each is a thread or a task, so give 1 to {_MOST_WORKERS:,}"
+            )
 
 
 class Handling:

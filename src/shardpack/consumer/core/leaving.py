@@ -41,6 +41,7 @@ class Leaving:
         self._is_asking = config.graceful_lease_handoff_timeout > 0
         self._view = view
         self._peers: Counter[str] = Counter()
+        self._chosen: dict[str, str] = {}
         self._given: dict[str, _Given] = {}
         self._listing: bool | None = None  # None: not begun; whether it is under way
         self.is_ready = False
@@ -69,13 +70,16 @@ class Leaving:
         self._peers = self._view.peers(now)
         self._listing, self.is_ready = False, True
 
-    def successor(self) -> str | None:
-        """The worker that should have the next lease: the one that has fewest; None: there is none."""
-        if not self._peers:
-            return None
-        worker = min(self._peers, key=lambda peer: (self._peers[peer], peer))
-        self._peers[worker] += 1
-        return worker
+    def successor(self, key: str) -> str | None:
+        """The worker that should have a lease: the one that has fewest; None: there is none.
+
+        It stays the same when the lease is given once more, because the first time may have had its effect.
+        """
+        if key not in self._chosen and self._peers:
+            worker = min(self._peers, key=lambda peer: (self._peers[peer], peer))
+            self._peers[worker] += 1
+            self._chosen[key] = worker
+        return self._chosen.get(key)
 
     def given(self, lease: Lease, now: float) -> None:
         """A lease was given to a worker, which is now to come for it."""

@@ -15,7 +15,7 @@ from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
 from ..metrics import ConsumerStats
 from .async_running import AsyncDivert, AsyncRun
-from .seat import Seat, engine_for
+from .seat import Seat, check_arguments, engine_for
 from .tasks import AsyncShell
 
 
@@ -59,6 +59,7 @@ class AsyncConsumer:
         profile_name: str | None = None,
         meter_provider: Any = None,
     ) -> None:
+        check_arguments(stream_name, leases, worker_id, config)
         config = config or ConsumerConfig()
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
         arguments = region_name, endpoint_url, profile_name

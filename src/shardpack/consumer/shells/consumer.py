@@ -11,6 +11,7 @@ from typing import Any, Self
 from ...aws.client import kinesis_client
 from ...aws.streams import stream_argument
 from ...leases.lease import Leases
+from ...limits import check_callable, check_optional, check_timeout
 from ...records import ReceivedRecord
 from ..batch import Batch
 from ..config import ConsumerConfig
@@ -18,7 +19,7 @@ from ..core.handling import OnFailure, Policy
 from ..metrics import ConsumerStats
 from ..reading.fan_out import FanOut
 from .running import Run
-from .seat import Seat, engine_for
+from .seat import Seat, check_arguments, engine_for
 from .threads import Shell
 
 _LOOKING_SECONDS = 0.2
@@ -71,6 +72,8 @@ class Consumer:
         meter_provider: Any = None,
         fan_out: str | None = None,
     ) -> None:
+        check_arguments(stream_name, leases, worker_id, config)
+        check_optional("fan_out", fan_out, str)
         config = config or ConsumerConfig()
         client = client or kinesis_client(config, region_name, endpoint_url, profile_name)
         self._fan_out = FanOut(client, stream_argument(stream_name), fan_out) if fan_out is not None else None
@@ -99,6 +102,7 @@ class Consumer:
             ClientError: botocore's: Kinesis refuses what no retry mends, such as the permission.
             RuntimeError: the consumer is closed, or was started in another process.
         """
+        check_timeout(timeout)
         seat = self._seat
         before = seat.taken
         try:
@@ -154,6 +158,7 @@ class Consumer:
             ValueError: a setting is out of its range, or does not go together with another.
             LeaseStoreError, ClientError, RuntimeError: see `next_batch`.
         """
+        check_callable("handler", handler, "a function that takes a batch")
         policy = Policy(False, workers, on_failure, max_attempts, divert is not None)
         Run(self._shell, policy, handler, divert).until_stopped()
 
@@ -171,6 +176,7 @@ class Consumer:
         As `run`, but exact to the record: a record is done when the handler returns, a failure stops the shard at the
         record, and only that one is tried again.
         """
+        check_callable("handler", handler, "a function that takes a user record")
         policy = Policy(True, workers, on_failure, max_attempts, divert is not None)
         Run(self._shell, policy, handler, divert).until_stopped()
 
@@ -184,6 +190,7 @@ class Consumer:
         Args:
             timeout: most seconds to wait; after the failover time the leases are free in any case. None: that long.
         """
+        check_timeout(timeout)
         self._shell.close(self._failover_time if timeout is None else timeout)
 
     def _end(self) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ...aws.streams import stream_argument
+from ...limits import check_optional, shown
 from ...producer.shells.otel import instruments
 from ..config import ConsumerConfig
 from ..core.delivered import Delivered
@@ -35,6 +37,18 @@ class Seat:
         self.taken: Delivered | None = None
         self.ticket: Ticket | None = None
         self.is_patient = True
+
+
+def check_arguments(stream_name: str, leases: object, worker_id: object, config: object) -> None:
+    """Refuse what is of another type than it must be, with TypeError, and no stream's name, with ValueError."""
+    stream_argument(stream_name)
+    if not all(callable(getattr(leases, name, None)) for name in ("list", "create", "take", "renew", "checkpoint")):
+        raise TypeError(
+            f"leases is {shown(leases)}, of type {type(leases).__name__}; give a store, such as DynamoDBLeases,"
+            " SQLiteLeases or MemoryLeases"
+        )
+    check_optional("worker_id", worker_id, str)
+    check_optional("config", config, ConsumerConfig)
 
 
 def engine_for(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from ...hashing import ShardMap
-from ...limits import MAX_PARTITION_KEY_CHARACTERS
+from ...limits import MAX_PARTITION_KEY_CHARACTERS, check_iterable
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ...wire.backend import backend
 from ..delivery import Deliveries, Delivery
@@ -17,8 +18,13 @@ def checked(user_records: Iterable[UserRecordLike]) -> list[UserRecord]:
     Raises:
         InvalidRecordError: a field breaks a rule of the service.
     """
+    check_iterable("user_records", user_records, "an iterable of user records")
     bulk = backend().bulk
-    return [*map(check_user_record, user_records)] if bulk is None else bulk.checked(user_records)
+    if bulk is None:
+        return [*map(check_user_record, user_records)]
+    # The core makes room for as many as there are said to be, which only these two say for certain.
+    is_certain = type(user_records) is list or type(user_records) is tuple
+    return bulk.checked(user_records if is_certain else chain(user_records))
 
 
 def user_record_of(

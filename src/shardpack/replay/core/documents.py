@@ -65,7 +65,7 @@ def parts_of(document: Any, depth: int = 0) -> Iterator[Part]:
         yield from parts_of(_json(inside, "the text of a message"), depth + 1)
     elif not isinstance(document, Mapping):
         yield from _parts_of_list(records_of(document), depth)
-    elif "KinesisBatchInfo" in document or "DDBStreamBatchInfo" in document:
+    elif _is_discarded(document):
         yield _discarded(document)
     elif "kinesis" in document or "Data" in document:
         yield Records([document])
@@ -105,11 +105,16 @@ def is_message(record: Any) -> bool:
 
 
 def _parts_of_list(items: list[Any], depth: int) -> Iterator[Part]:
-    if not any(map(is_message, items)):
+    if not any(is_message(item) or _is_discarded(item) for item in items):
         yield Records(items)
         return
     for item in items:
         yield from parts_of(item, depth + 1)
+
+
+def _is_discarded(document: Any) -> bool:
+    """Whether it is what Lambda writes of a batch of a stream."""
+    return isinstance(document, Mapping) and ("KinesisBatchInfo" in document or "DDBStreamBatchInfo" in document)
 
 
 def _discarded(document: Mapping[str, Any]) -> Stretch | Records:

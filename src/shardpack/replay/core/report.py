@@ -40,12 +40,13 @@ class ReplayReport:
 
     Attributes:
         messages: those that were read.
-        done: those of which everything is done: each user record handled now, or before.
+        done: those of which everything is done: each user record handled now, or before, and they themselves deleted if
+            they were to be.
         kinesis_records: those that were read again, or came in a message.
         user_records: those that were handed over; in a dry run, those that would be.
         skipped: user records that were done before, as the progress says.
         expired: what Kinesis no longer has. What was left of it has been handed over.
-        failed: messages that could not be read, or whose user records could not be handed over.
+        failed: messages that could not be read or deleted, or whose user records could not be handed over.
     """
 
     messages: int = 0

@@ -88,10 +88,12 @@ def documents_in(name: ObjectName, client: Any) -> Iterator[Any]:
 def _as_lambda_has_it(record: Mapping[str, Any], stretch: Stretch) -> dict[str, Any]:
     """A record of GetRecords as an event source mapping hands it over, so that progress knows it again."""
     arrival = record.get("ApproximateArrivalTimestamp")
+    # Where Kinesis distributes records by itself, they may have no partition key.
+    key = {"partitionKey": record["PartitionKey"]} if record.get("PartitionKey") is not None else {}
     return {
         "kinesis": {
             "kinesisSchemaVersion": "1.0",
-            "partitionKey": record["PartitionKey"],
+            **key,
             "sequenceNumber": record["SequenceNumber"],
             "data": base64.b64encode(record["Data"]).decode(),
             "approximateArrivalTimestamp": arrival.timestamp() if isinstance(arrival, datetime) else arrival,

@@ -62,7 +62,6 @@ class Replay:
                 self.report.messages += 1
                 if self._is_done(message, source):
                     self.report.done += 1
-                    source.delete(message)
                 self._tell(self.report)
         finally:
             source.close()
@@ -79,11 +78,14 @@ class Replay:
                 if taken.error is not None:
                     return self._failed(message, taken.error)
                 self._tell(self.report)
+            if len(self.report.expired) > expired:
+                return False
+            source.delete(message)
         except ModuleNotFoundError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the message stays, and the others go on
             return self._failed(message, error)
-        return len(self.report.expired) == expired
+        return True
 
     def _failed(self, message: Message, error: Exception) -> bool:
         self.report.failed.append(FailedMessage(message.name, error))

@@ -21,7 +21,8 @@ _log = logging.getLogger("shardpack.replay")
 Given = str | os.PathLike[str] | ReadableBytes | Iterable[Mapping[str, Any] | str | bytes]
 """What names a source: see `source_of`."""
 
-_HIDDEN_SECONDS = 900  # for which the queue hides a message; renewed while it is worked on
+# For which the queue hides a message; renewed between pages of records. A function has 15 minutes for its whole batch.
+_HIDDEN_SECONDS = 3600
 _POLL_SECONDS = 2  # for which the queue is asked for one more message
 _IN_FLIGHT = 10  # ReceiveMessage API reference: most messages of a call
 
@@ -182,10 +183,10 @@ class QueueSource:
             messages = answer.get("Messages", ())
             until = time.monotonic() + _HIDDEN_SECONDS
             self._held |= {message["ReceiptHandle"]: until for message in messages}
-            new = [message for message in messages if message["MessageId"] not in seen]
-            if not new:
-                return  # none is left, or only those that stay
-            for message in new:
+            if not messages:
+                return
+            # One that stays may come again before others have come once; then it is hidden again.
+            for message in [message for message in messages if message["MessageId"] not in seen]:
                 seen.add(message["MessageId"])
                 yield Message(message["MessageId"], _parts_given(message["Body"]), message["ReceiptHandle"])
 
