@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ PAGES = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "docs" / 
 CLICKS = sorted((f"user-{n % 7}", b'{"page": %d}' % n) for n in range(1000))
 MOST_LINES = 120  # two screens
 
-PRODUCER: dict[str, Default] = {field.name: field.default for field in fields(sp.ProducerConfig)}
+PRODUCER: dict[str, Default] = asdict(sp.ProducerConfig())
 CONSUMER: dict[str, Default] = {
-    **{field.name: field.default for field in fields(sp.ConsumerConfig)},
+    **asdict(sp.ConsumerConfig()),
     "start": inspect.signature(sp.Consumer).parameters["start"].default,
 }
 

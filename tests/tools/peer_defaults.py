@@ -28,14 +28,46 @@ KPL: dict[str, Default] = {
 }
 # Its other fields.
 KPL_WITHOUT_COUNTERPART = frozenset(
-    "additionalDims caCertFile caCertPath cloudwatchEndpoint cloudwatchPort credentialsProvider"
-    " credentialsRefreshDelay daemonHealthCheckTimeoutMs describeStreamSummaryIntervalMs enableCoreDumps"
-    " enableDaemonHealthCheck enableOldestFutureTracker glueSchemaRegistryConfiguration"
-    " glueSchemaRegistryCredentialsProvider glueSchemaRegistryPropertiesFilePath kinesisEndpoint kinesisPort logLevel"
-    " maxUserRecordSize metricsCredentialsProvider metricsNamespace metricsUploadDelay minConnections nativeExecutable"
-    " proxyHost proxyPassword proxyPort proxyUserName recordDistributionStrategyDefault region"
-    " returnUserRecordOnFailure stsEndpoint stsPort tempDirectory threadPoolSize threadingModel"
-    " userRecordTimeoutInMillis verifyCertificate".split()
+    [
+        "additionalDims",
+        "caCertFile",
+        "caCertPath",
+        "cloudwatchEndpoint",
+        "cloudwatchPort",
+        "credentialsProvider",
+        "credentialsRefreshDelay",
+        "daemonHealthCheckTimeoutMs",
+        "describeStreamSummaryIntervalMs",
+        "enableCoreDumps",
+        "enableDaemonHealthCheck",
+        "enableOldestFutureTracker",
+        "glueSchemaRegistryConfiguration",
+        "glueSchemaRegistryCredentialsProvider",
+        "glueSchemaRegistryPropertiesFilePath",
+        "kinesisEndpoint",
+        "kinesisPort",
+        "logLevel",
+        "maxUserRecordSize",
+        "metricsCredentialsProvider",
+        "metricsNamespace",
+        "metricsUploadDelay",
+        "minConnections",
+        "nativeExecutable",
+        "proxyHost",
+        "proxyPassword",
+        "proxyPort",
+        "proxyUserName",
+        "recordDistributionStrategyDefault",
+        "region",
+        "returnUserRecordOnFailure",
+        "stsEndpoint",
+        "stsPort",
+        "tempDirectory",
+        "threadPoolSize",
+        "threadingModel",
+        "userRecordTimeoutInMillis",
+        "verifyCertificate",
+    ]
 )
 
 # The KCL 3.5.1, by class.
