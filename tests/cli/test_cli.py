@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -475,6 +476,16 @@ class TestParquet:
             (f"k{n}", b"%d-%d" % (n, m), m) for n in range(300) for m in range(50)
         ]
         assert sorted(one.name for one in tmp_path.iterdir()) == ["object", "out.parquet"]
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+    def test_parquet_takes_no_place_of_a_device(self, tmp_path: Path) -> None:
+        pytest.importorskip("pyarrow.parquet")
+        os.mkfifo(tmp_path / "pipe")
+
+        _, error = run("unpack", "-", "--parquet", tmp_path / "pipe", stdin=b"plain", status=1)
+
+        assert "pipe is no regular file; name one" in error
+        assert (tmp_path / "pipe").is_fifo()
 
     def test_nothing_half_is_left(self, tmp_path: Path) -> None:
         pytest.importorskip("pyarrow.parquet")

@@ -12,7 +12,7 @@ import pytest
 import shardpack as sp
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FROM = re.compile(r"^\s*from (shardpack[\w.]*) import \(?([\w, ]+)\)?", re.MULTILINE)
 NAMED = re.compile(r"`(shardpack(?:\.\w+)+)")
 

@@ -151,7 +151,7 @@ def test_the_make_targets_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name
 )
 def test_what_a_page_links_to_exists(path: Path) -> None:
     for target, _, anchor in re.findall(r"\]\(([^)#:\s]*)(#([^)\s]+))?\)", path.read_text(encoding="utf-8")):

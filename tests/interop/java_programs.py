@@ -46,6 +46,24 @@ def answers(program: str, *arguments: str, lines: str, jaxb: bool = False, secon
     return done.stdout.removesuffix("\n").split("\n")  # not splitlines: keys may hold what it takes for a line end
 
 
+def disassembled(name: str, *, module: str) -> str:
+    """What javap says of a class, private members and bytecode included.
+
+    Args:
+        name: the class, with its package.
+        module: kpl or kcl, beside which it is looked for.
+    """
+    done = subprocess.run(
+        ["javap", "-p", "-c", "-cp", _class_path(module, jaxb=False), name],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
 @functools.cache
 def versions() -> dict[str, str]:
     """The pinned versions: kcl, kpl, multilang."""

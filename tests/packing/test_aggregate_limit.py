@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packer_model import Model, Setting, TooLargeError
+from soak_interrupts import Interrupt
 
 import shardpack as sp
 from shardpack.limits import KIB, MIB
@@ -146,3 +147,31 @@ def test_memory_that_a_lone_record_took_is_given_back() -> None:
         assert lone.user_record_count == 1
         assert packer.add(f"{nth}", b"data") == []
     assert len(packer.flush()) == 50
+
+
+@pytest.mark.parametrize(
+    ("limits", "first"),
+    [
+        (sp.Limits(MIB, None, 1000), bytes(2000)),
+        (sp.Limits(MIB, None, 1000), record(2000, "k", None, "looks aggregated").data),
+        (sp.Limits(MIB, 1), b"first"),
+    ],
+    ids=["too large", "too large and wrapped", "one of one"],
+)
+def test_an_interrupt_before_what_is_full_was_closed_lets_nothing_join_it(
+    limits: sp.Limits, first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packer = sp.Packer(limits=limits)
+
+    def interrupt(_route: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packer, "_settle", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        packer.add("k", first)
+    with Interrupt(100_000, TimeoutError):  # many more bytecodes than it takes
+        packed = packer.add("k", b"second") + packer.flush()
+
+    assert [one.user_record_count for one in packed] == [1, 1]
+    assert [record.data for one in packed for record in sp.unpack(one)] == [first, b"second"]

@@ -77,6 +77,16 @@ def test_any_iterable_is_taken_and_its_error_comes_through() -> None:
         bulk.checked(5)  # type: ignore[arg-type]  # what it is about
 
 
+def test_no_room_is_made_for_more_than_there_are() -> None:
+    class Boastful(list[tuple[str, bytes]]):
+        def __len__(self) -> int:
+            return 10**15
+
+    assert bulk.checked(Boastful([("k", b"1")])) == [sp.UserRecord("k", b"1")]
+    with pytest.raises(sp.InvalidRecordError, match="0 is no user record"):
+        bulk.checked(range(10**15))  # type: ignore[arg-type]  # what it is about
+
+
 @given(USER_RECORDS)
 def test_sizes_are_those_of_the_service(records: list[sp.UserRecord]) -> None:
     sizes = [len(record.data) + len(record.partition_key.encode()) for record in records]

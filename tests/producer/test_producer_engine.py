@@ -150,6 +150,7 @@ def test_a_stream_whose_limit_is_raised_takes_larger_records_later(measure: str)
     with pytest.raises(sp.RecordTooLargeError):
         driven.engine.measure_one(early) if measure == "measure_one" else driven.engine.measure([early])
     assert driven.poll() == []  # not at once: an application may try again and again
+    assert driven.engine.deadline() == driven.now + 60.0  # but also when nothing else is to do
     assert driven.poll(61.0) == [DescribeStream()]
     driven.engine.answered(DescribeStream(), {"MaxRecordSizeInKiB": 2048}, driven.now)
     driven.put("late", data=bytes(MIB))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from concurrent.futures import FIRST_COMPLETED, CancelledError, as_completed, wait
+from contextlib import suppress
 
 import pytest
 
@@ -154,3 +157,75 @@ def test_one_opened_at_the_last_moment_is_told_too() -> None:
     future = Late()
     future.settle(DELIVERY)
     assert called == [future]
+
+
+class Slow(DeliveryFuture):
+    """Whoever settles it stands still after its first look at whether it is open, or before the second."""
+
+    def __init__(self, *, before_second: bool) -> None:
+        super().__init__()
+        self.before_second = before_second
+        self.looks = 0
+        self.stands, self.go = threading.Event(), threading.Event()
+        self.settler = threading.Thread(target=self.settle, args=(DELIVERY,))
+
+    def __getattribute__(self, name: str) -> object:
+        found = super().__getattribute__(name)
+        if name == "_is_open" and threading.current_thread() is self.settler:
+            self.looks += 1
+            if self.looks == 1 + self.before_second:
+                self.stands.set()
+                assert self.go.wait(30)
+                return super().__getattribute__(name) if self.before_second else found
+        return found
+
+
+def test_what_it_is_does_not_change_while_somebody_has_its_lock() -> None:
+    """`wait` counts what is pending after it has looked for what is done; it would wait for ever."""
+    future = Slow(before_second=False)
+    future.settler.start()
+    assert future.stands.wait(30)
+    with future._condition:
+        before = future._state
+        future.go.set()
+        while future._outcome is None:
+            pass
+        assert future._state == before == "PENDING"
+    future.settler.join(30)
+
+    assert future.result(0) is DELIVERY
+
+
+def test_who_has_found_it_done_is_not_told_again() -> None:
+    """`wait` would count it twice, and not wait for the other one."""
+    future, other = Slow(before_second=True), DeliveryFuture()
+    future.settler.start()
+    assert future.stands.wait(30)
+    waiting = threading.Thread(target=wait, args=([future, other],))
+    waiting.start()
+    while not other._waiters:
+        pass
+    future.go.set()
+    future.settler.join(30)
+    waiting.join(0.1)
+    assert waiting.is_alive(), "it has not waited for the other one"
+    other.settle(DELIVERY)
+    waiting.join(30)
+
+    assert not waiting.is_alive()
+
+
+def test_an_error_that_was_raised_is_forgotten_with_its_future() -> None:
+    error = sp.DeliveryError("no", records=(), retriable=True)
+    forgotten = weakref.ref(error)
+    future = DeliveryFuture()
+    future.settle(error)
+    del error
+    gc.disable()
+    try:
+        with suppress(sp.DeliveryError):
+            future.result()
+        del future
+        assert forgotten() is None, "it needs the garbage collector"
+    finally:
+        gc.enable()

@@ -11,6 +11,8 @@ import shardpack as sp
 from shardpack.limits import MAX_HASH_KEY
 from shardpack.producer import ProducerConfig
 from shardpack.producer.core.actions import DescribeStream, ListShards, PutRecords
+from shardpack.producer.core.ordering.lanes import Lanes
+from shardpack.producer.core.ordering.turn import Turn
 
 LOW_KEY, HIGH_KEY = "a", "b"
 """Partition keys whose hash keys lie in the two halves."""
@@ -378,3 +380,48 @@ def test_what_an_engine_knows_of_keys_outlives_it() -> None:
     successor.put(1, HIGH_KEY)
 
     assert successor.until_put().request.records[0].shard_id == "low"
+
+
+@pytest.mark.parametrize("on_failure", ["continue", "halt_key"])
+def test_to_fail_what_waits_takes_no_turn_for_each(on_failure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without aggregation, a turn takes one record of a key, and looks through thousands for others."""
+    turns = []
+
+    def take(turn: Turn, queue: Any) -> Any:
+        turns.append(len(queue))
+        return real(turn, queue)
+
+    real = Turn.take
+    monkeypatch.setattr(Turn, "take", take)
+    driven = ordered(aggregation_enabled=False, record_ttl=5.0, on_failure=on_failure)
+    for token in range(300):
+        driven.put(token, "k")
+    driven.until_put()
+    driven.poll(after=6.0)
+
+    assert [driven.error(token).attempts[-1].error_code for token in range(1, 300)] == ["Expired"] * 299
+    assert driven.engine.outstanding_records == 1
+    assert driven.engine.stats().user_record_expired == 299
+    assert len(turns) == 1
+
+
+def test_a_put_of_a_halted_key_does_not_look_through_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def is_halted(lanes: Lanes, record: sp.UserRecord) -> bool:
+        looks.append(record)
+        return real(lanes, record)
+
+    real = Lanes._is_halted
+    monkeypatch.setattr(Lanes, "_is_halted", is_halted)
+    driven = ordered(on_failure="halt_key")
+    driven.put("first", "k")
+    driven.answered(driven.until_put(), [{"ErrorCode": "KMSDisabledException", "ErrorMessage": "off"}])
+    for token in range(100):
+        driven.put(token, f"l{token}")
+    for token in range(100, 200):
+        driven.put(token, "k")
+    driven.settle()
+
+    assert all("resume()" in str(driven.error(token)) for token in range(100, 200))
+    assert len(looks) < 1000

@@ -17,7 +17,11 @@ import soak_interrupts as interrupts
 from producer_client import Client
 
 import shardpack as sp
+from shardpack.limits import MIB
+from shardpack.producer.core import stream
+from shardpack.producer.core.actions import DescribeStream
 from shardpack.producer.shells import worker
+from shardpack.producer.shells.work import Answer
 
 
 @pytest.mark.parametrize(("shell", "trials"), [("threads", 300), ("asyncio", 120), ("signals", 50)])
@@ -236,3 +240,113 @@ class TestManyProducers:
                 producer.put("k", b"")
 
         assert entries() == before
+
+
+@pytest.mark.parametrize("most", [float("inf"), 1e12])
+@pytest.mark.parametrize("setting", ["record_max_buffered_time", "record_ttl"])
+def test_a_time_may_be_longer_than_any_queue_counts(setting: str, most: float) -> None:
+    client = Client()
+    settings: dict[str, Any] = {setting: most}
+    with sp.Producer("s", sp.ProducerConfig(**settings), client=client) as producer:
+        future = producer.put("k", b"1")
+        producer.stats()
+        time.sleep(0.02)  # its thread waits for more by now
+        producer.flush(30)
+        assert future.result(0).shard_id == "s"
+
+    assert client.received() == [b"1"]
+
+
+def test_a_put_that_waited_for_room_and_is_refused_is_told_at_once() -> None:
+    """Its key is halted by the failure that makes room for it, and nothing else comes that would wake the thread."""
+    go = threading.Event()
+
+    def refuse(_call: int, records: list[dict[str, Any]]) -> dict[str, Any]:
+        assert go.wait(30)
+        return {"Records": [{"ErrorCode": "KMSDisabledException", "ErrorMessage": "off"}] * len(records)}
+
+    config = sp.ProducerConfig(ordering="key", on_failure="halt_key", max_outstanding_records=1, record_ttl=600)
+    with sp.Producer("s", config, client=Client(refuse)) as producer:
+        producer.put("k", b"1")
+        threading.Timer(0.05, go.set).start()
+        late = producer.put("k", b"2")
+
+        assert "resume()" in str(late.exception(20))
+
+
+def test_who_closes_as_the_producer_fails_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    """An answer that nobody understands comes behind the call to close, while the thread is in a callback."""
+    added, stands, go = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(_call: int, _records: list[dict[str, Any]]) -> None:
+        assert added.wait(30)
+
+    def stand(_future: object) -> None:
+        stands.set()
+        assert go.wait(30)
+
+    producer = sp.Producer("s", client=Client(hold))
+    producer.put("k", b"1").add_done_callback(stand)
+    added.set()
+    closing = threading.Thread(target=producer.close, args=(0,), daemon=True)
+    with caplog.at_level(logging.CRITICAL):
+        assert stands.wait(30)
+        closing.start()
+        while producer._worker._inbox.qsize() < 2:  # to flush, and to close
+            time.sleep(0.001)
+        producer._worker.send(Answer(producer._engine, DescribeStream(), {"MaxRecordSizeInKiB": "odd"}))
+        go.set()
+        closing.join(30)
+
+    assert not closing.is_alive()
+
+
+class Growing(Client):
+    limit = 1024
+
+    def describe_stream_summary(self, **_arguments: Any) -> dict[str, Any]:
+        return {"StreamDescriptionSummary": {"MaxRecordSizeInKiB": self.limit}}
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["put", "put_many"])
+class TestALimitThatWasRaised:
+    """It is asked for, though nothing is on its way that would make the producer do anything."""
+
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(stream, "_LIMIT_HOLDS", 0.0)
+
+    def test_is_noticed(self, many: bool) -> None:
+        client = Growing()
+        with sp.Producer("s", client=client) as producer:
+            producer.put("k", b"1").result(30)
+            while producer._engine._watch.max_record_bytes is None:
+                time.sleep(0.001)
+            client.limit = 2048
+            for _ in range(3000):
+                with suppress(sp.RecordTooLargeError):
+                    producer.put_many([("k", bytes(MIB))]) if many else producer.put("k", bytes(MIB))
+                    break
+                time.sleep(0.01)
+
+        assert client.received() == [b"1", bytes(MIB)]
+
+    def test_is_noticed_on_an_event_loop(self, many: bool) -> None:
+        client = Growing()
+
+        async def main() -> None:
+            async with sp.AsyncProducer("s", client=interrupts.AsyncClient(client)) as producer:
+                await (await producer.put("k", b"1"))
+                for _ in range(3000):
+                    if producer._work.engine._watch.max_record_bytes is not None:
+                        break
+                    await asyncio.sleep(0.01)
+                client.limit = 2048
+                for _ in range(3000):
+                    with suppress(sp.RecordTooLargeError):
+                        await (producer.put_many([("k", bytes(MIB))]) if many else producer.put("k", bytes(MIB)))
+                        break
+                    await asyncio.sleep(0.01)
+
+        asyncio.run(main())
+        assert client.received() == [b"1", bytes(MIB)]

@@ -19,7 +19,7 @@ def write_parquet(records: Iterator[ReceivedRecord], file: str) -> int:
     """Write user records to a file, which appears when it is whole; how many there were.
 
     Raises:
-        InputError: pyarrow is not installed.
+        InputError: pyarrow is not installed, or the file is a device, a pipe or a folder.
         OSError: the file cannot be written.
     """
     try:
@@ -40,6 +40,10 @@ def write_parquet(records: Iterator[ReceivedRecord], file: str) -> int:
         }
     )
     path = Path(file)
+    if path.exists() and not path.is_file():  # a device would be replaced by the file, and be gone for everybody
+        raise InputError(
+            f"--parquet {file} is no regular file; name one, which is written beside it and then put there"
+        )
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     count = 0
     try:

@@ -161,8 +161,7 @@ class Packer(Adding):
 
         From a list or tuple, up to 16 Kinesis records come out together, because their checksums are made side by side.
         From any other iterable, each comes out as soon as it is complete. When the iterator is left before its end,
-        what has not come out comes with the next call. Raises TypeError for
-        what is not iterable, and otherwise what `add` raises.
+        what has not come out comes with the next call. Raises what `add` raises, and TypeError for no iterable.
         """
         check_user_records(user_records)
         return self._all(user_records, flush=False)
@@ -227,6 +226,8 @@ class Packer(Adding):
             self._lookahead.mend()
         taken = sum(route.builder.capacity + _AGGREGATE_COST for route in self._open.values() if route.builder)
         self._headroom = self._max_buffered_bytes - taken
+        for route in list(self._open.values()):
+            self._settle(route)  # nothing more may join what is full
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "_lock"}

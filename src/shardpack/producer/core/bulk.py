@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from ...hashing import ShardMap
 from ...limits import MAX_PARTITION_KEY_CHARACTERS, check_iterable
@@ -19,7 +20,11 @@ def checked(user_records: Iterable[UserRecordLike]) -> list[UserRecord]:
     """
     check_iterable("user_records", user_records, "an iterable of user records")
     bulk = backend().bulk
-    return [*map(check_user_record, user_records)] if bulk is None else bulk.checked(user_records)
+    if bulk is None:
+        return [*map(check_user_record, user_records)]
+    # The core makes room for as many as there are said to be, which only these two say for certain.
+    is_certain = type(user_records) is list or type(user_records) is tuple
+    return bulk.checked(user_records if is_certain else chain(user_records))
 
 
 def user_record_of(

@@ -185,6 +185,11 @@ class Engine:
             deadlines.append(self._lanes.deadline)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
+    @property
+    def has_finished(self) -> bool:
+        """Whether `take_finished` has something to tell, as when a put was refused at once."""
+        return self._settling.has_finished
+
     def take_finished(self) -> list[Finished]:
         """What was settled since the last call."""
         return self._settling.take_finished()

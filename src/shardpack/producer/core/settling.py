@@ -47,6 +47,11 @@ class Settling:
         self._metrics.abandoned(self.outstanding_records)
         self.outstanding_records = self.outstanding_bytes = 0
 
+    @property
+    def has_finished(self) -> bool:
+        """Whether anything was settled since the last call of `take_finished`."""
+        return bool(self._finished)
+
     def take_finished(self) -> list[Finished]:
         """What was settled since the last call."""
         finished, self._finished = self._finished, []

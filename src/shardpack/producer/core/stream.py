@@ -72,7 +72,10 @@ class StreamWatch:
     @property
     def deadline(self) -> float | None:
         """When there may be a call to make, or None."""
-        return min((call.due for call in (self._listing, self._describing) if call.due is not None), default=None)
+        dues = [call.due for call in (self._listing, self._describing) if call.due is not None]
+        if self._limit_is_in_doubt and self._describing.is_at_rest:
+            dues.append(self._described_at + _LIMIT_HOLDS)
+        return min(dues, default=None)
 
     def shard(self, shard_id: str) -> Shard | None:
         """A shard that was open at some time."""
@@ -207,9 +210,14 @@ class _Call:
         self._under_way = False
         self._failures = 0
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it is neither under way nor about to be."""
+        return self.due is None and not self._under_way
+
     def request(self, now: float) -> None:
         """Have it made, unless it is about to be."""
-        if self.due is None and not self._under_way:
+        if self.is_at_rest:
             self.due = now
 
     def begin(self, now: float) -> bool:

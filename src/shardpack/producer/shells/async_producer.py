@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from ...aws.client import async_kinesis_client
 from ...aws.errors import error_of
 from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, list_shards_async, stream_argument
+from ...errors import RecordTooLargeError
 from ...limits import check_optional
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
@@ -26,12 +26,12 @@ from ..core.room import Room
 from ..delivery import Delivery
 from .async_inbox import AsyncInbox, Single, settle
 from .otel import instruments
-from .process import forget, forks, warn, watch
+from .process import check_process, forget, forks, warn, watch
 from .unfinished import PutMany
 from .work import CLOSED, Answer, Work
 
 _logger = logging.getLogger("shardpack.producer")
-
+_T = TypeVar("_T")
 _PATIENCE = 0.1  # seconds after which what an interrupt may have swallowed is done again
 _STEP_RECORDS = 1000  # taken in one step, so that it does not keep the event loop for long
 
@@ -108,9 +108,9 @@ class AsyncProducer:
             RuntimeError: the producer is closed, or belongs to another event loop.
         """
         fields = user_record_of(partition_key, data, explicit_hash_key)
-        size = self._work.engine.measure_one(fields)
-        self._check_process()  # whose event loop does not run in a process made by a fork
+        check_process(self._forks)  # whose event loop does not run in a process made by a fork
         loop = asyncio.get_running_loop()
+        size = self._measured(loop, self._work.engine.measure_one, fields)
         if self._loop is not loop or self._guard is None or self._closing:
             await self._start()
         if not self._has_room(1, size):
@@ -135,16 +135,24 @@ class AsyncProducer:
             InvalidRecordError, RecordTooLargeError, BufferFullError, RuntimeError: as `put`, and nothing was taken.
         """
         records = checked(user_records)
-        self._check_process()
+        check_process(self._forks)
         future: asyncio.Future[list[Delivery]] = asyncio.get_running_loop().create_future()
         if not records:
             future.set_result([])
             return future
         loop = await self._start()
-        size = self._work.engine.measure(records)
+        size = self._measured(loop, self._work.engine.measure, records)
         await self._wait_for_room(loop, records, size, block=block)
         self._enter(loop, PutMany(records, future, size, loop.time()), len(records), size)
         return future
+
+    def _measured(self, loop: asyncio.AbstractEventLoop, measure: Callable[[_T], int], records: _T) -> int:
+        try:
+            return measure(records)
+        except RecordTooLargeError:
+            if self._loop is loop:
+                self._schedule(loop)  # a step that asks for the stream's limit, where nothing else would ask for one
+            raise
 
     async def _wait_for_room(
         self, loop: asyncio.AbstractEventLoop, records: Sequence[UserRecord], size: int, *, block: bool
@@ -175,7 +183,7 @@ class AsyncProducer:
         Raises:
             RuntimeError: the producer was started in another process.
         """
-        self._check_process()
+        check_process(self._forks)
         loop = self._loop
         if loop is None:
             return
@@ -209,7 +217,7 @@ class AsyncProducer:
     def resume(self, partition_key: str, explicit_hash_key: str | int | None = None) -> None:
         """Send records of a key again that was halted: see `Producer.resume`, whose errors it raises."""
         identity = identity_of(check_user_record((partition_key, b"", explicit_hash_key)))
-        self._check_process()
+        check_process(self._forks)
         self._check_open()
         if self._loop is not None:
             self._step(self._loop)  # takes what was put before
@@ -221,7 +229,7 @@ class AsyncProducer:
         Raises:
             RuntimeError: the producer was started in another process.
         """
-        self._check_process()
+        check_process(self._forks)
         if self._inbox.records and self._loop is not None and self._loop.is_running():
             self._step(self._loop)
         return self._work.engine.stats()
@@ -254,19 +262,12 @@ class AsyncProducer:
             outstanding_bytes=self._work.engine.outstanding_bytes + self._inbox.bytes,
         )
 
-    def _check_process(self) -> None:
-        if self._forks not in (None, forks()):
-            raise RuntimeError(
-                f"this producer was started before the fork that made process {os.getpid()}; after a fork, make one in"
-                " each process"
-            )
-
     def _check_open(self) -> None:
         if self._closing:
             raise RuntimeError("the producer is closed; make a new one to put more")
 
     async def _start(self) -> asyncio.AbstractEventLoop:
-        self._check_process()
+        check_process(self._forks)
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             raise RuntimeError("this producer belongs to another event loop; make one in each")
@@ -392,8 +393,7 @@ class AsyncProducer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        calls = list(self._calls)
-        for call in calls:
+        for call in (calls := [*self._calls]):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         self._progress.set()

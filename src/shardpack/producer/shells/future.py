@@ -33,9 +33,11 @@ class _Future(Future[_T]):
 
     def __getattr__(self, name: str) -> Any:
         """What the base class has set in its constructor since Python 3.2."""
-        outcome = self._outcome
+        is_open, outcome = self._is_open, self._outcome  # in this order: see the class
         if name == "_state":
-            return "PENDING" if outcome is None else "FINISHED"
+            state = "PENDING" if outcome is None else "FINISHED"
+            # Whoever holds the lock relies on it until `settle` has the lock.
+            return self.__dict__.setdefault(name, state) if is_open else state
         if name == "_result":
             return None if isinstance(outcome, BaseException) else outcome
         if name == "_exception":
@@ -77,7 +79,10 @@ class _Future(Future[_T]):
     def result(self, timeout: float | None = None) -> _T:
         outcome = self._outcome
         if outcome is None or self._is_open or isinstance(outcome, BaseException):
-            return super().result(timeout)
+            try:
+                return super().result(timeout)
+            finally:
+                del self, outcome  # as in the base class: else an exception would refer to itself by its traceback
         result: _T = outcome
         return result
 

@@ -84,9 +84,10 @@ Item: TypeAlias = DeliveryFuture | Other
 def run_of(futures: list[DeliveryFuture]) -> Run:
     """Single puts in a row, as they came through the inbox."""
     records = checked([future.record for future in futures])
+    run = Run(records, futures, sum([future.size for future in futures]), futures[0].arrived)
     for future in futures:
         future.record = ()  # who keeps it does not keep the data
-    return Run(records, futures, sum([future.size for future in futures]), futures[0].arrived)
+    return run
 
 
 class Calls:

@@ -27,6 +27,19 @@ def forks() -> int:
     return len(_forks)
 
 
+def check_process(started: int | None) -> None:
+    """Refuse to go on with a producer that another process has started, after so many forks; None: none has.
+
+    Raises:
+        RuntimeError: this process was made by a fork since.
+    """
+    if started not in (None, forks()):
+        raise RuntimeError(
+            f"this producer was started before the fork that made process {os.getpid()}; after a fork, make one in"
+            " each process"
+        )
+
+
 def watch(producer: Outstanding) -> None:
     """Warn when the interpreter exits while the producer has user records on their way."""
     _watched.add(producer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 from ...aws.client import kinesis_client
 from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, describe_stream, list_shards, stream_argument
+from ...errors import RecordTooLargeError
 from ...limits import check_optional, check_timeout
 from ...records import BytesLike, UserRecordLike, check_user_record
 from ..config import ProducerConfig
@@ -24,9 +24,9 @@ from ..core.ordering.keys import Keys, identity_of
 from ..core.room import Room
 from ..delivery import Delivery
 from .future import BatchFuture, DeliveryFuture
-from .inbox import Close, Flush, Resume
+from .inbox import Close, Flush, Look, Resume
 from .otel import instruments
-from .process import forget, forks, watch
+from .process import check_process, forget, forks, watch
 from .unfinished import PutMany
 from .work import Work
 from .worker import PATIENCE, Worker, receive
@@ -108,7 +108,11 @@ class Producer:
         if timeout is not None:
             check_timeout(timeout)
         fields = user_record_of(partition_key, data, explicit_hash_key)
-        size = self._engine.measure_one(fields)
+        try:
+            size = self._engine.measure_one(fields)
+        except RecordTooLargeError:
+            self._wake()
+            raise
         if self._forks != forks() or self._worker.closing:
             self._start()
         future = DeliveryFuture(fields, size, time.monotonic())
@@ -141,7 +145,12 @@ class Producer:
         self._start()
         future = BatchFuture()
         if records:
-            put = PutMany(records, future, self._engine.measure(records), time.monotonic())
+            try:
+                size = self._engine.measure(records)
+            except RecordTooLargeError:
+                self._wake()
+                raise
+            put = PutMany(records, future, size, time.monotonic())
             self._worker.put(put, len(records), timeout if block else 0.0)
         else:
             future.set_result([])
@@ -160,7 +169,7 @@ class Producer:
         """
         check_timeout(timeout)
         self._check_thread()
-        self._check_process()
+        check_process(self._forks)
         if self._forks is None:
             return
         flush = Flush()
@@ -219,7 +228,7 @@ class Producer:
         Raises:
             RuntimeError: the producer was started in another process.
         """
-        self._check_process()
+        check_process(self._forks)
         return self._worker.stats()
 
     def outstanding_records(self) -> int:
@@ -242,20 +251,18 @@ class Producer:
         if self._worker.is_current():
             raise RuntimeError("a future's callback runs on the producer's own thread and cannot wait for it here")
 
-    def _check_process(self) -> None:
-        if self._forks not in (None, forks()):
-            raise RuntimeError(
-                f"this producer was started before the fork that made process {os.getpid()}; after a fork, make one in"
-                " each process"
-            )
-
     def _start(self) -> None:
         if self._forks is None:
             watch(self)
             self._forks = forks()
-        self._check_process()
+        check_process(self._forks)
         if self._worker.closing:
             raise RuntimeError("the producer is closed; make a new one to put more")
+
+    def _wake(self) -> None:
+        """Have its thread see that the stream's limit is in doubt, where nothing else would wake it."""
+        if self._forks == forks() and not self._worker.closing:
+            self._worker.send(Look())
 
     def _call(self, action: Action) -> Any:
         if isinstance(action, PutRecords):

@@ -57,10 +57,10 @@ class Work:
 
     def flush(self, now: float, done: Callable[[], None] | None = None) -> int:
         """Send what is there, and call `done` when that is settled; a number that it is settled by."""
-        self.engine.flush(self._advance(now))
         number = self.unfinished.next_number()
         if done is not None:
             self._flushes.append((number, done))
+        self.engine.flush(self._advance(now))
         return number
 
     def step(self, now: float) -> tuple[list[Action], list[AnyPut]]:

@@ -139,7 +139,7 @@ class Worker:
         knock = Knock(put, may_wait=timeout is None or timeout > 0)
         self.send(knock)
         try:
-            error = knock.reply.get(timeout=timeout if knock.may_wait else PATIENCE)
+            error = knock.reply.get(timeout=_bounded(timeout) if knock.may_wait else PATIENCE)
         except Empty:
             error = self._full(put) if knock.is_mine() else None
         except BaseException:
@@ -183,7 +183,7 @@ class Worker:
 
     def _sleep(self) -> bool:
         """Until something comes, or the engine's deadline; False when there is nothing more to do."""
-        if not self._inbox.empty():
+        if not self._inbox.empty() or self._work.engine.has_finished:  # by a put that had waited for room
             return True
         if self._message is not None:
             return False
@@ -193,7 +193,7 @@ class Worker:
             if is_idle:
                 self._first = self._inbox.get(timeout=IDLE_TIME)
             else:
-                self._first = self._inbox.get(timeout=None if deadline is None else max(0.0, deadline - now))
+                self._first = self._inbox.get(timeout=_bounded(None if deadline is None else deadline - now))
         except Empty:
             if is_idle:
                 self._calls.end()
@@ -202,7 +202,17 @@ class Worker:
 
     def _turn(self) -> None:
         """One look at everything."""
-        come, looks, closes = self._come_records, list[Look](), list[Close]()
+        looks, closes = list[Look](), list[Close]()
+        try:
+            self._look_at_all(looks, closes)
+        except BaseException:
+            waiting: list[Look | Close] = [*looks, *closes]
+            for one in waiting:
+                self._inbox.put(one)  # to be answered after the failure
+            raise
+
+    def _look_at_all(self, looks: list[Look], closes: list[Close]) -> None:
+        come = self._come_records
         self._turns += 1
         try:
             self._take_all(looks, closes)
@@ -291,8 +301,10 @@ class Worker:
                 self._waiting.popleft()
                 if knock.is_mine():
                     knock.put.arrived = time.monotonic()
-                    self._work.take(knock.put)
-                    knock.reply.put(None)
+                    try:
+                        self._work.take(knock.put)
+                    finally:
+                        knock.reply.put(None)
             else:
                 return
 
@@ -315,7 +327,12 @@ def _settle(future: BatchFuture | DeliveryFuture, outcome: Any) -> None:
 def receive(reply: SimpleQueue[BaseException | None], timeout: float | None) -> bool:
     """Wait for an answer; whether it came in time."""
     try:
-        reply.get(timeout=None if timeout is None else max(0.0, timeout))
+        reply.get(timeout=_bounded(timeout))
     except Empty:
         return False
     return True
+
+
+def _bounded(timeout: float | None) -> float | None:
+    """As a queue takes it, which neither waits for less than nothing nor counts to infinity."""
+    return None if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from ....aws.errors import PERMANENT, THROTTLED
 from ....hashing import Shard
 from ....limits import MIB, SHARD_BYTES_PER_SECOND
-from ....records import UserRecord
+from ....packing.route import AGGREGATE_PARTITION_KEY
+from ....records import PackedRecord, UserRecord
 from ...config import ProducerConfig
 from ..pending import Landed, Parcel, Pending
 from ..settling import Settling
@@ -74,13 +75,13 @@ class Lanes:
         """Take user records."""
         self._now = now
         if self._refusal is not None:
-            self._fail(deque((pending,)), self._refusal, retriable=False)
+            self._fail((pending,), self._refusal, retriable=False)
             return
         sound, halted = self._sorted_out((pending,)) if self._keys.halted else ((pending,), ())
         for part in sound:
             for lane in self._append(part):
                 self._schedule(lane)
-        self._fail(deque(halted), _HALTED, retriable=True)
+        self._fail(halted, _HALTED, retriable=True)
 
     def _append(self, pending: Pending) -> list[Lane]:
         records = pending.records
@@ -158,8 +159,8 @@ class Lanes:
         while lane.queue and self._expires(lane) <= self._now:
             lane.size -= lane.queue[0].size
             expired.append(lane.queue.popleft())
-        for parcel in self._unsent(expired):
-            self._settling.expire(parcel, self._now)
+        if expired:
+            self._settling.expire(self._unsent(expired), self._now)
         parcels = self._take_turn(lane) if self._is_free(lane) and self._is_due(lane) else []
         self._schedule(lane)
         return parcels
@@ -211,10 +212,11 @@ class Lanes:
         limit = min(self._watch.max_record_bytes or MIB, max(enough, self._config.aggregation_max_size))
         return Turn(self._config, lane.shard.shard_id, lane.pin, limit)
 
-    def _unsent(self, queue: deque[Pending]) -> Iterator[Parcel]:
-        """User records that will not be sent, as Kinesis records such as they would have made."""
-        while queue:
-            yield from self._turn(self._limbo).take(queue)
+    def _unsent(self, waiting: Iterable[Pending]) -> Parcel:
+        """User records that will not be sent, all as if in one Kinesis record: to fill some takes long for many."""
+        pending = [*waiting]
+        count = sum([len(one.records) for one in pending])
+        return Parcel(PackedRecord(b"", AGGREGATE_PARTITION_KEY, None, count, None), pending, self._now)
 
     # What became of Kinesis records.
 
@@ -239,8 +241,10 @@ class Lanes:
             self._release(sent)
         if self._config.on_failure == "halt_key":
             records = [record for pending in parcel.pending for record in pending.records]
-            self._keys.halted.update(map(identity_of, records))
-            self._fail_halted({self._lane_of(record) for record in records})
+            new = {identity_of(record) for record in records} - self._keys.halted
+            if new:  # else nothing waits of them, and to look through all that does would take long for each
+                self._keys.halted |= new
+                self._fail_halted({self._lane_of(record) for record in records})
 
     def _release(self, sent: Sent) -> None:
         for lane in sent.holds:
@@ -254,7 +258,7 @@ class Lanes:
             if halted:
                 lane.queue = deque(sound)
                 lane.size = sum([pending.size for pending in sound])
-                self._fail(deque(halted), _HALTED, retriable=True)
+                self._fail(halted, _HALTED, retriable=True)
 
     def _sorted_out(self, waiting: Iterable[Pending]) -> tuple[list[Pending], list[Pending]]:
         """What may be sent, and what is halted."""
@@ -271,9 +275,9 @@ class Lanes:
     def _is_halted(self, record: UserRecord) -> bool:
         return identity_of(record) in self._keys.halted
 
-    def _fail(self, queue: deque[Pending], message: str, *, retriable: bool) -> None:
-        for parcel in self._unsent(queue):
-            self._settling.fail(parcel, message, retriable=retriable)
+    def _fail(self, waiting: Collection[Pending], message: str, *, retriable: bool) -> None:
+        if waiting:
+            self._settling.fail(self._unsent(waiting), message, retriable=retriable)
 
     # What is known of the shards.
 
