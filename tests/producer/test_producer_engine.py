@@ -488,6 +488,66 @@ def test_on_an_auto_stream_records_go_plain() -> None:
     assert {packed.user_record_count for packed in driven.until_put().request.records} == {1}
 
 
+@pytest.mark.parametrize("route", ["shard", "key", "any"])
+def test_what_was_aggregated_before_auto_was_known_is_put_again_plain(route: str) -> None:
+    driven = Driven(route=route)
+    driven.poll()
+    driven.put(1)
+    driven.put(2)
+    early, late = driven.until_put(), None
+    driven.put(3)
+    driven.put(4)
+    late = driven.until_put()
+    assert [packed.user_record_count for packed in (*early.request.records, *late.request.records)] == [2, 2]
+    driven.stored(early, "elsewhere")
+    assert driven.outcomes == {}
+
+    driven.engine.answered(DescribeStream(), {"RecordDistributionStrategy": "AUTO"}, driven.now)
+    driven.settle()
+    driven.stored(late, "elsewhere")  # a call that was under way
+    assert driven.outcomes == {}
+    for _ in range(2):
+        again = driven.until_put()
+        assert {packed.user_record_count for packed in again.request.records} == {1}
+        driven.stored(again, "anywhere")
+        if len(driven.outcomes) == 4:
+            break
+    assert {driven.delivery(n).shard_id for n in (1, 2, 3, 4)} == {"anywhere"}
+    assert [attempt.error_code for attempt in driven.delivery(1).attempts] == ["Wrong Shard", None]
+
+
+@pytest.mark.parametrize("answer", ["described", "throttled", "not allowed"])
+def test_what_was_aggregated_before_the_stream_was_described_is_delivered_when_it_is(answer: str) -> None:
+    driven = Driven()
+    driven.poll()
+    driven.put(1)
+    driven.put(2)
+    driven.stored(driven.until_put(), "elsewhere")
+    assert driven.outcomes == {}
+
+    if answer == "described":
+        driven.engine.answered(DescribeStream(), {}, driven.now)
+    else:
+        code = "LimitExceededException" if answer == "throttled" else "AccessDeniedException"
+        driven.engine.failed(DescribeStream(), code, "no", driven.now)
+    driven.settle()
+    assert driven.delivery(1).shard_id == driven.delivery(2).shard_id == "elsewhere"
+
+
+def test_what_nobody_describes_in_time_expires() -> None:
+    driven = Driven(record_ttl=5)
+    driven.poll()
+    driven.put(1)
+    driven.put(2)
+    driven.stored(driven.until_put(), "elsewhere")
+    deadline = driven.engine.deadline()
+    assert deadline is not None
+    assert deadline <= 105
+    driven.poll(6)
+    driven.settle()
+    assert driven.error(1).attempts
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_switch_to_auto_shows_in_where_records_land(allowed: bool) -> None:
     driven = Driven(TWO)

@@ -69,6 +69,7 @@ class Engine:
         self._aggregator = Aggregator(config, self._places)
         self._lanes = Lanes(config, self._watch, self._settling, keys or Keys()) if is_ordered else None
         self._unjudged: list[Landed] = []  # in shards whose hash ranges are not known yet
+        self._early: list[Landed] = []  # aggregates that were stored before it is known whether keys count
 
     @property
     def outstanding_records(self) -> int:
@@ -171,16 +172,17 @@ class Engine:
             self._outbox.enqueue(self._lanes.due(now), now)
         self._outbox.enqueue(self._aggregator.close_due(now), now)
         actions += self._outbox.calls(now)
-        for landed in [landed for landed in self._unjudged if landed.parcel.expires <= now]:
-            self._unjudged.remove(landed)
-            self._put_elsewhere(landed, now)
+        for waiting in (self._unjudged, self._early):
+            for landed in [landed for landed in waiting if landed.parcel.expires <= now]:
+                waiting.remove(landed)
+                self._put_elsewhere(landed, now)
         self._metrics.pending(self.outstanding_records)
         return actions
 
     def deadline(self) -> float | None:
         """When to poll again if nothing happens before, or None."""
         deadlines = [self._watch.deadline, self._aggregator.deadline, self._outbox.deadline()]
-        deadlines += [landed.parcel.expires for landed in self._unjudged]
+        deadlines += [landed.parcel.expires for landed in (*self._unjudged, *self._early)]
         if self._lanes is not None:
             deadlines.append(self._lanes.deadline)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -243,6 +245,10 @@ class Engine:
 
     def _described(self, now: float, *, ignores_keys: bool) -> None:
         self._outbox.now_sure(now)
+        self._aggregator.enabled = self._config.aggregation_enabled and not self._watch.ignores_keys
+        early, self._early = self._early, []
+        for landed in early:
+            self._settle(landed, now)
         if self._lanes is None:
             return
         if ignores_keys:
@@ -293,9 +299,20 @@ class Engine:
         self._watch.landed(predicted, shard_id, started, now)
         if self._lanes is not None:
             self._lanes.landed(landed, now)
-        is_safe = self._config.hash_keys == "pinned" or self._config.route == "key"  # wherever it lands
-        if predicted in (None, shard_id) or is_safe or parcel.packed.user_record_count == 1:
+        if parcel.packed.user_record_count > 1 and predicted != shard_id and not self._watch.is_described:
+            self._early.append(landed)  # where Kinesis ignores keys the KCL drops it
+        else:
+            self._settle(landed, now)
+
+    def _settle(self, landed: Landed, now: float) -> None:
+        """Deliver what readers get to see, and put the rest again."""
+        packed = landed.parcel.packed
+        is_home = packed.user_record_count == 1 or packed.shard_id == landed.shard_id
+        is_safe = self._config.hash_keys == "pinned" or self._config.route == "key"  # wherever its keys bring it
+        if is_home or (not self._watch.ignores_keys and (is_safe or packed.shard_id is None)):
             self._settling.deliver(landed)
+        elif self._watch.ignores_keys:
+            self._put_elsewhere(landed, now)
         else:
             self._judge(landed, now)
 
@@ -315,8 +332,8 @@ class Engine:
 
     def _put_elsewhere(self, landed: Landed, now: float) -> None:
         parcel = landed.parcel
-        known = self._watch.shard(landed.shard_id) is not None
-        why = "where the KCL would drop it" if known else "which is not listed, so that the KCL may drop it"
+        is_told = self._watch.shard(landed.shard_id) is not None or self._watch.ignores_keys
+        why = "where the KCL would drop it" if is_told else "which is not listed, so that the KCL may drop it"
         message = f"predicted {parcel.packed.shard_id}, stored in {landed.shard_id}, {why}"
         self._settling.note(parcel, Attempt(landed.started, landed.duration, "Wrong Shard", message))
         self._aggregate_again(parcel, now)
