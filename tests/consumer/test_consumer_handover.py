@@ -10,6 +10,7 @@ import pytest
 import servers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lossy_table import LossyTable
 
 import shardpack as sp
 
@@ -27,6 +28,15 @@ def test_nothing_is_handled_twice_though_workers_come_and_go(seed: int) -> None:
 @given(seed=SEEDS)
 def test_only_what_a_killed_worker_had_not_checkpointed_is_handled_twice(seed: int) -> None:
     fleet.run(seed, kills=True)
+
+
+def test_calls_and_answers_that_are_lost_repeat_nothing() -> None:
+    """Each write of a lease may have had its effect though it failed, and the next one may fail too."""
+    for seed in range(12):
+        table = LossyTable(seed, 0.1)
+        leases = sp.DynamoDBLeases("leases", client=table, retry_for=0.0)
+        fleet.run(seed, kills=False, moments=25, leases=leases, leaves_some=True)
+        assert table.lost > 10
 
 
 def test_leases_are_handed_over_in_these_lives() -> None:

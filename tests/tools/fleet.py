@@ -185,9 +185,18 @@ class Fleet:
         return list_shards(self.stream.kinesis, STREAM, ALL_SHARDS)
 
 
-def run(seed: int, *, kills: bool, moments: int = 40, shards: int = 4, leases: Leases | None = None) -> Fleet:
-    """A fleet's life of so many events, checked."""
+def run(
+    seed: int,
+    *,
+    kills: bool,
+    moments: int = 40,
+    shards: int = 4,
+    leases: Leases | None = None,
+    leaves_some: bool = False,
+) -> Fleet:
+    """A fleet's life of so many events, checked; whether leases may be left to a worker that could not give them up."""
     fleet = Fleet(seed, shards, leases)
+    fleet.was_killed = leaves_some
     dice = fleet.dice
     fleet.join()
     for _ in range(moments):

@@ -211,7 +211,7 @@ class Coordinator:
             self._can_find = self._may_find = False
             self._asked.clear()
             return
-        for key in {*keys, *self._asked} - self.held - self._under_way:
+        for key in sorted({*keys, *self._asked} - self.held - self._under_way):
             if key in self._asked or (self.view.is_worth_a_look(key) and not self._closing):
                 self._under_way.add(key)
                 self._queue.append(GetLease(key))
