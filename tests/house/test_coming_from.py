@@ -20,6 +20,7 @@ from producer_client import read_all
 
 import shardpack as sp
 from shardpack.compat.aws_kinesis_agg import RecordAggregator, deaggregate_records
+from shardpack.leases import Leases
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "docs" / "coming-from").glob("*.md"))}
@@ -31,10 +32,6 @@ CONSUMER: dict[str, Default] = {
     **asdict(sp.ConsumerConfig()),
     "start": inspect.signature(sp.Consumer).parameters["start"].default,
 }
-
-
-class EnoughError(Exception):
-    """Ends an example that goes on until someone stops it."""
 
 
 def examples(page: str, *, before: bool = False) -> list[str]:
@@ -52,15 +49,29 @@ def run(page: str, number: int, *, before: bool = False, **names: Any) -> dict[s
     return namespace
 
 
-def collector(out: list[Any], most: int = 0) -> Callable[..., None]:
-    """A `print` that keeps what it is given, and ends the example that gives so much; 0: never."""
+def collector(out: list[Any], enough: Callable[[], None] | None = None) -> Callable[..., None]:
+    """A `print` that keeps what it is given, and ends an example that goes on: when it has given a thousand."""
 
     def see(*values: Any) -> None:
         out.append(values)
-        if len(out) == most:
-            raise EnoughError
+        if enough is not None and len(out) == len(CLICKS):
+            enough()
 
     return see
+
+
+def run_consumer(page: str, number: int, out: list[Any]) -> dict[str, Any]:
+    """What an example leaves behind whose consumer is stopped once it has printed all of `CLICKS`."""
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    namespace["print"] = collector(out, lambda: namespace["consumer"].stop())
+    exec(compile(examples(page)[number], f"docs/coming-from/{page}, example {number}", "exec"), namespace)
+    return namespace
+
+
+def checkpointed(leases: Leases) -> bool:
+    """Whether something of a shard is checkpointed, and no worker holds one."""
+    found = leases.list()
+    return any(one.checkpoint > sp.Position.LATEST for one in found) and {one.owner for one in found} == {None}
 
 
 @pytest.fixture(scope="module")
@@ -121,26 +132,15 @@ def test_kpl(clicks: Any) -> None:
 def test_kcl(clicks: Any) -> None:
     for packed in sp.pack(CLICKS, by="key"):
         clicks.put_record(StreamName="clicks", **packed.entry)
-    seen: list[tuple[str, bytes]] = []
-    namespace: dict[str, Any] = {"__name__": "docs"}
-
-    def see(partition_key: str, data: bytes) -> None:
-        seen.append((partition_key, data))
-        if len(seen) == len(CLICKS):
-            namespace["consumer"].stop()
-
-    namespace["print"] = see
+    printed: list[Any] = []
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        exec(compile(examples("kcl.md")[0], "docs/coming-from/kcl.md", "exec"), namespace)
+        leases = run_consumer("kcl.md", 0, printed)["leases"]
     finally:
         signal.signal(signal.SIGTERM, handler)
 
-    assert sorted(seen) == CLICKS
-    leases = namespace["leases"].list()
-    assert len(leases) == 2
-    assert {lease.owner for lease in leases} == {None}
-    assert any(lease.checkpoint > sp.Position.LATEST for lease in leases)
+    assert sorted(printed) == CLICKS
+    assert checkpointed(leases)
 
 
 def test_unpacking_with_another_import_gives_what_aws_kinesis_agg_gives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,26 +186,34 @@ def test_aiokpl_when_a_record_fails(clicks: Any) -> None:
 
 
 @pytest.mark.usefixtures("clicks")
-def test_async_kinesis() -> None:
+def test_async_kinesis(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("aiobotocore")
+    made: list[sp.AsyncConsumer] = []
+
+    class Kept(sp.AsyncConsumer):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **more)
+            made.append(self)
+
+    monkeypatch.setattr(sp, "AsyncConsumer", Kept)
     printed: list[Any] = []
     run("async-kinesis.md", 0)
-    with pytest.raises(EnoughError):
-        run("async-kinesis.md", 1, print=collector(printed, 1000))
+    run("async-kinesis.md", 1, print=collector(printed, lambda: made[0].stop()))
 
     assert sorted(message["page"] for (message,) in printed) == list(range(1000))
+    assert checkpointed(sp.DynamoDBLeases("dashboard"))
 
 
 def test_boto3(clicks: Any) -> None:
-    printed: list[Any] = []
     run("boto3.md", 1)
     read = run("boto3.md", 0)["read"]
     shards = [shard["ShardId"] for shard in clicks.list_shards(StreamName="clicks")["Shards"]]
     assert sorted((record.partition_key, record.data) for shard in shards for record in read(shard)) == CLICKS
-    with pytest.raises(EnoughError):
-        run("boto3.md", 2, print=collector(printed, 1000))
 
+    printed: list[Any] = []
+    run_consumer("boto3.md", 2, printed)
     assert sorted(printed) == CLICKS
+    assert checkpointed(sp.SQLiteLeases("clicks.db"))
 
 
 def settings(page: str) -> list[tuple[str, str, str, str]]:

@@ -102,14 +102,15 @@ class TestSources:
             event({"EventSource": "aws:sns", "Sns": {"Message": text}}),
             stream.message(payload=json.dumps(stream.event())),
             stream.message(payload=stream.event()),
+            stream.message(payload='{"Records": []}'),  # then the ends of the batch say where its records lie
             [stream.message(), stream.message()],
         ]
         seen = Seen()
 
         report = replay(around, seen, client=stream)
         assert report.ok
-        assert (report.messages, report.done, report.user_records, report.kinesis_records) == (9, 9, 33, 22)
-        assert seen.data == [b"1", b"2", b"3"] * 11
+        assert (report.messages, report.done, report.user_records, report.kinesis_records) == (10, 10, 36, 24)
+        assert seen.data == [b"1", b"2", b"3"] * 12
         assert replay(stream.message(), Seen(), client=stream).user_records == 3
 
     @pytest.mark.parametrize("pack", [lambda data: data, gzip.compress])

@@ -122,7 +122,8 @@ def _discarded(document: Mapping[str, Any]) -> Stretch | Records:
     payload = document.get("payload")
     if isinstance(payload, str) and payload:
         payload = _json(payload, "the 'payload' of an on-failure record")
-    return Records(records_of(payload)) if payload else stretch_of(document)
+    records = records_of(payload) if payload else []
+    return Records(records) if records else stretch_of(document)
 
 
 def _is_of_s3(document: Mapping[str, Any]) -> bool:
