@@ -222,7 +222,7 @@ def stopped(reading: sp.Consumer) -> sp.Consumer:
     return reading
 
 
-@pytest.mark.parametrize(("room", "what"), [(room, what) for room in CALLS for what in CALLS[room]])
+@pytest.mark.parametrize(("room", "what"), [(room, what) for room in CALLS for what in sorted(CALLS[room])])
 def test_every_odd_value(room: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for value in every_odd_value():
