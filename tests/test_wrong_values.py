@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from odd_values import Call, check, every_odd_value, odd_values, options
 
@@ -176,7 +176,7 @@ def test_every_odd_value(function: str, what: str) -> None:
         check(CALLS[function][what], value)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(call=st.sampled_from([call for calls in CALLS.values() for call in calls.values()]), value=odd_values)
 @example(call=CALLS["unpack"]["sub-sequence number"], value=1e400)
 @example(call=CALLS["ShardMap"]["shards"], value="clicks")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_values import Call, check, every_odd_value, odd_values, options
 from producer_client import Client
@@ -229,7 +229,7 @@ def test_every_odd_value(room: str, what: str, tmp_path: Path, monkeypatch: pyte
         check(CALLS[room][what], value)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(call=st.sampled_from([CALLS[room][what] for room in CALLS for what in CALLS[room]]), value=odd_values)
 def test_values_in_values(call: Call, value: Any) -> None:
     check(call, value)
