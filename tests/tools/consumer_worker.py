@@ -10,15 +10,24 @@ import sys
 import servers
 
 import shardpack as sp
-from shardpack.consumer import Leases
+from shardpack.consumer import FleetConfig, Leases
+
+QUICK = FleetConfig(
+    strategy="lease_count_based",
+    reporting_interval=2,
+    leader_lease_duration=6,
+    leader_heartbeat=1.5,
+    assignment_interval=2,
+)
+"""A fleet in which a dead leader is found out within seconds, and a new worker too."""
 
 
-def leases_of(store: str) -> Leases:
+def leases_of(store: str, application: str) -> Leases:
     """A store of leases by its kind and place: ``sqlite:PATH`` or ``dynamodb:URL``."""
     kind, _, where = store.partition(":")
     if kind == "sqlite":
         return sp.SQLiteLeases(where)
-    return sp.DynamoDBLeases("soak", client=servers.client("dynamodb", where))
+    return sp.DynamoDBLeases(application, client=servers.client("dynamodb", where))
 
 
 def line_of(record: sp.ReceivedRecord) -> str:
@@ -32,17 +41,22 @@ def main() -> int:
     for name in ("--stream", "--kinesis", "--store", "--worker-id", "--log"):
         parser.add_argument(name, required=True)
     parser.add_argument("--failover-time", type=float, required=True)
+    parser.add_argument("--application", default="soak")
+    parser.add_argument("--lease-assignment", choices=("auto", "take", "leader"), default="take")
     arguments = parser.parse_args()
     config = sp.ConsumerConfig(
         failover_time=arguments.failover_time,
         max_leases_to_steal_at_one_time=4,
         batch_max_records=100,
         idle_time_between_reads=0.2,
+        lease_assignment=arguments.lease_assignment,
+        shard_sync_interval=60 if arguments.lease_assignment == "take" else 5,
+        fleet=QUICK,
     )
     log = os.open(arguments.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with sp.Consumer(
         arguments.stream,
-        leases=leases_of(arguments.store),
+        leases=leases_of(arguments.store, arguments.application),
         worker_id=arguments.worker_id,
         config=config,
         client=servers.client("kinesis", arguments.kinesis, max_pool_connections=config.max_connections),

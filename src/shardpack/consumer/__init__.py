@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..leases.dynamodb import DynamoDBLeases
+from ..leases.fleet.settings import FleetConfig
 from ..leases.lease import Lease, Leases
 from ..leases.memory import MemoryLeases
 from ..leases.sqlite import SQLiteLeases
@@ -20,6 +21,7 @@ __all__ = [
     "ConsumerConfig",
     "ConsumerStats",
     "DynamoDBLeases",
+    "FleetConfig",
     "Lease",
     "Leases",
     "MemoryLeases",

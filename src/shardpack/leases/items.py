@@ -84,6 +84,7 @@ def lease_of(item: Item) -> Lease:
         children=in_order(item.get("childShardIds", _ABSENT).get("SS", ())),
         hash_range=(int(starting), int(ending)) if starting and ending else None,
         checkpoint_owner=item.get("checkpointOwner", _ABSENT).get("S"),
+        throughput=float(throughput) if (throughput := item.get("throughputKBps", _ABSENT).get("N")) else None,
     )
 
 

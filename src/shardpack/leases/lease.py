@@ -32,6 +32,8 @@ class Lease:
         hash_range: the shard's first and last hash key (``startingHashKey``, ``endingHashKey``); None: not known.
         checkpoint_owner: in a hand-over, the worker that finishes what it has and may still checkpoint, while `owner`
             waits (``checkpointOwner``).
+        throughput: how many KiB a second its holder reads, as it says when it renews (``throughputKBps``); None: not
+            known. A leader evens it out.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Lease:
     children: tuple[str, ...] = ()
     hash_range: tuple[int, int] | None = None
     checkpoint_owner: str | None = None
+    throughput: float | None = None
 
 
 class Leases(Protocol):
@@ -66,7 +69,7 @@ class Leases(Protocol):
         """Make `owner` the lease's owner, whoever held it; None if the lease has changed meanwhile, or is gone."""
 
     def renew(self, lease: Lease) -> Lease:
-        """Show that the holder is alive.
+        """Show that the holder is alive, and write its `Lease.throughput` down, if the store has a place for it.
 
         Raises:
             LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; or another worker has asked for it

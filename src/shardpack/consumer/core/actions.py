@@ -8,6 +8,7 @@ from typing import TypeAlias
 from ...leases.lease import Lease
 from ...records import Position
 from ..start import IteratorArguments
+from .fleet.actions import AssignLease, MemberAction, SurveyFleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class GetRecords:
     limit: int
 
 
+LeaseChange: TypeAlias = CreateLease | TakeLease | AskForLease | AssignLease | TakeBack | DeleteLease
 LeaseAction: TypeAlias = (
     ListLeases
     | FindLeases
@@ -129,6 +131,14 @@ LeaseAction: TypeAlias = (
     | ReleaseLease
     | TakeBack
     | DeleteLease
+    | SurveyFleet
+    | AssignLease
+    | MemberAction
 )
 KinesisAction: TypeAlias = ListShards | GetShardIterator | GetRecords
 Action: TypeAlias = LeaseAction | KinesisAction
+
+
+def key_of(action: LeaseChange | GetLease) -> str:
+    """Of the lease that a call is about."""
+    return action.key if isinstance(action, GetLease) else action.lease.key

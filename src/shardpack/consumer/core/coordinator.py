@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any
 
 from ...leases.balance import LeaseView
+from ...leases.fleet.states import WorkerStats
 from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
@@ -18,15 +19,18 @@ from .actions import (
     DeleteLease,
     FindLeases,
     GetLease,
+    LeaseChange,
     ListLeases,
     ListShards,
     TakeBack,
     TakeLease,
+    key_of,
 )
+from .fleet.actions import AssignLease, MemberAction, SurveyFleet
+from .fleet.member import Member
+from .fleet.parents import Parents
 from .periodic import Periodic
 from .shards import ListedShard, ancestors, leases_to_create, listed_shards
-
-LeaseChange: TypeAlias = CreateLease | TakeLease | AskForLease | TakeBack | DeleteLease
 
 _RETRY_SECONDS = 1.0  # before looking again at what did not work out
 
@@ -38,9 +42,17 @@ class Coordinator:
         view: the leases as this worker last saw them.
         shards: by shard id, as last listed; None before the first listing.
         held: the keys of the leases that this worker holds; the engine says so.
+        member: this worker's part in a fleet that may be led.
     """
 
-    def __init__(self, worker_id: str, config: ConsumerConfig, start: Start, random: Random) -> None:
+    def __init__(
+        self,
+        worker_id: str,
+        config: ConsumerConfig,
+        start: Start,
+        random: Random,
+        member: Member | None = None,
+    ) -> None:
         self._worker_id = worker_id
         self._config = config
         self._start = start
@@ -61,6 +73,9 @@ class Coordinator:
         self.view = LeaseView(worker_id, config, random)
         self.shards: Mapping[str, ListedShard] | None = None
         self.held: set[str] = set()
+        self.member = member or Member(worker_id, config, random, is_alone=True)
+        self._parents = Parents(self.view, config)
+        self._last_look = False  # whether to see, in the end, if a leader has given this worker more
 
     # What to do.
 
@@ -69,13 +84,17 @@ class Coordinator:
         actions: list[Action] = []
         if self._closing and self._closed_at is None:
             self._closed_at = now
+            self.member.close(now)
+            self._last_look = self.member.is_led and self._can_find
         if self._closed_at is not None and now >= self._closed_at + self._config.failover_time / 2:
+            self._last_look = False
             self._asked.clear()  # whoever gets them under this worker's name has nobody to wait for
         if not self._closing and self._shard_listing.begin(now):
             self._shards_asked_for = now
             actions.append(ListShards())
-        if not self._closing and self._lease_listing.begin(now):
-            actions.append(ListLeases())
+        actions += self.member.poll(now)
+        if not self._closing and self.member.is_known and self._lease_listing.begin(now):
+            actions.append(SurveyFleet(self.member.tables) if self.member.is_leader(now) else ListLeases())
         if self._is_finding and self._finding.begin(now):
             actions.append(FindLeases(self._worker_id))
         queue, self._queue = self._queue, []
@@ -85,16 +104,24 @@ class Coordinator:
         """When there may be a call to make, or None."""
         if self._queue:
             return float("-inf")
-        dues = [] if self._closing else [self._shard_listing.due, self._lease_listing.due]
+        dues = [] if self._closing else [self._shard_listing.due]
+        if not self._closing and self.member.is_known:
+            dues.append(self._lease_listing.due)
+        dues.append(self.member.deadline())
         if self._is_finding:
             dues.append(self._finding.due)
-        if self._asked and self._closed_at is not None:
+        if (self._asked or self._last_look) and self._closed_at is not None:
             dues.append(self._closed_at + self._config.failover_time / 2)
         return min((due for due in dues if due is not None), default=None)
 
     @property
     def _is_finding(self) -> bool:
-        return bool(self._asked) or (self._may_find and not self._closing)
+        is_last = self._last_look and self.member.is_over
+        return bool(self._asked) or is_last or (self._may_find and not self._closing)
+
+    def _looks_at_all(self, now: float) -> bool:
+        """Whether this worker looks at all leases and shards: the leader does, or everyone where nobody leads."""
+        return not self.member.is_led or self.member.is_leader(now)
 
     def ensure(self, children: Iterable[ListedShard], now: float) -> bool:
         """Whether these shards have leases; those that are missing are created.
@@ -102,6 +129,9 @@ class Coordinator:
         What was merged gets its lease after all its parents have theirs: a missing one would count as over.
         """
         missing = {shard.shard_id: shard for shard in children if shard.shard_id not in self.view.leases}
+        if missing and not self._looks_at_all(now) and now - self._leases_listed > self._config.failover_time:
+            self._lease_listing.request(now)  # what this worker knows of the others' is old
+            return False
         if missing and now >= self._create_due:
             shards = {**(self.shards or {}), **missing}
             parents = {shard.shard_id: shard.parents for shard in shards.values()}
@@ -117,8 +147,9 @@ class Coordinator:
         self._shard_listing.request(moment)
 
     def look_at_leases(self, moment: float) -> None:
-        """List the leases at this moment, if not before."""
-        self._lease_listing.request(moment)
+        """List the leases at this moment, if not before; where somebody else leads, that is left to the leader."""
+        if self._looks_at_all(moment):
+            self._lease_listing.request(moment)
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -129,7 +160,8 @@ class Coordinator:
     @property
     def is_idle(self) -> bool:
         """Whether no lease is being created, taken, asked for or deleted."""
-        return not self._under_way and not (self._closing and self._asked)
+        is_left = self._asked or self._last_look or not self.member.is_over
+        return not self._under_way and not (self._closing and is_left)
 
     def is_changing(self, key: str) -> bool:
         """Whether a call about a lease is under way."""
@@ -143,6 +175,19 @@ class Coordinator:
 
     # How it went.
 
+    def answered(self, action: Action, answer: Any, now: float) -> None:
+        """A call has succeeded that is about no lease that this worker holds or looks at."""
+        if isinstance(action, ListLeases):
+            self.leases_listed(answer, now)
+        elif isinstance(action, SurveyFleet):
+            self.leases_listed(answer.leases, now, answer.workers)
+        elif isinstance(action, FindLeases):
+            self.found(answer, now)
+        elif isinstance(action, MemberAction):
+            self.member_answered(action, answer, now)
+        elif isinstance(action, LeaseChange):
+            self.changed(action, answer, now)
+
     def shards_listed(self, shards: Iterable[Mapping[str, Any]], now: float) -> None:
         """`ListShards` has succeeded.
 
@@ -150,21 +195,40 @@ class Coordinator:
             ValueError: the application wants to start in a shard that is not there.
         """
         self.shards = listed_shards(shards)
-        self._shard_listing.succeeded(now)
+        self._shard_listing.succeeded(now, None if self._looks_at_all(now) else float("inf"))
         self._create_missing(now)
 
-    def leases_listed(self, leases: Iterable[Lease], now: float) -> None:
-        """`ListLeases` has succeeded.
+    def leases_listed(self, leases: Iterable[Lease], now: float, workers: Iterable[WorkerStats] | None = None) -> None:
+        """`ListLeases` has succeeded, or a leader's `SurveyFleet`.
 
         Raises:
             ValueError: the application wants to start in a shard that is not there.
         """
-        self._lease_listing.succeeded(now)
+        self._lease_listing.succeeded(now, self.member.listing_interval(now) if self._can_find else None)
         self._leases_listed = now
         self.view.observe(leases, now)
         if self._closing:
             return
-        self._create_missing(now)
+        if not self.member.is_led:
+            self._create_missing(now)
+            self._take_share(now)
+            self._delete_finished(now)
+            return
+        self._may_find = self._can_find
+        self._look_at(lease.key for lease in self.view.leases.values() if lease.owner == self._worker_id)
+        if workers is not None and self.member.is_leader(now):
+            self._create_missing(now)
+            for assigned in self.member.assignments(self.view.candidates(self._under_way, now), workers, now):
+                self._enqueue(AssignLease(*assigned))
+            self._delete_finished(now)
+
+    def _delete_finished(self, now: float) -> None:
+        for lease in self.view.to_delete(now):
+            if lease.key not in self.held:
+                self._enqueue(DeleteLease(lease))
+
+    def _take_share(self, now: float) -> None:
+        """Nobody leads: take what is this worker's share, or ask for it."""
         others = {lease.owner for lease in self.view.leases.values()} - {None, self._worker_id}
         self._may_find = self._can_find and bool(others)
         moves = self.view.moves(self.held | self._under_way, now)
@@ -174,9 +238,13 @@ class Coordinator:
         for lease in moves.ask_for:
             is_asked = self._config.graceful_lease_handoff_timeout > 0
             self._enqueue((AskForLease if is_asked else TakeLease)(lease, self._worker_id))
-        for lease in self.view.to_delete(now):
-            if lease.key not in self.held:
-                self._enqueue(DeleteLease(lease))
+
+    def member_answered(self, action: MemberAction, answer: Any, now: float) -> None:
+        """A call of the member's has succeeded."""
+        if self.member.answered(action, answer, now):
+            self.view.is_partial = self.member.is_led
+            self._lease_listing.request(now)
+            self.look_at_shards(now)
 
     def changed(self, action: LeaseChange, answer: Any, now: float) -> None:
         """A lease was created, taken or deleted, or somebody else was faster."""
@@ -185,17 +253,10 @@ class Coordinator:
         if isinstance(action, DeleteLease):
             if answer:
                 self.view.remove(key)
+        elif isinstance(action, AssignLease):
+            self._assigned(action, answer, now)
         elif isinstance(action, TakeLease | AskForLease):
-            if answer is not None:
-                self.view.update(answer, now)
-                if isinstance(action, AskForLease) and answer.checkpoint_owner is not None:
-                    self._follow(key)
-                    return
-                self._asked.discard(key)
-                if self._takes_more and not self._under_way:
-                    self.look_at_leases(now)
-            else:  # not at once, because whoever was faster would be met again
-                self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
+            self._taken(action, answer, now)
         elif isinstance(action, TakeBack):
             self._asked.discard(key)
         else:
@@ -204,14 +265,43 @@ class Coordinator:
             if not self._under_way:  # to take them, and to see what others have made of theirs
                 self.look_at_leases(now)
 
+    def _assigned(self, action: AssignLease, answer: Lease | None, now: float) -> None:
+        """This worker leads, and has given a lease to a worker, perhaps to itself."""
+        if answer is None:
+            self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
+            return
+        self.view.update(answer, now)
+        if action.owner == self._worker_id:
+            self._follow(answer.key)
+
+    def _taken(self, action: TakeLease | AskForLease, answer: Lease | None, now: float) -> None:
+        """A lease was taken, or asked for."""
+        if answer is None:  # not at once, because whoever was faster would be met again
+            self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
+            return
+        self.view.update(answer, now)
+        if isinstance(action, AskForLease) and answer.checkpoint_owner is not None:
+            self._follow(answer.key)
+            return
+        self._asked.discard(answer.key)
+        if self._takes_more and not self._under_way:
+            self.look_at_leases(now)
+
     def found(self, keys: Iterable[str] | None, now: float) -> None:
         """`FindLeases` has succeeded: these leases have this worker's name on them."""
         self._finding.succeeded(now)
         if keys is None:
             self._can_find = self._may_find = False
             self._asked.clear()
+            self._lease_listing.request(now)
             return
-        for key in sorted({*keys, *self._asked} - self.held - self._under_way):
+        if self._closing and self._last_look:
+            self._last_look = False
+            self._asked.update({*keys} - self.held)
+        self._look_at(key for key in (*keys, *self._asked) if self._parents.may_look(key, now))
+
+    def _look_at(self, keys: Iterable[str]) -> None:
+        for key in sorted({*keys} - self.held - self._under_way):
             if key in self._asked or (self.view.is_worth_a_look(key) and not self._closing):
                 self._under_way.add(key)
                 self._queue.append(GetLease(key))
@@ -219,6 +309,7 @@ class Coordinator:
     def seen(self, key: str, lease: Lease | None, now: float) -> None:
         """`GetLease` has succeeded."""
         self._under_way.discard(key)
+        self._parents.seen(key, lease)
         if lease is None:
             self._asked.discard(key)
             self.view.remove(key)
@@ -227,6 +318,11 @@ class Coordinator:
         is_over = lease.checkpoint == Position.SHARD_END  # who held it is done with it, and hands nothing over
         if lease.owner != self._worker_id or lease.checkpoint_owner is None or is_over:
             self._asked.discard(key)
+        if self.view.is_partial and lease.owner == self._worker_id and not self._closing:
+            parents = self._parents.to_ask_for(lease, now)
+            if parents is not None:
+                self._look_at(parents)
+                return
         if not self.view.may_take(lease, now):
             return
         if self._closing:  # nobody waits for it here any more
@@ -239,10 +335,15 @@ class Coordinator:
         """One of its calls has failed."""
         if isinstance(action, ListShards):
             self._shard_listing.failed(now)
-        elif isinstance(action, ListLeases):
+        elif isinstance(action, ListLeases | SurveyFleet):
             self._lease_listing.failed(now)
+            if isinstance(action, SurveyFleet):
+                self.member.survey_failed(now)
+        elif isinstance(action, MemberAction):
+            self.member.failed(action, now)
         elif isinstance(action, FindLeases):
             self._finding.failed(now)
+            self._last_look = False
         elif isinstance(action, GetLease):
             self._under_way.discard(action.key)
         elif isinstance(action, LeaseChange):
@@ -258,7 +359,7 @@ class Coordinator:
             self._asked.add(key)
 
     def _create_missing(self, now: float) -> None:
-        if self.shards is None or not self._lease_listing.has_succeeded or self._closing:
+        if self.shards is None or not self._lease_listing.has_succeeded or self._closing or not self._looks_at_all(now):
             return
         missing = self._missing(self.shards)
         if not missing:
@@ -283,8 +384,3 @@ class Coordinator:
         if action.lease.key not in self._under_way and not self._closing:
             self._under_way.add(action.lease.key)
             self._queue.append(action)
-
-
-def key_of(action: LeaseChange | GetLease) -> str:
-    """Of the lease that a call is about."""
-    return action.key if isinstance(action, GetLease) else action.lease.key

@@ -28,7 +28,6 @@ from .actions import (
     Action,
     AskForLease,
     Checkpoint,
-    FindLeases,
     GetLease,
     GetRecords,
     GetShardIterator,
@@ -38,10 +37,13 @@ from .actions import (
     RenewLease,
     TakeBack,
     TakeLease,
+    key_of,
 )
-from .coordinator import Coordinator, LeaseChange, key_of
+from .coordinator import Coordinator
 from .delivered import Delivered, batch_of
 from .ending import Ending
+from .fleet.actions import SurveyFleet
+from .fleet.member import Member
 from .hold import Hold, lost
 from .leaving import Leaving
 from .reader import Reader
@@ -67,6 +69,7 @@ class Engine:
         wall_clock_offset: seconds since the epoch at time 0 of the shell's clock.
         random: for jitter, and for not taking the same leases as other workers.
         metrics: counts what happens.
+        member: this worker's part in a fleet that may be led; None: it knows of no leader.
 
     Attributes:
         stream_name: as given.
@@ -85,6 +88,7 @@ class Engine:
         wall_clock_offset: float = 0.0,
         random: Random | None = None,
         metrics: Metrics | None = None,
+        member: Member | None = None,
     ) -> None:
         self.stream_name = stream_name
         self._metrics = metrics or Metrics()
@@ -92,7 +96,7 @@ class Engine:
         self._start = start
         self._wall_clock_offset = wall_clock_offset
         self._random = random or Random()  # jitter, not secrets
-        self._coordinator = Coordinator(worker_id, config, start, self._random)
+        self._coordinator = Coordinator(worker_id, config, start, self._random, member)
         self._ending = Ending(stream_name, self._coordinator)
         self._leaving = Leaving(config, self._coordinator.view)
         self._numbers = itertools.count(1)
@@ -245,21 +249,18 @@ class Engine:
         try:
             if isinstance(action, ListShards):
                 self._shards_listed(answer, now)
-            elif isinstance(action, ListLeases):
-                self._coordinator.leases_listed(answer, now)
-                if self._closing:
-                    self._leaving.listed(now)
-            elif isinstance(action, FindLeases):
-                self._coordinator.found(answer, now)
             elif isinstance(action, GetLease | TakeBack):
                 self._looked(action, answer, now)
-            elif isinstance(action, LeaseChange):
-                self._coordinator.changed(action, answer, now)
+            elif isinstance(action, _Read | _Write):
+                if (hold := self._holds.get(action.hold)) is not None:
+                    self._answered(hold, action, answer, now)
+            else:
+                self._coordinator.answered(action, answer, now)
+                if self._closing and isinstance(action, ListLeases | SurveyFleet):
+                    self._leaving.listed(now)
                 # A store that cannot hand over takes a lease that it is asked for.
                 if isinstance(action, TakeLease | AskForLease) and answer and answer.checkpoint_owner is None:
                     self._taken(answer, now)
-            elif (hold := self._holds.get(action.hold)) is not None:
-                self._answered(hold, action, answer, now)
         except ValueError as error:  # start_at names shards that are not there
             self.fatal = self.fatal or error
 
@@ -294,7 +295,7 @@ class Engine:
             self._coordinator.failed(action, now)
             if isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
                 self._leaving.failed(key_of(action), now)
-            if isinstance(action, ListLeases) and self._closing:
+            if isinstance(action, ListLeases | SurveyFleet) and self._closing:
                 self._leaving.listed(now)
         if _is_permanent(action, error, code):
             self.fatal = self.fatal or error
@@ -350,8 +351,9 @@ class Engine:
 
     def _taken(self, lease: Lease, now: float) -> None:
         has_parents = self._coordinator.view.has_parents(lease)
-        # A lease that is taken for the first time has the counter 1.
-        since = None if lease.counter <= 1 else self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
+        first = 1 + self._coordinator.member.is_led  # the counter of a lease that nobody has read by yet
+        seen = self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
+        since = None if lease.counter <= first else seen
         arguments = self._start.iterator_arguments(
             lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since
         )
@@ -359,6 +361,7 @@ class Engine:
         hash_range = lease.hash_range if listed is None else listed.hash_range
         reader = Reader(lease.key, hash_range, lease.checkpoint, arguments, self._config, self._random.random)
         hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
+        hold.is_measured = not self._coordinator.member.is_alone
         self._holds[hold.number] = hold
         self._coordinator.held.add(lease.key)
         self._metrics.taken(lease.key)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...aws.errors import backoff
 from ...errors import CheckpointError, LeaseLostError
 from ...leases.lease import Lease
+from ...limits import KIB
 from ...records import Position
 from ..config import ConsumerConfig
 from .actions import Action, Checkpoint, GetRecords, GetShardIterator, ReleaseLease, RenewLease
@@ -39,6 +40,7 @@ class Hold:
         told_end: whether the application was told that nothing follows.
         told_request: whether the application was told that another worker waits for the lease.
         is_missing: a read failed because there is no such shard; the next listing tells whether that is so.
+        is_measured: whether to write into the lease how much is read of the shard.
         searching_since: when everything was done, and the search for what the shard was split or merged into began.
     """
 
@@ -62,6 +64,8 @@ class Hold:
         self.told_request = False
         self.is_missing = False
         self.searching_since: float | None = None
+        self.is_measured = False
+        self._measured = (now, 0)
         self._config = config
         self._random = random
         self._renewed_at = now
@@ -213,7 +217,19 @@ class Hold:
             return Checkpoint(self.lease, self.number, self._writing.position, self._writing.children)
         if (leaving or self.is_handed_over) and self.may_go(now, closing=closing):
             return ReleaseLease(self.lease, self.number)
-        return RenewLease(self.lease, self.number) if now >= self._write_due else None
+        if now < self._write_due:
+            return None
+        return RenewLease(self._with_throughput(now) if self.is_measured else self.lease, self.number)
+
+    def _with_throughput(self, now: float) -> Lease:
+        """The lease with the mean of KiB a second that are read, in which the time since the last renewal is half."""
+        (since, before), read = self._measured, self.reader.bytes_read
+        if now <= since:
+            return self.lease
+        self._measured = (now, read)
+        rate = (read - before) / KIB / (now - since)
+        known = self.lease.throughput
+        return replace(self.lease, throughput=rate if known is None else (rate + known) / 2)
 
     def _read(self, now: float) -> Action | None:
         due = self.reader.due

@@ -61,7 +61,7 @@ class AsyncConsumer:
     ) -> None:
         check_arguments(stream_name, leases, worker_id, config)
         config = config or ConsumerConfig()
-        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
+        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider, leases)
         arguments = region_name, endpoint_url, profile_name
         self._shell = AsyncShell(engine, config, client, arguments, stream_argument(stream_name), leases)
         self._seat = Seat()

@@ -79,7 +79,7 @@ class Consumer:
         self._fan_out = FanOut(client, stream_argument(stream_name), fan_out) if fan_out is not None else None
         if self._fan_out is not None:  # what is pushed waits here, so looking often costs nothing
             client, config = self._fan_out, replace(config, idle_time_between_reads=_LOOKING_SECONDS)
-        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
+        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider, leases)
         self._failover_time = config.failover_time
         self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end)
         self._seat = Seat()
