@@ -38,7 +38,7 @@ PUBLIC = [
             "multilang": "Batch Checkpointer RecordProcessor run run_each run_processor",
             "producer": "METRIC_NAMES AsyncProducer Attempt Delivery Producer ProducerConfig ProducerStats Statistics",
             "records": "PackedRecord Position ReceivedRecord UserRecord",
-            "spark": "SCHEMA unpack unpacked",
+            "spark": "SCHEMA register unpack unpacked",
             "testing": "AsyncFakeKinesis Call Clock FakeKinesis ManualClock Script SystemClock strategies",
             "wire": "decode encode is_aggregated",
         }.items()
@@ -54,6 +54,8 @@ def test_a_public_name_can_be_imported(module: str, name: str) -> None:
         pytest.importorskip("pyarrow")
     if name in ("AsyncFakeKinesis", "FakeKinesis"):
         pytest.importorskip("botocore")
+    if name == "register":
+        pytest.importorskip("pyspark")
     assert getattr(importlib.import_module(module), name) is not None
 
 
@@ -64,6 +66,8 @@ def test_a_public_name_says_what_it_means(module: str, name: str) -> None:
         pytest.importorskip("pyarrow")
     if name in ("AsyncFakeKinesis", "FakeKinesis"):
         pytest.importorskip("botocore")
+    if name == "register":
+        pytest.importorskip("pyspark")
     value = getattr(importlib.import_module(module), name)
     if not inspect.isclass(value) and not inspect.isroutine(value):
         return  # a constant
