@@ -33,18 +33,7 @@ def _has_pages(root: Path, tag: str) -> bool:
 
 def build(sources: Path, out: Path, versions: list[str]) -> None:
     """One version; a warning is an error."""
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-W",
-        "--keep-going",
-        "-b",
-        "html",
-        sources / "docs",
-        out,
-    ]
+    sphinx = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     environment = os.environ | {
         "SHARDPACK_DOCS_VERSIONS": " ".join(versions),
         "PYTHONPATH": str(sources / "src"),  # the docstrings of that version
