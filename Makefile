@@ -77,8 +77,18 @@ soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of cons
 interrupts-consumer: $(BIN)/shardpack ## interrupt consumers at any bytecode; make interrupts-consumer ARGS="--trials 500"
 	$(BIN)/python tests/tools/interrupts_consumer.py --trials 5000 $(ARGS)
 
+# The prose of the pages: a vocabulary of our own, and no sentence of more than 35 words.
+PROSE := tests/tools/prose
+$(PROSE)/node_modules/.package-lock.json: $(PROSE)/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix $(PROSE); fi
+
+.PHONY: lint-prose
+lint-prose: $(PROSE)/node_modules/.package-lock.json ## read the prose of the pages
+	@if command -v npm >/dev/null; then cd $(PROSE) && node_modules/.bin/textlint $$(git -C ../../.. ls-files --cached '*.md' \
+	  ':!tests/vectors' | sed 's#^#../../../#'); else echo "npm is not here, so nobody read the prose"; fi
+
 TEMPLATES := $(wildcard examples/*/template.yaml)
-check: $(BIN)/ruff ## lint and type checks
+check: $(BIN)/ruff lint-prose ## lint and type checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -225,4 +235,4 @@ proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/k
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) $(EXAMPLES) examples/layer/build .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/tools/browser/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) $(EXAMPLES) examples/layer/build .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/tools/browser/node_modules $(PROSE)/node_modules tests/interop/java/*/target
