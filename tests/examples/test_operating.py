@@ -123,8 +123,6 @@ def check(policy: str) -> None:
 
 
 def test_a_wrong_policy_would_be_found() -> None:
-    wrong = (
-        (FOLDER / "policies" / "producer.json").read_text("utf-8").replace("kinesis:PutRecords", "kinesis:PutRecordz")
-    )
+    policy = (FOLDER / "policies" / "producer.json").read_text("utf-8")
     with pytest.raises(AssertionError):
         check(policy.replace("kinesis:PutRecords", "kinesis:PutRecordz"))
