@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from public_names import PUBLIC
 
 import shardpack as sp
 
@@ -17,36 +18,6 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FROM = re.compile(r"^\s*from (shardpack[\w.]*) import \(?([\w, ]+)\)?", re.MULTILINE)
 NAMED = re.compile(r"`(shardpack(?:\.\w+)+)")
 
-PUBLIC = [
-    *(
-        (f"shardpack.{module}", name)
-        for module, names in {
-            "arrow": "PACKED_SCHEMA SCHEMA pack_batches to_table unpack_batches unpacked_schema",
-            "aws_lambda": "DynamoDBProgress InvokeFunction Progress PutAgain SQLiteProgress process replay",
-            "compat.aws_kinesis_agg": "AggRecord RecordAggregator deaggregate_records iter_deaggregate_records",
-            "compat.aws_kinesis_agg.aggregator": "AggRecord RecordAggregator",
-            "compat.aws_kinesis_agg.deaggregator": "deaggregate_records iter_deaggregate_records",
-            "consumer": "AsyncBatch AsyncConsumer Batch Consumer ConsumerConfig DynamoDBLeases Lease Leases"
-            " MemoryLeases SQLiteLeases",
-            "dedup": "Deduplicator RecordDigest",
-            "density": "Measurement Overhead Prices Row Spread Strategy measure usual_strategies",
-            "errors": "ShardpackError",
-            "firehose": "Transformed transform",
-            "hashing": "Shard ShardMap hash_key",
-            "leases": "DynamoDBLeases Lease Leases MemoryLeases SQLiteLeases",
-            "limits": "Limits",
-            "multilang": "Batch Checkpointer RecordProcessor run run_each run_processor",
-            "producer": "METRIC_NAMES AsyncProducer Attempt Delivery Producer ProducerConfig ProducerStats Statistics",
-            "records": "PackedRecord Position ReceivedRecord UserRecord",
-            "spark": "SCHEMA register unpack unpacked",
-            "testing": "AsyncFakeKinesis Call Clock FakeKinesis ManualClock Script SystemClock strategies",
-            "wire": "decode encode is_aggregated",
-        }.items()
-        for name in names.split()
-    ),
-    *(("shardpack", name) for name in sp.__all__),
-]
-
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC)
 def test_a_public_name_can_be_imported(module: str, name: str) -> None:
@@ -54,8 +25,6 @@ def test_a_public_name_can_be_imported(module: str, name: str) -> None:
         pytest.importorskip("pyarrow")
     if name in ("AsyncFakeKinesis", "FakeKinesis"):
         pytest.importorskip("botocore")
-    if name == "register":
-        pytest.importorskip("pyspark")
     assert getattr(importlib.import_module(module), name) is not None
 
 
@@ -66,8 +35,6 @@ def test_a_public_name_says_what_it_means(module: str, name: str) -> None:
         pytest.importorskip("pyarrow")
     if name in ("AsyncFakeKinesis", "FakeKinesis"):
         pytest.importorskip("botocore")
-    if name == "register":
-        pytest.importorskip("pyspark")
     value = getattr(importlib.import_module(module), name)
     if not inspect.isclass(value) and not inspect.isroutine(value):
         return  # a constant

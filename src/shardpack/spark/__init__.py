@@ -8,17 +8,7 @@ pyarrow; only `register` needs pyspark.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .mapping import SCHEMA, unpack, unpacked
+from .registration import register
 
 __all__ = ["SCHEMA", "register", "unpack", "unpacked"]
-
-
-def __getattr__(name: str) -> Any:
-    """`register` when it is first asked for, because it needs pyspark."""
-    if name == "register":
-        from .shells.source import register
-
-        return register
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

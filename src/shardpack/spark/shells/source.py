@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import datasource
 from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStreamReader, InputPartition
 
 from ...consumer.reading.fan_out import FanOut
@@ -208,27 +207,3 @@ def _names(schema: Any) -> list[str]:
                 f" choose from {DDL}"
             )
     return [field.name for field in schema.fields]
-
-
-def register(spark: Any) -> None:
-    """Make ``format("kinesis")`` known to a Spark session, for reading and writing, in batches and streams.
-
-    ::
-
-        shardpack.spark.register(spark)
-        events = spark.readStream.format("kinesis").option("streamName", "clicks").load()
-
-    docs/spark.md has the options, and says what is promised.
-
-    Args:
-        spark: a ``pyspark.sql.SparkSession`` of Spark 4.0 or later.
-
-    Raises:
-        TypeError: it is none.
-    """
-    if not hasattr(spark, "dataSource") or not hasattr(datasource, "DataSourceArrowWriter"):
-        raise TypeError(
-            f"spark is {shown(spark)}; give a SparkSession of Spark 4.0 or later. On Spark 3.5, use"
-            " df.mapInArrow(shardpack.spark.unpack, shardpack.spark.SCHEMA)"
-        )
-    spark.dataSource.register(KinesisSource)
