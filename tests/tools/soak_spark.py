@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,13 @@ def query(arguments: argparse.Namespace) -> None:
     )
     writer = events.writeStream.format("parquet").option("path", str(folder / "sink"))
     writer = writer.option("checkpointLocation", str(folder / "checkpoint"))
-    if not arguments.finish:
+    while not arguments.finish:
         started = writer.start()
         print("up", flush=True)
-        started.awaitTermination()
-        return
+        with suppress(Exception):  # whatever it says when one of its processes has been killed
+            started.awaitTermination()
     batches = -1
-    while batches != (batches := len(list((folder / "checkpoint" / "commits").glob("[0-9]*")))):
+    while batches != (batches := len(batches_of(folder, "commits"))):
         writer.trigger(availableNow=True).start().awaitTermination()
     digest = _digest()
     rows = spark.read.parquet(str(folder / "sink")).select("partitionKey", "data").toArrow()
@@ -111,6 +112,20 @@ class Query:
         """All of its processes, at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()
+
+    def kill_pythons(self, module: str) -> int:
+        """Those of its processes that run a module of pyspark: the source's, which plans, or the tasks'."""
+        pids = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._runs(path, module)]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(pids)
+
+    def _runs(self, process: Path, module: str) -> bool:
+        try:
+            return os.getpgid(int(process.name)) == self.process.pid and module in (process / "cmdline").read_text()
+        except OSError:  # it has ended
+            return False
 
 
 class Stream:
@@ -156,6 +171,21 @@ class Stream:
         self.reshards += 1
 
 
+KILLED = {"the source": "python_streaming_source_runner", "the tasks": "pyspark.daemon", "both": "pyspark"}
+
+
+def batches_of(folder: Path, kind: str) -> list[Path]:
+    return list((folder / "checkpoint" / kind).glob("[0-9]*"))
+
+
+def wait_for_batches(folder: Path, count: int) -> None:
+    """Until so many more are planned, or nothing comes."""
+    wanted = len(batches_of(folder, "offsets")) + count
+    deadline = time.monotonic() + 60
+    while len(batches_of(folder, "offsets")) < wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def soak(arguments: argparse.Namespace) -> bool:
     dice = random.Random(arguments.seed)
     began = time.monotonic()
@@ -168,24 +198,27 @@ def soak(arguments: argparse.Namespace) -> bool:
         stream = Stream(server, arguments.seed)
         servers.create_stream(stream.kinesis, STREAM, 3)
         share = arguments.records // (2 * arguments.kills + 1)
-        running = 0.0
+        this = None
         for nth in range(arguments.kills):
             stream.put(share)
             stream.reshard()
-            this = Query(arguments, proxy.url, folder)
-            is_up = dice.random() < 0.9 and this.line() == "up\n"  # a few die before they are
-            since = time.monotonic()
-            pause = dice.uniform(0, arguments.most_seconds)
-            time.sleep(pause / 2)
+            if this is None:
+                this = Query(arguments, proxy.url, folder)
+            assert this.line() == "up\n", (folder / "log").read_text(errors="replace")[-5000:]
+            wait_for_batches(folder, dice.choice([0, 1, 1, 2]))
             stream.put(share)
             stream.reshard()
-            time.sleep(pause / 2)
+            time.sleep(dice.uniform(0, arguments.most_seconds))
+            victim = dice.choice([*KILLED]) if nth % 4 else "all"
+            if victim == "all":
+                this.kill()
+                this = None
+            elif not this.kill_pythons(KILLED[victim]):
+                this.kill_pythons("pyspark")
+            state = " planned, ".join(str(len(batches_of(folder, kind))) for kind in ("offsets", "commits"))
+            print(f"{time.monotonic() - began:6.0f} s  kill {nth + 1}: {victim}; batches {state} committed", flush=True)
+        if this is not None:
             this.kill()
-            running += time.monotonic() - since
-            batches = len(list((folder / "checkpoint" / "commits").glob("[0-9]*")))
-            planned = len(list((folder / "checkpoint" / "offsets").glob("[0-9]*")))
-            state = f"{planned} batches planned, {batches} committed"
-            print(f"{time.monotonic() - began:6.0f} s  kill {nth + 1}: {'' if is_up else 'early, '}{state}", flush=True)
         stream.put(arguments.records - stream.digest.count)
         proxy.faults = Faults()
         last = Query(arguments, proxy.url, folder, finish=True)
@@ -213,7 +246,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--master", default="local[2]", help="such as local-cluster[2,1,1024]")
     parser.add_argument("--options", default="{}", help="more options of the source, as JSON")
-    parser.add_argument("--most-seconds", type=float, default=20.0, help="for which the query runs before a kill")
+    parser.add_argument("--most-seconds", type=float, default=3.0, help="after a batch was planned, before a kill")
     parser.add_argument("--query", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--finish", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
