@@ -101,7 +101,7 @@ class LocalLeases:
         """Make `owner` the lease's owner, whoever held it.
 
         Args:
-            lease: as it was last read or written.
+            lease: as it was last read or written; its origin is written too, if it has one.
             owner: the worker that takes it.
 
         Returns:
@@ -116,6 +116,7 @@ class LocalLeases:
                 return None
             switches = row.owner_switches + is_switch(row, owner)
             taken = replace(row, owner=owner, counter=row.counter + 1, owner_switches=switches, checkpoint_owner=None)
+            taken = replace(taken, origin=lease.origin or row.origin)
             rows.put(taken)
             return taken
 
@@ -136,7 +137,7 @@ class LocalLeases:
             row = rows.get(lease.key)
             if row is None or row.owner is None or not is_unchanged(row, lease):
                 raise lost(lease)
-            renewed = replace(row, counter=row.counter + 1)
+            renewed = replace(row, counter=row.counter + 1, done_until=_later(row, lease))
             rows.put(renewed)
             return renewed
 
@@ -165,6 +166,7 @@ class LocalLeases:
                 checkpoint=position,
                 owner_switches=0,
                 children=in_order(children) or row.children,
+                done_until=_later(row, lease),
             )
             rows.put(written)
             return written
@@ -250,6 +252,11 @@ class LocalLeases:
                 return False
             rows.remove(lease.key)
             return True
+
+
+def _later(row: Lease, lease: Lease) -> int | None:
+    """What the holder says of `Lease.done_until`, if it says something."""
+    return row.done_until if lease.done_until is None else lease.done_until
 
 
 def is_unchanged(row: Lease, lease: Lease) -> bool:
