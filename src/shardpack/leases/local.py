@@ -38,6 +38,9 @@ class Rows(Protocol):
     def set_stream(self, stream: str) -> None:
         """Remember the stream's name."""
 
+    def forget_stream(self) -> None:
+        """Remember it no more."""
+
 
 class LocalLeases:
     """A store that reads and writes under a lock of its own; only `_rows` is left to say."""
@@ -72,6 +75,17 @@ class LocalLeases:
                     " shards have the same ids; give each stream and application a store of its own",
                     retriable=False,
                 )
+
+    def forget_stream(self) -> None:
+        """Let the next stream that asks have the store.
+
+        Raises:
+            LeaseStoreError: it holds leases still, or cannot be used.
+        """
+        with self._rows() as rows:
+            if rows.all():
+                raise LeaseStoreError(f"{self!r} holds leases of {rows.stream()!r}; delete them first", retriable=False)
+            rows.forget_stream()
 
     def list(self) -> list[Lease]:
         """Every lease there is.

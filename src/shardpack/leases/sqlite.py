@@ -192,6 +192,10 @@ class _Rows:
     def set_stream(self, stream: str) -> None:
         self._connection.execute("REPLACE INTO about VALUES ('stream', ?)", (stream,))
 
+    def forget_stream(self) -> None:
+        self._connection.execute(_CREATE_ABOUT)
+        self._connection.execute("DELETE FROM about WHERE name = 'stream'")
+
     def _lease(self, row: tuple[Any, ...]) -> Lease:
         try:
             return _lease(*row)
