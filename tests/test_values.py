@@ -54,6 +54,13 @@ def outcome(make: Any, *args: object, **named: object) -> object:
     return made.left, made.right
 
 
+def raised_by(call: Any) -> tuple[type, str]:
+    """The type and the message of the error of a call."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # whatever the original raises
+        call()
+    return raised.type, str(raised.value)
+
+
 @pytest.mark.parametrize(("light", "original"), [(Light, Original), (LightTuple, OriginalTuple)])
 @pytest.mark.parametrize(
     ("args", "named"),
@@ -124,6 +131,28 @@ class TestNamedTuple:
         assert light(*light._fields) == original(*light._fields) == light._fields
         assert light(*light._fields)._asdict() == original(*light._fields)._asdict()
         assert pickle.loads(pickle.dumps(light(*light._fields))) == light._fields
+
+    @pytest.mark.parametrize("call", ["_replace", "__replace__"])
+    def test_is_made_and_replaced_as_the_original_is(self, call: str) -> None:
+        replace = getattr(LightTuple(1, "2"), call)
+
+        assert replace(right=None) == OriginalTuple(1, "2")._replace(right=None) == (1, None)
+        assert type(replace(left=3)) is LightTuple
+        assert LightTuple._make(iter([1, "2"])) == OriginalTuple._make(iter([1, "2"])) == (1, "2")
+        assert repr(LightTuple(1, "2")) == repr(OriginalTuple(1, "2")).replace("Original", "Light")
+        for light, original in (
+            (lambda: replace(up=1, down=2), lambda: OriginalTuple(1)._replace(up=1, down=2)),
+            (lambda: LightTuple._make([1]), lambda: OriginalTuple._make([1])),
+            (lambda: LightTuple._make([1, "2", 3]), lambda: OriginalTuple._make([1, "2", 3])),
+        ):
+            assert raised_by(light) == raised_by(original)
+
+    def test_fields_with_defaults_come_last(self) -> None:
+        with pytest.raises(TypeError, match="a field of Wrong without a default follows one that has one: a, b"):
+
+            class Wrong(NamedTuple):
+                a: int = 0
+                b: int  # type: ignore[misc]
 
     def test_keeps_defaults_and_methods(self) -> None:
         assert LightTuple(1) == (1, None)

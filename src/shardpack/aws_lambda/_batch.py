@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, Self
+from _thread import allocate_lock  # `threading` is slow to import, and has the same
 
-from ..errors import DecodeError, StateTooLargeError
-from ..records import ReceivedRecord
-from ..unpacking.unpacker import OnCorrupt
-from ._record import BatchRecord, bit_of
-from .progress import Progress, set_done
+from ..errors import StateTooLargeError
+from ..values import TYPE_CHECKING
+from ._record import BatchRecord, bit_of, set_done
 
-Job = tuple[int, ReceivedRecord, DecodeError | None]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol, Self, TypeAlias
+
+    from ..errors import DecodeError
+    from ..records import ReceivedRecord
+    from ..unpacking.unpacker import OnCorrupt
+    from .progress import Progress
+
+    class State(Protocol):
+        """The state of a tumbling window, of which copies can be taken and put back."""
+
+        def copy(self) -> str: ...
+        def checked_copy(self) -> str: ...
+        def restore(self, copy: str) -> None: ...
+
+
+Job: TypeAlias = "tuple[int, ReceivedRecord, DecodeError | None]"
 """The index of a Kinesis record in its batch, a user record in it, and the error if it could not be decoded."""
 
 
 class AsyncHandlerError(TypeError):
     """A handler returned an awaitable, which nobody would await: the user record would pass for handled."""
-
-
-class State(Protocol):
-    """The state of a tumbling window, of which copies can be taken and put back."""
-
-    def copy(self) -> str: ...
-    def checked_copy(self) -> str: ...
-    def restore(self, copy: str) -> None: ...
 
 
 class Batch:
@@ -60,8 +64,8 @@ class Batch:
         self._state: State | None = None
         self._unsaved: set[BatchRecord] = set()
         self._unsaved_count = 0
-        self._lock: AbstractContextManager[object] = nullcontext()
-        self._save_lock: AbstractContextManager[object] = nullcontext()
+        self._lock = allocate_lock()
+        self._save_lock = allocate_lock()
 
     def run(self, workers: int, state: State | None = None) -> Self:
         """Handle what is not done yet, up to the first failure; gives itself.
@@ -155,10 +159,8 @@ class Batch:
             return
 
     def _run_by_key(self, workers: int) -> None:
-        import threading
         from concurrent.futures import ThreadPoolExecutor
 
-        self._lock, self._save_lock = threading.Lock(), threading.Lock()
         queues: dict[str | None, list[Job]] = {}
         for index, batch_record in enumerate(self.records):
             for record, error in batch_record.open(self._on_corrupt):
@@ -248,10 +250,14 @@ class Batch:
             return
         for record in self.records:
             record.name()
-        named = Counter((record.shard, record.key) for record in self.records)
+        unnamed: list[BatchRecord] = []
+        named: dict[tuple[str | None, str | None], BatchRecord] = {}
         for record in self.records:
-            if named[record.shard, record.key] > 1:
-                record.key = None
+            first = named.setdefault((record.shard, record.key), record)
+            if first is not record:  # no one could tell them apart
+                unnamed += first, record
+        for record in unnamed:
+            record.key = None
         for shard, records in _by_shard(self.records).items():
             loaded = self._progress.load(shard, min(records), max(records))
             for key, record in records.items():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple
+from _collections_abc import Mapping  # see `values`
 
 from ..errors import DecodeError
 from ..limits import shown
 from ..records import ReceivedRecord
-from ..unpacking.unpacker import OnCorrupt, unpack
-from .progress import is_done
+from ..unpacking.unpacker import unpack
+from ..values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..unpacking.unpacker import OnCorrupt
 
 _FLAT = frozenset({"partitionKey", "sequenceNumber", "kinesisSchemaVersion"})
 
@@ -76,6 +78,8 @@ class BatchRecord:
     def name(self) -> None:
         """Give the record its key, if it can have one."""
         if self.shard and self.sequence_number is not None:
+            import zlib  # not before there is a store
+
             # The checksum is for events that someone de-aggregated before: theirs repeat a sequence number, and a batch
             # may end between two of them.
             checksum = zlib.crc32(_written(self._fields.get("data")))
@@ -96,9 +100,12 @@ class BatchRecord:
         return pending
 
     def _undecoded(self) -> ReceivedRecord:
-        with suppress(DecodeError):
-            (record,) = unpack(check_record(self.raw), on_corrupt="raw")  # a corrupt aggregate, whole
-            return record
+        try:
+            (record,) = unpack(check_record(self.raw), on_corrupt="raw")
+        except DecodeError:
+            pass
+        else:
+            return record  # a corrupt aggregate, whole
         data, partition_key = self._fields.get("data"), self._fields.get("partitionKey")
         text = data if isinstance(data, str) else shown(data)
         return ReceivedRecord(
@@ -125,6 +132,19 @@ def check_record(record: Any) -> Mapping[str, Any]:
         f"a record of the event is {shown(record)}; those of Lambda have a field 'kinesis', those of EventBridge Pipes"
         " 'data' and 'sequenceNumber', and those of GetRecords 'Data'"
     )
+
+
+def is_done(bitmap: bytes | bytearray, sub_sequence_number: int) -> bool:
+    """Whether a user record's bit is set."""
+    byte, bit = divmod(sub_sequence_number, 8)
+    return byte < len(bitmap) and bool(bitmap[byte] >> bit & 1)
+
+
+def set_done(bitmap: bytearray, sub_sequence_number: int) -> None:
+    """Set a user record's bit."""
+    byte, bit = divmod(sub_sequence_number, 8)
+    bitmap.extend(bytes(max(0, byte + 1 - len(bitmap))))
+    bitmap[byte] |= 1 << bit
 
 
 def bit_of(record: ReceivedRecord) -> int:

@@ -8,8 +8,7 @@ most of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from _collections_abc import Iterable, Mapping  # `collections.abc` has them from there, and loads `collections`
 from itertools import islice
 
 from ..errors import DecodeError
@@ -19,7 +18,16 @@ from ..values import TYPE_CHECKING, NamedTuple
 from ..wire.backend import backend
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import UTC, datetime
     from typing import Any
+else:
+    try:
+        from _datetime import datetime, timezone  # what `datetime` ends with; before 3.12 it takes long to come to it
+
+        UTC = timezone.utc
+    except ImportError:  # not CPython
+        from datetime import UTC, datetime
 
 
 class KinesisRecord(NamedTuple):
