@@ -134,18 +134,20 @@ class TestNamedTuple:
 
     @pytest.mark.parametrize("call", ["_replace", "__replace__"])
     def test_is_made_and_replaced_as_the_original_is(self, call: str) -> None:
-        replace = getattr(LightTuple(1, "2"), call)
+        light: Any = LightTuple(1, "2")
+        original: Any = OriginalTuple(1, "2")
+        replace = getattr(light, call)
 
-        assert replace(right=None) == OriginalTuple(1, "2")._replace(right=None) == (1, None)
+        assert replace(right=None) == original._replace(right=None) == (1, None)
         assert type(replace(left=3)) is LightTuple
-        assert LightTuple._make(iter([1, "2"])) == OriginalTuple._make(iter([1, "2"])) == (1, "2")
-        assert repr(LightTuple(1, "2")) == repr(OriginalTuple(1, "2")).replace("Original", "Light")
-        for light, original in (
-            (lambda: replace(up=1, down=2), lambda: OriginalTuple(1)._replace(up=1, down=2)),
-            (lambda: LightTuple._make([1]), lambda: OriginalTuple._make([1])),
-            (lambda: LightTuple._make([1, "2", 3]), lambda: OriginalTuple._make([1, "2", 3])),
+        assert light._make(iter([1, "2"])) == original._make(iter([1, "2"])) == (1, "2")
+        assert repr(light) == repr(original).replace("Original", "Light")
+        for ours, theirs in (
+            (lambda: replace(up=1, down=2), lambda: original._replace(up=1, down=2)),
+            (lambda: light._make([1]), lambda: original._make([1])),
+            (lambda: light._make([1, "2", 3]), lambda: original._make([1, "2", 3])),
         ):
-            assert raised_by(light) == raised_by(original)
+            assert raised_by(ours) == raised_by(theirs)
 
     def test_fields_with_defaults_come_last(self) -> None:
         with pytest.raises(TypeError, match="a field of Wrong without a default follows one that has one: a, b"):

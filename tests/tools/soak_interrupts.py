@@ -111,7 +111,7 @@ def with_threads(at: int, error: type[BaseException]) -> tuple[bool, int]:
     return interrupt.has_struck, sum(future.exception() is not None for future in accepted.values())
 
 
-def bounded(close: Callable[[], None]) -> None:
+def bounded(close: Callable[[], object]) -> None:
     """Call it on a thread, so that a hang is an error and not a hang."""
     thread = threading.Thread(target=close, daemon=True)
     thread.start()
