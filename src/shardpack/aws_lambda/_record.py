@@ -7,10 +7,11 @@ from _collections_abc import Mapping  # see `values`
 from ..errors import DecodeError
 from ..limits import shown
 from ..records import ReceivedRecord
-from ..unpacking.unpacker import unpack
+from ..unpacking.unpacker import unpack, unpack_each
 from ..values import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from ..unpacking.unpacker import OnCorrupt
@@ -87,19 +88,22 @@ class BatchRecord:
 
     def open(self, on_corrupt: OnCorrupt) -> list[tuple[ReceivedRecord, DecodeError | None]]:
         """The user records that are still to be done, each with the error if it could not be decoded."""
+        ((_, found),) = opened([self], on_corrupt)
+        return self.pending(found)
+
+    def pending(self, found: Iterable[ReceivedRecord] | DecodeError) -> list[tuple[ReceivedRecord, DecodeError | None]]:
+        """What `open` gives, of what `opened` found."""
         records: list[tuple[ReceivedRecord, DecodeError | None]]
-        try:
-            if isinstance(self.raw, Unreadable):
-                raise self.raw.error
-            records = [(record, None) for record in unpack(check_record(self.raw), on_corrupt=on_corrupt)]
-        except DecodeError as error:
-            records = [(self._undecoded(), error)]
-        pending = [one for one in records if not is_done(self.done, bit_of(one[0]))]
+        if isinstance(found, DecodeError):
+            records = [(self.undecoded(), found)]
+        else:
+            records = [(record, None) for record in found]
+        pending = [one for one in records if not is_done(self.done, bit_of(one[0]))] if self.done else records
         self.total, self.to_do = len(records), len(pending)
         self.left = len(pending)
         return pending
 
-    def _undecoded(self) -> ReceivedRecord:
+    def undecoded(self) -> ReceivedRecord:
         try:
             (record,) = unpack(check_record(self.raw), on_corrupt="raw")
         except DecodeError:
@@ -118,6 +122,28 @@ class BatchRecord:
             None,
             None,
         )
+
+
+def opened(
+    records: list[BatchRecord], on_corrupt: OnCorrupt
+) -> Iterator[tuple[BatchRecord, Iterable[ReceivedRecord] | DecodeError]]:
+    """Each of some Kinesis records with its user records, or with what keeps it from being decoded."""
+    checked = [_checked(record.raw) for record in records]
+    found = unpack_each([one for one in checked if not isinstance(one, DecodeError)], on_corrupt)
+    for record, one in zip(records, checked, strict=True):
+        inside = one if isinstance(one, DecodeError) else next(found)
+        if isinstance(inside, Exception) and not isinstance(inside, DecodeError):
+            raise inside
+        yield record, inside
+
+
+def _checked(raw: Any) -> Mapping[str, Any] | DecodeError:
+    if isinstance(raw, Unreadable):
+        return raw.error
+    try:
+        return check_record(raw)
+    except DecodeError as error:
+        return error
 
 
 def check_record(record: Any) -> Mapping[str, Any]:

@@ -56,7 +56,7 @@ def kinesis_records(source: Any) -> Iterator[KinesisRecord]:
         raise TypeError(f"{type(source).__name__} is no Kinesis record and holds none{hint}")
 
 
-_MOST_IN_BATCH = 64
+MOST_IN_BATCH = 32  # as many as the core verifies side by side; what is read of more falls out of the cache before use
 _MOST_BYTES_IN_BATCH = 64 * MIB
 
 
@@ -84,7 +84,7 @@ def _batches(records: Iterator[KinesisRecord]) -> Iterator[list[KinesisRecord]]:
         for record in records:
             batch.append(record)
             size += len(record.data)
-            if len(batch) == _MOST_IN_BATCH or size >= _MOST_BYTES_IN_BATCH:
+            if len(batch) == MOST_IN_BATCH or size >= _MOST_BYTES_IN_BATCH:
                 yield batch
                 batch, size = [], 0
     except Exception:
