@@ -147,7 +147,7 @@ class Simulation(RuleBasedStateMachine):
             self.clock.advance(10)
             while self.query.trigger():
                 pass
-        stored = listed_shards(self.kinesis.list_shards(StreamName="s")["Shards"])
+        stored = listed_shards(self.kinesis.list_shards(StreamName="s")["Shards"], "s")
         expected = {
             (one.shard_id, int(one.sequence_number or 0), one.sub_sequence_number, one.data)
             for one in sp.unpack(self.kinesis.records())

@@ -8,7 +8,7 @@ when the first batch is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from shardpack.consumer.core.shards import ListedShard
@@ -16,6 +16,7 @@ from shardpack.spark.core.limits import Limits
 from shardpack.spark.core.marks import Mark
 from shardpack.spark.core.offsets import Offset
 from shardpack.spark.core.options import SourceOptions, source_options
+from shardpack.spark.core.ranges import Range
 from shardpack.spark.core.rows import COLUMNS
 from shardpack.spark.shells.clients import Caller
 from shardpack.spark.shells.driver import NO_LIMITS, Driver
@@ -43,8 +44,11 @@ class MiniSpark:
         clock: Any,
         given: dict[str, str] | None = None,
         marks_of_leases: Callable[[SourceOptions, int], dict[str, Mark]] = no_leases,
+        *,
+        page: int = 5,
     ) -> None:
         self.client = client
+        self.page = page
         self.clock = clock
         self.options = source_options({"streamName": "s", **(given or {})}, is_stream=True)
         self.marks_of_leases = marks_of_leases
@@ -57,7 +61,7 @@ class MiniSpark:
     def restart(self) -> Driver:
         """A new driver, which knows what is in the checkpoint alone."""
         call = Caller(self.client, "the stream s", sleep=self.clock.wait)
-        stream = KinesisStream(call, "s", max_records=5, clock=self.clock.now, sleep=self.clock.wait)
+        stream = KinesisStream(call, "s", max_records=self.page, clock=self.clock.now, sleep=self.clock.wait)
         self.driver = Driver(stream, self.options, self.marks_of_leases, workers=1, clock=self.clock.now)
         return self.driver
 
@@ -77,16 +81,17 @@ class MiniSpark:
             self.log.append(end)
             if crash == "planned":
                 raise Crash
-        rows = self.run(start, Offset.from_json(json.loads(self.log[batch])), crash == "halfway")
+        ranges = self.driver.plan(start, Offset.from_json(json.loads(self.log[batch])))
+        rows = self.run(ranges, crash == "halfway")
         self.keep(batch, rows)
         if crash == "done":
             raise Crash
         self.committed += 1
         return True
 
-    def run(self, start: Offset, end: Offset, is_halfway: bool = False) -> list[Row]:
+    def run(self, ranges: Iterable[Range], is_halfway: bool = False) -> list[Row]:
         rows: list[Row] = []
-        for one in self.driver.plan(start, end):
+        for one in ranges:
             call = Caller(self.client, "the stream s", sleep=self.clock.wait)
             reader = RangeReader(
                 call, {"StreamName": "s"}, "s", self.options, [*COLUMNS], clock=self.clock.now, sleep=self.clock.wait

@@ -123,7 +123,10 @@ class Query:
 
     def _runs(self, process: Path, module: str) -> bool:
         try:
-            return os.getpgid(int(process.name)) == self.process.pid and module in (process / "cmdline").read_text()
+            command = (process / "cmdline").read_text()
+            return (
+                os.getpgid(int(process.name)) == self.process.pid and "\0-m\0pyspark" in command and module in command
+            )
         except OSError:  # it has ended
             return False
 
@@ -204,7 +207,10 @@ def soak(arguments: argparse.Namespace) -> bool:
             stream.reshard()
             if this is None:
                 this = Query(arguments, proxy.url, folder)
-            assert this.line() == "up\n", (folder / "log").read_text(errors="replace")[-5000:]
+            if this.line() != "up\n":  # it ends when what was killed was more than it can go on without
+                this.kill()
+                this = Query(arguments, proxy.url, folder)
+                assert this.line() == "up\n", (folder / "log").read_text(errors="replace")[-5000:]
             wait_for_batches(folder, dice.choice([0, 1, 1, 2]))
             stream.put(share)
             stream.reshard()

@@ -61,6 +61,7 @@ class KinesisStream:
     ) -> None:
         self.argument = stream_argument(name)
         self._call = call
+        self._name = name
         self._max_records = max_records
         self._clock = clock
         self._sleep = sleep
@@ -92,7 +93,7 @@ class KinesisStream:
         while answer.get("NextToken"):
             answer = self._call("list_shards", NextToken=answer["NextToken"])
             shards += answer["Shards"]
-        found = listed_shards(shards)
+        found = listed_shards(shards, self._name)
         self._closed = {key for key, shard in found.items() if not shard.is_open}
         return found
 
