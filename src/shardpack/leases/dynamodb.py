@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import LeaseStoreError
 from ..records import Position
 from .items import Values, as_read, as_read_or_handed_over, handed_over, is_lease_item, item_of, key_of
+from .keys import shard_ids_of
 from .lease import Lease
 from .local import in_order, is_switch, lost
 from .rows import CONDITION_FAILED, INDEX, TableRows, assigned_keys
@@ -205,7 +206,7 @@ class DynamoDBLeases:
         }
         if children:
             change += ", childShardIds = :children"
-            values[":children"] = {"SS": in_order(children)}
+            values[":children"] = {"SS": in_order(shard_ids_of(children))}
         change += " REMOVE pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState"
         written = self._rows.update(
             lease,
