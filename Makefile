@@ -20,7 +20,7 @@ help: ## list the targets
 $(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group house --group engines --group examples --group proto
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group house --group engines --group examples --group operating --group proto
 	@$(if $(CARGO),,echo "Rust (cargo) is not here, so the native core was not built:";) $@ --version
 	@touch $@
 
@@ -92,7 +92,7 @@ check: $(BIN)/ruff lint-prose ## lint and type checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/cfn-lint $(TEMPLATES)
+	$(BIN)/cfn-lint $(TEMPLATES) examples/operating/alarms.yaml
 ifdef CARGO
 	cd $(RUST) && cargo fmt --check && cargo clippy --quiet --locked --all-targets -- --deny warnings
 	cd $(RUST) && cargo test --quiet --locked --no-default-features
