@@ -152,6 +152,7 @@ BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_producer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_put.py --peers $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
@@ -159,6 +160,10 @@ bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 
 bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
+
+.PHONY: bench-lambda
+bench-lambda: $(BENCH)/bin/shardpack ## time what a Lambda function pays, cold and warm
+	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
 
 bench-threads: ## what a second thread gains, with a GIL and without
 	$(PYTHON) tests/platforms/on_pythons.py --only codec --run benchmarks/bench_threads.py $(or $(PYTHONS),3.14 3.14t) -- $(ARGS)
