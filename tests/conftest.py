@@ -36,7 +36,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that need Spark: neighbours go to one worker, and so one Java starts and not one for each."""
+    """Begin with the tests that need Spark: neighbours go to one worker, and so only one Java starts."""
     items.sort(key=lambda item: "spark" not in getattr(item, "fixturenames", ()))
 
 
