@@ -9,8 +9,12 @@ import pytest
 from shardpack.spark.core.options import Start, duration, position, sink_options, source_options
 
 
-def read(is_stream: bool = True, **given: str) -> Any:
-    return source_options({"streamName": "clicks", **given}, is_stream=is_stream)
+def read(**given: str) -> Any:
+    return source_options({"streamName": "clicks", **given}, is_stream=True)
+
+
+def read_batch(**given: str) -> Any:
+    return source_options({"streamName": "clicks", **given}, is_stream=False)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_a_stream_has_to_be_named() -> None:
 @pytest.mark.parametrize("end", ["trim_horizon", "leases:table"])
 def test_a_range_ends_where_something_can_end(end: str) -> None:
     with pytest.raises(ValueError, match=r"endPosition is '.*'; give latest, a time such as"):
-        read(is_stream=False, endPosition=end)
+        read_batch(endPosition=end)
 
 
 def test_names_are_read_in_any_case_and_by_those_of_the_connector_and_sparks_own_are_passed_over() -> None:
@@ -113,7 +117,7 @@ def test_names_are_read_in_any_case_and_by_those_of_the_connector_and_sparks_own
 
 def test_defaults() -> None:
     assert read().initial == Start("latest")
-    assert read(is_stream=False).initial == Start("trim_horizon")
+    assert read_batch().initial == Start("trim_horizon")
     assert read().fail_on_data_loss
     assert sink_options({"streamName": "s"}).aggregation
 
