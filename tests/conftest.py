@@ -1,4 +1,4 @@
-"""What tests share: how hard hypothesis looks, and a local Spark.
+"""What tests share: how hard hypothesis looks, signals that arrive, and a local Spark.
 
 HYPOTHESIS_PROFILE=long, which `make test-deep` sets, looks a hundred times as hard.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from heeded_signals import heed_signals
 from hypothesis import HealthCheck, settings
 
 # No deadline: nothing timed is asserted, because test machines are noisy. How much of what is drawn is thrown away says
@@ -22,6 +23,9 @@ settings.register_profile("short", deadline=None, max_examples=20, derandomize=T
 settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=NO_CHECK)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
+# Tests send signals to processes that they start, and those would ignore what this one ignores.
+heed_signals()
+
 # They need Java, Maven and minutes: `make interop` runs them.
 collect_ignore = ["interop"]
 
@@ -29,6 +33,11 @@ collect_ignore = ["interop"]
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Keep long bytes out of test names: gzip writes the time into them, and the workers must agree on names."""
     return argname if isinstance(val, bytes) and len(val) > 20 else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that need Spark: neighbours go to one worker, and so only one Java starts."""
+    items.sort(key=lambda item: "spark" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +55,9 @@ def spark() -> Iterator[Any]:
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.memory", "1g")
+            # It lives for seconds: what a compiler makes of it in them is never paid back, and it needs no collector
+            # with threads of its own.
+            .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto")
             .config("spark.sql.shuffle.partitions", "2")
             .config("spark.sql.session.timeZone", "UTC")
             .config("spark.sql.execution.arrow.maxRecordsPerBatch", "7")

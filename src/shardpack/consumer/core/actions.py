@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ...aws.errors import PERMANENT
+from ...errors import LeaseStoreError
 from ...leases.lease import Lease
 from ...records import Position
 from ..start import IteratorArguments
@@ -142,3 +144,10 @@ Action: TypeAlias = LeaseAction | KinesisAction
 def key_of(action: LeaseChange | GetLease) -> str:
     """Of the lease that a call is about."""
     return action.key if isinstance(action, GetLease) else action.lease.key
+
+
+def is_permanent(action: Action, error: Exception, code: str) -> bool:
+    """Whether no retry mends the failure of a call, which has this code."""
+    if isinstance(action, KinesisAction):
+        return code in PERMANENT
+    return not (isinstance(error, LeaseStoreError) and error.retriable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ from ...leases.fleet.states import WorkerStats
 from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
+from ..origin import check_stream
 from ..start import Start
 from .actions import (
     Action,
@@ -38,6 +40,13 @@ _RETRY_SECONDS = 1.0  # before looking again at what did not work out
 class Coordinator:
     """One worker among those that share the leases.
 
+    Args:
+        stream_name: the stream's name or ARN.
+        worker_id: this worker, as it signs leases.
+        config: the settings.
+        start: where to read from when nothing is done yet.
+        random: for not taking the same leases as other workers.
+
     Attributes:
         view: the leases as this worker last saw them.
         shards: by shard id, as last listed; None before the first listing.
@@ -47,12 +56,14 @@ class Coordinator:
 
     def __init__(
         self,
+        stream_name: str,
         worker_id: str,
         config: ConsumerConfig,
         start: Start,
         random: Random,
         member: Member | None = None,
     ) -> None:
+        self._stream_name = stream_name
         self._worker_id = worker_id
         self._config = config
         self._start = start
@@ -70,12 +81,13 @@ class Coordinator:
         self._closing = False
         self._closed_at: float | None = None
         self._shards_asked_for = self._leases_listed = float("-inf")
+        self._looks = 0  # at all leases
+        self._looks_before = -1  # the shards were last asked for
         self.view = LeaseView(worker_id, config, random)
         self.shards: Mapping[str, ListedShard] | None = None
         self.held: set[str] = set()
         self.member = member or Member(worker_id, config, random, is_alone=True)
         self._parents = Parents(self.view, config)
-        self._last_look = False  # whether to see, in the end, if a leader has given this worker more
 
     # What to do.
 
@@ -85,12 +97,11 @@ class Coordinator:
         if self._closing and self._closed_at is None:
             self._closed_at = now
             self.member.close(now)
-            self._last_look = self.member.is_led and self._can_find
         if self._closed_at is not None and now >= self._closed_at + self._config.failover_time / 2:
-            self._last_look = False
             self._asked.clear()  # whoever gets them under this worker's name has nobody to wait for
         if not self._closing and self._shard_listing.begin(now):
             self._shards_asked_for = now
+            self._looks_before = self._looks
             actions.append(ListShards())
         actions += self.member.poll(now)
         if not self._closing and self.member.is_known and self._lease_listing.begin(now):
@@ -104,20 +115,17 @@ class Coordinator:
         """When there may be a call to make, or None."""
         if self._queue:
             return float("-inf")
-        dues = [] if self._closing else [self._shard_listing.due]
-        if not self._closing and self.member.is_known:
-            dues.append(self._lease_listing.due)
-        dues.append(self.member.deadline())
+        leases_due = self._lease_listing.due if self.member.is_known else None
+        dues = [self.member.deadline(), *([] if self._closing else [self._shard_listing.due, leases_due])]
         if self._is_finding:
             dues.append(self._finding.due)
-        if (self._asked or self._last_look) and self._closed_at is not None:
+        if self._asked and self._closed_at is not None:
             dues.append(self._closed_at + self._config.failover_time / 2)
         return min((due for due in dues if due is not None), default=None)
 
     @property
     def _is_finding(self) -> bool:
-        is_last = self._last_look and self.member.is_over
-        return bool(self._asked) or is_last or (self._may_find and not self._closing)
+        return bool(self._asked) or (self._may_find and (not self._closing or self.member.is_led))
 
     def _looks_at_all(self, now: float) -> bool:
         """Whether this worker looks at all leases and shards: the leader does, or everyone where nobody leads."""
@@ -160,8 +168,7 @@ class Coordinator:
     @property
     def is_idle(self) -> bool:
         """Whether no lease is being created, taken, asked for or deleted."""
-        is_left = self._asked or self._last_look or not self.member.is_over
-        return not self._under_way and not (self._closing and is_left)
+        return not self._under_way and not (self._closing and (self._asked or not self.member.is_over))
 
     def is_changing(self, key: str) -> bool:
         """Whether a call about a lease is under way."""
@@ -177,14 +184,16 @@ class Coordinator:
 
     def answered(self, action: Action, answer: Any, now: float) -> None:
         """A call has succeeded that is about no lease that this worker holds or looks at."""
-        if isinstance(action, ListLeases):
-            self.leases_listed(answer, now)
-        elif isinstance(action, SurveyFleet):
-            self.leases_listed(answer.leases, now, answer.workers)
+        if isinstance(action, ListLeases | SurveyFleet):
+            leases, workers = (answer, None) if isinstance(action, ListLeases) else answer
+            self.leases_listed(leases, now, workers)
         elif isinstance(action, FindLeases):
             self.found(answer, now)
         elif isinstance(action, MemberAction):
-            self.member_answered(action, answer, now)
+            if self.member.answered(action, answer, now):
+                self.view.is_partial = self.member.is_led
+                self._lease_listing.request(now)
+                self.look_at_shards(now)
         elif isinstance(action, LeaseChange):
             self.changed(action, answer, now)
 
@@ -194,8 +203,9 @@ class Coordinator:
         Raises:
             ValueError: the application wants to start in a shard that is not there.
         """
-        self.shards = listed_shards(shards)
+        self.shards = listed_shards(shards, self._stream_name)
         self._shard_listing.succeeded(now, None if self._looks_at_all(now) else float("inf"))
+        self._look_for_others(now)
         self._create_missing(now)
 
     def leases_listed(self, leases: Iterable[Lease], now: float, workers: Iterable[WorkerStats] | None = None) -> None:
@@ -203,48 +213,44 @@ class Coordinator:
 
         Raises:
             ValueError: the application wants to start in a shard that is not there.
+            LeaseStoreError: the leases are another stream's.
         """
         self._lease_listing.succeeded(now, self.member.listing_interval(now) if self._can_find else None)
         self._leases_listed = now
+        self._looks += 1
         self.view.observe(leases, now)
         if self._closing:
             return
+        for lease in self.view.leases.values():
+            check_stream(lease, self._stream_name)
+        self._create_missing(now)
         if not self.member.is_led:
-            self._create_missing(now)
             self._take_share(now)
-            self._delete_finished(now)
-            return
-        self._may_find = self._can_find
-        self._look_at(lease.key for lease in self.view.leases.values() if lease.owner == self._worker_id)
-        if workers is not None and self.member.is_leader(now):
-            self._create_missing(now)
-            for assigned in self.member.assignments(self.view.candidates(self._under_way, now), workers, now):
-                self._enqueue(AssignLease(*assigned))
-            self._delete_finished(now)
-
-    def _delete_finished(self, now: float) -> None:
-        for lease in self.view.to_delete(now):
+        else:
+            self._may_find = self._can_find
+            self._look_at(lease.key for lease in self.view.leases.values() if lease.owner == self._worker_id)
+            if workers is not None and self.member.is_leader(now):
+                apart = self._under_way | self._look_for_others(now)
+                for assigned in self.member.assignments(self.view.candidates(apart, now), workers, now):
+                    self._enqueue(AssignLease(*assigned))
+        for lease in self.view.to_delete(now) if self._looks_at_all(now) else ():
             if lease.key not in self.held:
                 self._enqueue(DeleteLease(lease))
 
     def _take_share(self, now: float) -> None:
         """Nobody leads: take what is this worker's share, or ask for it."""
+        suspects = self._look_for_others(now)
         others = {lease.owner for lease in self.view.leases.values()} - {None, self._worker_id}
         self._may_find = self._can_find and bool(others)
-        moves = self.view.moves(self.held | self._under_way, now)
+        moves = self.view.moves(self.held | self._under_way | suspects, now)
         self._takes_more = moves.is_first_of_more
         for lease in moves.take:
-            self._enqueue(TakeLease(lease, self._worker_id))
+            self._take(lease)
         for lease in moves.ask_for:
-            is_asked = self._config.graceful_lease_handoff_timeout > 0
-            self._enqueue((AskForLease if is_asked else TakeLease)(lease, self._worker_id))
-
-    def member_answered(self, action: MemberAction, answer: Any, now: float) -> None:
-        """A call of the member's has succeeded."""
-        if self.member.answered(action, answer, now):
-            self.view.is_partial = self.member.is_led
-            self._lease_listing.request(now)
-            self.look_at_shards(now)
+            if self._config.graceful_lease_handoff_timeout > 0:
+                self._enqueue(AskForLease(lease, self._worker_id))
+            else:
+                self._take(lease)
 
     def changed(self, action: LeaseChange, answer: Any, now: float) -> None:
         """A lease was created, taken or deleted, or somebody else was faster."""
@@ -253,10 +259,8 @@ class Coordinator:
         if isinstance(action, DeleteLease):
             if answer:
                 self.view.remove(key)
-        elif isinstance(action, AssignLease):
-            self._assigned(action, answer, now)
-        elif isinstance(action, TakeLease | AskForLease):
-            self._taken(action, answer, now)
+        elif isinstance(action, TakeLease | AskForLease | AssignLease):
+            self._moved(action, answer, now)
         elif isinstance(action, TakeBack):
             self._asked.discard(key)
         else:
@@ -265,22 +269,15 @@ class Coordinator:
             if not self._under_way:  # to take them, and to see what others have made of theirs
                 self.look_at_leases(now)
 
-    def _assigned(self, action: AssignLease, answer: Lease | None, now: float) -> None:
-        """This worker leads, and has given a lease to a worker, perhaps to itself."""
-        if answer is None:
-            self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
-            return
-        self.view.update(answer, now)
-        if action.owner == self._worker_id:
-            self._follow(answer.key)
-
-    def _taken(self, action: TakeLease | AskForLease, answer: Lease | None, now: float) -> None:
-        """A lease was taken, or asked for."""
+    def _moved(self, action: TakeLease | AskForLease | AssignLease, answer: Lease | None, now: float) -> None:
+        """A lease was taken, asked for or assigned; None: somebody else was faster."""
         if answer is None:  # not at once, because whoever was faster would be met again
             self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
             return
         self.view.update(answer, now)
-        if isinstance(action, AskForLease) and answer.checkpoint_owner is not None:
+        if action.owner != self._worker_id:
+            return
+        if isinstance(action, AssignLease) or answer.checkpoint_owner is not None:
             self._follow(answer.key)
             return
         self._asked.discard(answer.key)
@@ -295,8 +292,8 @@ class Coordinator:
             self._asked.clear()
             self._lease_listing.request(now)
             return
-        if self._closing and self._last_look:
-            self._last_look = False
+        is_new = self._closed_at is not None and now < self._closed_at + self._config.failover_time / 2
+        if self.member.is_led and is_new:  # a leader has given it more, before it knew
             self._asked.update({*keys} - self.held)
         self._look_at(key for key in (*keys, *self._asked) if self._parents.may_look(key, now))
 
@@ -329,7 +326,7 @@ class Coordinator:
             self._under_way.add(key)
             self._queue.append(TakeBack(lease))
         elif len(self.held) < self._config.max_leases_for_worker:
-            self._enqueue(TakeLease(lease, self._worker_id))
+            self._take(lease)
 
     def failed(self, action: Action, now: float) -> None:
         """One of its calls has failed."""
@@ -337,13 +334,11 @@ class Coordinator:
             self._shard_listing.failed(now)
         elif isinstance(action, ListLeases | SurveyFleet):
             self._lease_listing.failed(now)
-            if isinstance(action, SurveyFleet):
-                self.member.survey_failed(now)
+            self.member.survey_failed(now)
         elif isinstance(action, MemberAction):
             self.member.failed(action, now)
         elif isinstance(action, FindLeases):
             self._finding.failed(now)
-            self._last_look = False
         elif isinstance(action, GetLease):
             self._under_way.discard(action.key)
         elif isinstance(action, LeaseChange):
@@ -358,11 +353,30 @@ class Coordinator:
         if self._can_find:
             self._asked.add(key)
 
+    def is_of_another(self, lease: Lease) -> bool:
+        """Whether a lease is not of the shard that was last listed under its key."""
+        shard = (self.shards or {}).get(lease.key)
+        return shard is not None and shard.disowns(lease)
+
+    def _look_for_others(self, now: float) -> set[str]:
+        """Note leases of a stream that is no more; the keys of those of which that is not certain yet."""
+        suspects = {key for key, lease in self.view.leases.items() if self.is_of_another(lease)}
+        if suspects and self._looks_before < self._looks:  # a younger list of shards will tell
+            self.look_at_shards(now)
+            return suspects - self.view.foreign
+        self.view.foreign = suspects
+        return set()
+
+    def _take(self, lease: Lease) -> None:
+        shard = (self.shards or {}).get(lease.key)
+        if lease.origin is None and shard is not None and lease.key not in self.view.foreign:
+            lease = replace(lease, origin=shard.origin)  # a worker made it that does not write one
+        self._enqueue(TakeLease(lease, self._worker_id))
+
     def _create_missing(self, now: float) -> None:
         if self.shards is None or not self._lease_listing.has_succeeded or self._closing or not self._looks_at_all(now):
             return
-        missing = self._missing(self.shards)
-        if not missing:
+        if not (missing := self._missing(self.shards)):
             return
         # A lease that is made again has its shard read again. That it was deleted because the shard is done shows only
         # in its descendants, and these only in a list of shards that is younger than the list of leases.

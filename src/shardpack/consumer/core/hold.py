@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ...aws.errors import backoff
 from ...errors import CheckpointError, LeaseLostError
-from ...leases.lease import Lease
+from ...leases.lease import Lease, is_started
 from ...limits import KIB
 from ...records import Position
 from ..config import ConsumerConfig
@@ -111,8 +111,13 @@ class Hold:
 
     @property
     def is_ending(self) -> bool:
-        """Whether the shard's end is recorded, or about to be."""
-        return self.position == Position.SHARD_END
+        """Whether the shard's end is recorded, or about to be; not where that was another shard's end."""
+        return self.position == Position.SHARD_END and self.reader.error is None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether something of the shard was done or read before, so that reading goes on after a position."""
+        return is_started(self.lease.checkpoint) or self.reader.has_read
 
     @property
     def is_done(self) -> bool:

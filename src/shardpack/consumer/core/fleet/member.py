@@ -172,9 +172,9 @@ class Member:
         return [one if self._can_hand_over else one._replace(is_asked_for=False) for one in assigned]
 
     def survey_failed(self, now: float) -> None:
-        """A survey has failed; after some in a row another worker may have more luck."""
+        """All leases could not be read; after some failures in a row another leader may have more luck."""
         self._failed_surveys += 1
-        if self._failed_surveys >= _FAILURES:
+        if self._failed_surveys >= _FAILURES and self.is_leader(now):
             _log.warning("%s could not read the leases %d times, and leads no more", self._worker_id, _FAILURES)
             self._failed_surveys = 0
             self.election.resign(now)
@@ -193,6 +193,7 @@ class Member:
         elif isinstance(action, WriteLock):
             if self.election.written(action, bool(answer), now):
                 self._leading.begin()
+                self._failed_surveys = 0
                 _log.info("%s leads: it shares the leases out", self._worker_id)
                 return True
         elif isinstance(action, DeleteLock):
