@@ -12,6 +12,7 @@ from consumer_bench import START, Stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from led_leases import LedLeases
+from lossy_table import LossyTable
 
 import shardpack as sp
 from shardpack.consumer import FleetConfig, Lease
@@ -163,6 +164,20 @@ class TestLife:
     @given(seed=SEEDS)
     def test_only_what_a_killed_worker_had_not_checkpointed_is_handled_twice(self, seed: int) -> None:
         fleet.live(Life(seed, 4, fleet=FleetConfig()), kills=True, moments=25)
+
+    def test_calls_and_answers_that_are_lost_repeat_nothing(self) -> None:
+        """Of leases, of the lock and of reports; over the code that speaks to DynamoDB."""
+        lost = moved = 0
+        for seed in range(4):
+            table = LossyTable(seed, 0.2)
+            life = fleet.Fleet(seed, 4, lease_assignment="leader", fleet=CONFIG)
+            life.stream.leases = sp.DynamoDBLeases("leases", client=table, retry_for=0.0)
+            life.was_killed = True
+            fleet.live(life, kills=False, moments=30)
+            moved += life.handed_over
+            lost += table.lost
+        assert lost > 40
+        assert moved
 
     @pytest.mark.parametrize("strategy", ["lease_count_based", "worker_utilization_aware"])
     def test_everybody_has_a_share_and_keeps_it(self, strategy: str) -> None:

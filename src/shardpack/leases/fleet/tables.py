@@ -45,6 +45,7 @@ class FleetTables:
         self._rows = TableRows(table)
         self._states = table.beside("-CoordinatorState")
         self._reports = table.beside("-WorkerMetricStats")
+        self._is_told = False  # that a table may not be read
 
     def state(self) -> FleetState:
         """Which way of sharing holds, and which tables are used."""
@@ -59,7 +60,8 @@ class FleetTables:
         try:
             item = self._get(self._states, "key", TABLE_MIGRATION, _DENIED | {_MISSING})
         except RefusedError as refused:
-            if refused.code != _MISSING:
+            if refused.code != _MISSING and not self._is_told:
+                self._is_told = True
                 _log.info("%s may not be read, so it is taken for missing: %s", self._states.name, refused.code)
             return Tables.COMPLETE
         if item is None:
