@@ -12,7 +12,7 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples proto clean
+.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,7 +20,7 @@ help: ## list the targets
 $(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group house --group engines --group examples --group proto
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group house --group engines --group examples --group operating --group proto
 	@$(if $(CARGO),,echo "Rust (cargo) is not here, so the native core was not built:";) $@ --version
 	@touch $@
 
@@ -77,12 +77,22 @@ soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of cons
 interrupts-consumer: $(BIN)/shardpack ## interrupt consumers at any bytecode; make interrupts-consumer ARGS="--trials 500"
 	$(BIN)/python tests/tools/interrupts_consumer.py --trials 5000 $(ARGS)
 
+# The prose of the pages: a vocabulary of our own, and no sentence of more than 35 words.
+PROSE := tests/tools/prose
+$(PROSE)/node_modules/.package-lock.json: $(PROSE)/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix $(PROSE); fi
+
+.PHONY: lint-prose
+lint-prose: $(PROSE)/node_modules/.package-lock.json ## read the prose of the pages
+	@if command -v npm >/dev/null; then cd $(PROSE) && node_modules/.bin/textlint $$(git -C ../../.. ls-files --cached '*.md' \
+	  ':!tests/vectors' | sed 's#^#../../../#'); else echo "npm is not here, so nobody read the prose"; fi
+
 TEMPLATES := $(wildcard examples/*/template.yaml)
-check: $(BIN)/ruff ## lint and type checks
+check: $(BIN)/ruff lint-prose ## lint and type checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/cfn-lint $(TEMPLATES)
+	$(BIN)/cfn-lint $(TEMPLATES) examples/operating/alarms.yaml
 ifdef CARGO
 	cd $(RUST) && cargo fmt --check && cargo clippy --quiet --locked --all-targets -- --deny warnings
 	cd $(RUST) && cargo test --quiet --locked --no-default-features
@@ -142,6 +152,7 @@ BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_producer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_put.py --peers $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
@@ -149,6 +160,10 @@ bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 
 bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
+
+.PHONY: bench-lambda
+bench-lambda: $(BENCH)/bin/shardpack ## time what a Lambda function pays, cold and warm
+	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
 
 bench-threads: ## what a second thread gains, with a GIL and without
 	$(PYTHON) tests/platforms/on_pythons.py --only codec --run benchmarks/bench_threads.py $(or $(PYTHONS),3.14 3.14t) -- $(ARGS)
@@ -172,6 +187,34 @@ dist: ## build the sdist and the Linux wheels, check them, and run the codec's t
 	$(WHEEL)/bin/twine check --strict dist/*
 	$(WHEEL)/bin/check-wheel-contents dist/*.whl
 	$(PYTHON) tests/platforms/installed.py $(CODEC)
+
+# Warnings are errors, and so is a link between pages that leads nowhere. `docs-links` asks the network, too.
+SITE := build/site
+DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py house/test_coming_from.py consumer/test_docs_consumer.py \
+  producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py files/test_files.py \
+  replay/test_replay_local.py density/test_density.py multilang/test_multilang_process.py
+$(BIN)/sphinx-build: pyproject.toml $(BIN)/shardpack
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+docs: docs-site $(NODE) ## build the site into build/site, check its links, and run every example of the pages
+	$(BIN)/python -m pytest -q -p docs_blocks $(addprefix tests/,$(DOCUMENTED))
+
+docs-links: $(BIN)/sphinx-build ## ask the network for every address that the pages name
+	$(BIN)/sphinx-build -q -b linkcheck docs build/links
+
+LOOK := tests/tools/browser
+SHOTS ?= build/shots
+docs-look: docs-site ## look at each page in Chromium, at two widths, with the rules of axe-core; make docs-look SHOTS=folder
+	npm ci --silent --no-audit --no-fund --prefix $(LOOK)
+	node $(LOOK)/look.mjs $(SITE) $(SHOTS)
+
+.PHONY: docs-site docs-links
+docs-site: $(BIN)/sphinx-build
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs $(SITE)
+
+docs-versions: $(BIN)/sphinx-build ## build the site of this commit and of each release into build/pages
+	$(BIN)/python docs/versions.py build/pages
 
 # actionlint is a Go module; where Go is missing, zizmor looks alone.
 LINT_WORKFLOWS := .venv-workflows
@@ -197,4 +240,4 @@ proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/k
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) $(EXAMPLES) examples/layer/build .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) $(EXAMPLES) examples/layer/build .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/tools/browser/node_modules $(PROSE)/node_modules tests/interop/java/*/target

@@ -1,4 +1,4 @@
-"""What tests share: how hard hypothesis looks, and a local Spark.
+"""What tests share: how hard hypothesis looks, signals that arrive, and a local Spark.
 
 HYPOTHESIS_PROFILE=long, which `make test-deep` sets, looks a hundred times as hard.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from heeded_signals import heed_signals
 from hypothesis import HealthCheck, settings
 
 # No deadline: nothing timed is asserted, because test machines are noisy. How much of what is drawn is thrown away says
@@ -21,6 +22,9 @@ NO_CHECK = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter
 settings.register_profile("short", deadline=None, max_examples=20, derandomize=True, suppress_health_check=NO_CHECK)
 settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=NO_CHECK)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+# Tests send signals to processes that they start, and those would ignore what this one ignores.
+heed_signals()
 
 # They need Java, Maven and minutes: `make interop` runs them.
 collect_ignore = ["interop"]

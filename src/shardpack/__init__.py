@@ -145,9 +145,9 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value: object = getattr(import_module(_HOME[name], __name__), name)
+    # What `importlib.import_module` does; Python has not loaded `importlib` by itself.
+    home = __import__(_HOME[name][1:], globals(), None, [name], 1)
+    value: object = getattr(home, name)
     globals()[name] = value  # found without this function from now on
     return value
 

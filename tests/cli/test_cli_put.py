@@ -348,7 +348,7 @@ def test_a_second_signal_gives_up_and_keeps_what_was_not_delivered(tmp_path: Pat
             process.send_signal(signal.SIGINT)
             time.sleep(0.3)
             assert process.poll() is None
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # another one: of two equal ones a busy machine may see only one
             out, _ = process.communicate(timeout=60)
             for connection in connections:
                 connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -13,7 +14,7 @@ import servers
 
 import shardpack as sp
 from shardpack.consumer.reading.fan_out import FanOut, _ExpiredError
-from shardpack.testing import FakeKinesis
+from shardpack.testing import AsyncFakeKinesis, FakeKinesis
 
 SHARD = "shardId-000000000000"
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
@@ -249,3 +250,78 @@ def test_on_a_real_server() -> None:
         arn = client.describe_stream_summary(StreamName="clicks")["StreamDescriptionSummary"]["StreamARN"]
         (registered,) = client.list_stream_consumers(StreamARN=arn)["Consumers"]
         assert registered["ConsumerName"] == "app"
+
+
+async def read_async(reading: sp.AsyncConsumer, until: Callable[[list[bytes]], bool]) -> list[bytes]:
+    seen: list[bytes] = []
+    async with asyncio.timeout(30):
+        while not until(seen):
+            batch = await reading.next_batch()
+            assert batch is not None
+            seen += [record.data for record in batch]
+            await batch.checkpoint()
+    return seen
+
+
+def async_consumer(client: Pushing, leases: sp.MemoryLeases | None = None) -> sp.AsyncConsumer:
+    return sp.AsyncConsumer(
+        "s",
+        leases=leases or sp.MemoryLeases(),
+        config=sp.ConsumerConfig(failover_time=1),
+        client=AsyncFakeKinesis(client._kinesis),
+        fan_out="app",
+        fan_out_client=client,
+    )
+
+
+class TestAsync:
+    @pytest.mark.parametrize("ends_with", [None, "raise", "InternalFailureException"])
+    def test_no_gap_and_no_double_when_subscriptions_end(self, ends_with: str | None) -> None:
+        client = Pushing(stream_of(10), ends_with=ends_with)
+
+        async def main() -> list[bytes]:
+            async with async_consumer(client) as reading:
+                return await read_async(reading, lambda seen: len(seen) >= 10)
+
+        assert asyncio.run(main()) == [b"%d" % number for number in range(10)]
+        assert client.registered == ["app"]
+        assert len(client.subscribed) >= 4
+
+    def test_children_follow_their_parent_and_a_successor_goes_on(self) -> None:
+        kinesis, leases = stream_of(3), sp.MemoryLeases()
+        kinesis.autoscale(SHARD)
+        kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"3")
+
+        async def main(count: int) -> list[bytes]:
+            async with async_consumer(Pushing(kinesis), leases) as reading:
+                return await read_async(reading, lambda seen: len(seen) >= count)
+
+        assert asyncio.run(main(4)) == [b"0", b"1", b"2", b"3"]
+        kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"4")
+        assert asyncio.run(main(1)) == [b"4"]
+
+    def test_where_it_is_not_allowed_it_polls(self, caplog: pytest.LogCaptureFixture) -> None:
+        client = Pushing(stream_of(5))
+        client.refuse["subscribe_to_shard"] = ["AccessDeniedException"] * 100
+
+        async def main() -> list[bytes]:
+            async with async_consumer(client) as reading:
+                return await read_async(reading, lambda seen: len(seen) >= 5)
+
+        with caplog.at_level(logging.WARNING):
+            assert asyncio.run(main()) == [b"%d" % number for number in range(5)]
+        assert "reading by GetRecords instead" in caplog.text
+
+    def test_closing_ends_its_threads(self) -> None:
+        before = set(threading.enumerate())
+
+        async def main() -> None:
+            async with async_consumer(Pushing(stream_of(3), events=100_000)) as reading:
+                await read_async(reading, lambda seen: len(seen) >= 3)
+                assert any(thread.name.startswith("fan-out") for thread in threading.enumerate())
+
+        asyncio.run(main())
+        deadline = time.monotonic() + 10
+        while any(thread.name.startswith("fan-out") for thread in set(threading.enumerate()) - before):
+            assert time.monotonic() < deadline, "its threads go on"
+            time.sleep(0.01)

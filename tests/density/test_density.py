@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -392,3 +394,13 @@ def test_aws_kinesis_agg_beside_ours() -> None:
     assert theirs.overhead.total > 0
     (_, theirs) = measure([*LOGINS, sp.UserRecord("k", bytes(60_000))], [Strategy("ours")], peers=list(peers())).rows
     assert (theirs.user_records, theirs.left_out) == (len(LOGINS), 1)
+
+
+def test_the_example_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "density.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    exec(compile(example, "docs/density.md", "exec"), {"__name__": "docs"})
+
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(" 1", 1)[0] for line in printed[:1]] == ["plain"]
+    assert len(printed) == 4

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from public_names import PUBLIC
 
 import shardpack as sp
 
@@ -16,36 +17,6 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FROM = re.compile(r"^\s*from (shardpack[\w.]*) import \(?([\w, ]+)\)?", re.MULTILINE)
 NAMED = re.compile(r"`(shardpack(?:\.\w+)+)")
-
-PUBLIC = [
-    *(
-        (f"shardpack.{module}", name)
-        for module, names in {
-            "arrow": "PACKED_SCHEMA SCHEMA pack_batches to_table unpack_batches unpacked_schema",
-            "aws_lambda": "DynamoDBProgress InvokeFunction Progress PutAgain SQLiteProgress process replay",
-            "compat.aws_kinesis_agg": "AggRecord RecordAggregator deaggregate_records iter_deaggregate_records",
-            "compat.aws_kinesis_agg.aggregator": "AggRecord RecordAggregator",
-            "compat.aws_kinesis_agg.deaggregator": "deaggregate_records iter_deaggregate_records",
-            "consumer": "AsyncBatch AsyncConsumer Batch Consumer ConsumerConfig DynamoDBLeases Lease Leases"
-            " MemoryLeases SQLiteLeases",
-            "dedup": "Deduplicator RecordDigest",
-            "density": "Measurement Overhead Prices Row Spread Strategy measure usual_strategies",
-            "errors": "ShardpackError",
-            "firehose": "Transformed transform",
-            "hashing": "Shard ShardMap hash_key",
-            "leases": "DynamoDBLeases Lease Leases MemoryLeases SQLiteLeases",
-            "limits": "Limits",
-            "multilang": "Batch Checkpointer RecordProcessor run run_each run_processor",
-            "producer": "METRIC_NAMES AsyncProducer Attempt Delivery Producer ProducerConfig ProducerStats Statistics",
-            "records": "PackedRecord Position ReceivedRecord UserRecord",
-            "spark": "SCHEMA unpack unpacked",
-            "testing": "AsyncFakeKinesis Call Clock FakeKinesis ManualClock Script SystemClock strategies",
-            "wire": "decode encode is_aggregated",
-        }.items()
-        for name in names.split()
-    ),
-    *(("shardpack", name) for name in sp.__all__),
-]
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC)

@@ -88,6 +88,11 @@ def test_many_at_once(kinesis: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 1000
 
 
+def test_a_key_is_in_order(kinesis: Any) -> None:
+    assert example("Order per key")["config"].ordering == "key"
+    assert received(kinesis) == sorted((("user-1", b'{"step": %d}' % n) for n in range(1000)), key=repr)
+
+
 def test_dead_letters_have_every_record_that_failed(kinesis: Any, server: str) -> None:
     queue = example("Keep what fails")["dead_letters"]
 

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 from driven_engine import HIGH, LOW, ONE, THROTTLED, TWO, Driven
@@ -15,6 +16,7 @@ from producer_client import Client
 import shardpack as sp
 from shardpack.limits import MAX_HASH_KEY
 from shardpack.producer import METRIC_NAMES, ProducerStats, Statistics
+from shardpack.producer.core.metrics import Metrics
 from shardpack.producer.shells.otel import _INSTRUMENTS, instruments
 from shardpack.testing import FakeKinesis, ManualClock
 
@@ -24,6 +26,7 @@ DETAILED = {
     *("UserRecordsReceived", "UserRecordsPending", "UserRecordsDataPut", "KinesisRecordsDataPut", "RetriesPerRecord"),
     *("RequestTime", "UserRecordsPerKinesisRecord", "KinesisRecordsPerPutRecordsRequest"),
     "UserRecordsPerPutRecordsRequest",
+    *("DataPerKinesisRecord", "KeysAstray"),  # ours
 }
 
 
@@ -249,7 +252,7 @@ class TestOpenTelemetry:
             got = points(otel[1])
             stats = producer.stats()
 
-        assert set(got) == (SUMMARY | DETAILED) - {"UserRecordExpired"}
+        assert set(got) == (SUMMARY | DETAILED) - {"UserRecordExpired", "KeysAstray"}
         stream, low, high = (
             of(StreamName="events"),
             of(StreamName="events", ShardId="shardId-000000000000"),
@@ -356,10 +359,17 @@ class TestOpenTelemetry:
         assert instruments("s", sp.ProducerConfig()) is None
         assert producer.stats().user_records_put == 1
 
+    def test_keys_astray_go_up_and_down(self) -> None:
+        report = Mock()
+        metrics = Metrics(report)
+        for keys_astray in (0, 2, 2, 1, 0):
+            metrics.pending(0, keys_astray)
+        assert report.mock_calls == [call.add("KeysAstray", 2), call.add("KeysAstray", -1), call.add("KeysAstray", -1)]
+
     def test_units_are_those_of_opentelemetry(self) -> None:
         units = {unit for _, _, unit, _ in _INSTRUMENTS.values()}
 
-        assert units == {"{record}", "{error}", "{retry}", "By", "ms"}
+        assert units == {"{record}", "{error}", "{retry}", "{key}", "By", "ms"}
 
 
 def test_logs_name_no_payload_and_no_key(caplog: pytest.LogCaptureFixture) -> None:

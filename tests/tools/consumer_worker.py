@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import servers
 
@@ -27,25 +29,18 @@ def line_of(record: sp.ReceivedRecord) -> str:
     return f"{record.shard_id} {record.sequence_number} {record.sub_sequence_number} {number}\n"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--stream", "--kinesis", "--store", "--worker-id", "--log"):
-        parser.add_argument(name, required=True)
-    parser.add_argument("--failover-time", type=float, required=True)
-    arguments = parser.parse_args()
-    config = sp.ConsumerConfig(
-        failover_time=arguments.failover_time,
-        max_leases_to_steal_at_one_time=4,
-        batch_max_records=100,
-        idle_time_between_reads=0.2,
-    )
-    log = os.open(arguments.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+CONFIG = sp.ConsumerConfig(max_leases_to_steal_at_one_time=4, batch_max_records=100, idle_time_between_reads=0.2)
+
+
+def work(arguments: argparse.Namespace, config: sp.ConsumerConfig, log: int) -> None:
+    """With threads, on boto3."""
+    client = servers.client("kinesis", arguments.kinesis, max_pool_connections=config.max_connections)
     with sp.Consumer(
         arguments.stream,
         leases=leases_of(arguments.store),
         worker_id=arguments.worker_id,
         config=config,
-        client=servers.client("kinesis", arguments.kinesis, max_pool_connections=config.max_connections),
+        client=client,
     ) as consumer:
         signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see soak_consumer
@@ -54,6 +49,41 @@ def main() -> int:
             os.write(log, "".join(map(line_of, batch)).encode())  # at once, so that a kill leaves whole lines
 
         consumer.run(handler=handle, workers=2)
+
+
+async def work_async(arguments: argparse.Namespace, config: sp.ConsumerConfig, log: int) -> None:
+    """In an event loop, on aiobotocore."""
+    os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    async with sp.AsyncConsumer(
+        arguments.stream,
+        leases=leases_of(arguments.store),
+        worker_id=arguments.worker_id,
+        config=config,
+        region_name="us-east-1",
+        endpoint_url=arguments.kinesis,
+    ) as consumer:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+        async def handle(batch: sp.AsyncBatch) -> None:
+            os.write(log, "".join(map(line_of, batch)).encode())
+
+        await consumer.run(handle, workers=2)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("--stream", "--kinesis", "--store", "--worker-id", "--log"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--failover-time", type=float, required=True)
+    parser.add_argument("--shell", choices=("threads", "asyncio"), default="threads")
+    arguments = parser.parse_args()
+    config = replace(CONFIG, failover_time=arguments.failover_time)
+    log = os.open(arguments.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    if arguments.shell == "asyncio":
+        asyncio.run(work_async(arguments, config, log))
+    else:
+        work(arguments, config, log)
     return 0
 
 

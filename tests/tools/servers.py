@@ -63,7 +63,7 @@ def kinesis_local(change_ms: int = 20) -> Iterator[str]:
         **{f"{change}_DURATION": f"{change_ms}ms" for change in changes},
     }
     _require_node()
-    with _process([_node_binary(), str(NODE / "serve.js"), "kinesis-local"], settings) as (process, log):
+    with running([_node_binary(), str(NODE / "serve.js"), "kinesis-local"], settings) as (process, log):
         _wait_for_port(process, port, log)
         yield f"http://127.0.0.1:{port}"
 
@@ -77,7 +77,7 @@ def ministack(services: str = "kinesis", settings: Mapping[str, str] | None = No
     with tempfile.TemporaryDirectory(prefix="shardpack-test-") as folder:
         env = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": services, "LOG_LEVEL": "ERROR"}
         env |= {"TMPDIR": folder, "STATE_DIR": folder, **(settings or {})}
-        with _process([sys.executable, "-m", "ministack"], env, folder) as (process, log):
+        with running([sys.executable, "-m", "ministack"], env, folder) as (process, log):
             _wait_for_port(process, port, log)
             yield f"http://127.0.0.1:{port}"
 
@@ -131,7 +131,7 @@ def _require_node() -> None:
 @contextmanager
 def _node(name: str, options: dict[str, Any]) -> Iterator[str]:
     _require_node()
-    with _process([_node_binary(), str(NODE / "serve.js"), name, json.dumps(options)], {}) as (process, log):
+    with running([_node_binary(), str(NODE / "serve.js"), name, json.dumps(options)], {}) as (process, log):
         assert process.stdout is not None
         port = process.stdout.readline().strip()
         if not port:
@@ -140,9 +140,10 @@ def _node(name: str, options: dict[str, Any]) -> Iterator[str]:
 
 
 @contextmanager
-def _process(
+def running(
     command: list[str], settings: Mapping[str, str], folder: str | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A server's process and the file of its standard error; an error within the block is told when it had ended."""
     with tempfile.TemporaryDirectory(prefix="shardpack-log-") as logs:
         log = Path(logs) / "stderr"
         with log.open("wb") as out:
@@ -151,6 +152,10 @@ def _process(
             )
         try:
             yield process, log
+        except BaseException as error:
+            if process.poll() is not None:
+                error.add_note(f"a server had ended by itself: {_last_words(process, log)}")
+            raise
         finally:
             process.kill()  # not asked: kinesis-local takes its time, and nothing of theirs outlives the test
             process.communicate()
@@ -167,5 +172,8 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> No
 
 
 def _raise_not_up(process: subprocess.Popen[bytes], log: Path) -> None:
-    tail = log.read_text(errors="replace")[-2000:]
-    raise RuntimeError(f"{process.args!r} did not come up within {START_SECONDS} s:\n{tail}")
+    raise RuntimeError(f"did not come up within {START_SECONDS} s: {_last_words(process, log)}")
+
+
+def _last_words(process: subprocess.Popen[bytes], log: Path) -> str:
+    return f"{process.args!r}, exit status {process.poll()}\n{log.read_text(errors='replace')[-2000:]}"

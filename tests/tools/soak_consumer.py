@@ -42,6 +42,7 @@ class Soak:
 
     Attributes:
         store: which leases.
+        shell: of the workers; "mixed": every other one.
         records: user records to put.
         rate: user records put a second.
         workers: processes at a time.
@@ -54,6 +55,7 @@ class Soak:
     """
 
     store: str = "sqlite"
+    shell: str = "threads"
     records: int = 100_000
     rate: float = 2_000.0
     workers: int = 3
@@ -103,6 +105,7 @@ class Report:
         seconds = sorted(self.rebalanced)
         rows = {
             "leases": self.soak.store,
+            "workers": self.soak.shell,
             "user records": f"{self.soak.records:,} in {self.seconds:.1f} s",
             "reshards": _counts(self.reshards),
             "workers ended": _counts(self.kills),
@@ -223,12 +226,14 @@ class _Fleet:
             process.wait()
 
     def _begin(self) -> None:
-        worker_id = f"worker-{len(list(self._folder.glob('*.log')))}"
+        number = len(list(self._folder.glob("*.log")))
+        worker_id = f"worker-{number}"
         log = self._folder / f"{worker_id}.log"
         log.touch()
         script = Path(__file__).with_name("consumer_worker.py")
         arguments = ["--stream", STREAM, "--kinesis", self._kinesis, "--store", self._store, "--worker-id", worker_id]
-        arguments += ["--log", str(log), "--failover-time", str(self._soak.failover_time)]
+        shell = ("threads", "asyncio")[number % 2] if self._soak.shell == "mixed" else self._soak.shell
+        arguments += ["--log", str(log), "--failover-time", str(self._soak.failover_time), "--shell", shell]
         # The worker inherits the block, and lifts it when it knows what to do: it may be asked before it has begun.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
@@ -296,6 +301,7 @@ def _counts(counts: Counter[Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", choices=STORES, default="sqlite")
+    parser.add_argument("--shell", choices=("threads", "asyncio", "mixed"), default="threads")
     for name in ("records", "workers", "kills", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Soak, name))
     for name in ("rate", "pause", "failover-time"):

@@ -1,23 +1,23 @@
 //! The user records of many aggregates, by columns in the layout of Apache Arrow.
 
-use crate::frame::{body, is_sound, MAGIC};
+use crate::fault::Kind;
+use crate::frame::body;
+use crate::md5;
 use crate::memory::{Buffer, Item};
-use crate::read::{self, Aggregate, Sub, MOST_BYTES, NONE};
-use crate::{md5, unusual};
+use crate::read::{verified_into, Aggregate, Sub, MOST_BYTES, NONE};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-/// In `Columns::counts`: the blob starts like an aggregate, but was left alone.
-pub const LEFT: i32 = -1;
-/// In `Columns::counts`: the blob does not.
-pub const PLAIN: i32 = -2;
 /// A view of Arrow's holds so many bytes itself.
 const INSIDE: usize = 12;
 
 /// What was cut out of blobs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// User records of each blob, or `LEFT`, or `PLAIN`.
+    /// User records of each blob; or else -1: it was left alone; -2: its checksum is wrong, -3: it is cut short, -4: it
+    /// is malformed.
     pub counts: Vec<i32>,
     /// The sub-sequence number of each record.
     pub numbers: Buffer<i32>,
@@ -71,7 +71,7 @@ impl Default for Data {
     }
 }
 
-/// All user records of those blobs that are sound aggregates, without tags and with keys in UTF-8.
+/// All user records, without their tags, of those blobs that are sound aggregates.
 ///
 /// The blobs have less than 2^31 bytes together.
 pub fn cut(blobs: &[&[u8]], how: How) -> Columns {
@@ -87,18 +87,19 @@ pub fn cut(blobs: &[&[u8]], how: How) -> Columns {
     let mut aggregate = Aggregate::default();
     for (nth, blob) in blobs.iter().enumerate() {
         let digest = if body(blob).is_some() { digests.next() } else { None };
-        let is_read = digest.is_some_and(|digest| {
-            left -= blob.len().min(left);
-            is_sound(blob, &digest) && blob.len() < MOST_BYTES && parse(blob, &mut aggregate)
-        });
-        let places = if is_read { columns.places(blob, &aggregate, &mut keys, &mut explicit) } else { None };
-        match places {
-            Some((keys, explicit)) => {
-                columns.take(&aggregate, &keys, &explicit, (left as u64, blob.len() as u64));
-                columns.data.take(how.place(nth), blob, &aggregate.records);
-            }
-            None => columns.counts.push(if blob.starts_with(&MAGIC) { LEFT } else { PLAIN }),
+        let Some(digest) = digest.filter(|_| blob.len() < MOST_BYTES) else {
+            columns.counts.push(-1);
+            continue;
+        };
+        left -= blob.len().min(left);
+        if let Err(fault) = verified_into(blob, &digest, &mut aggregate) {
+            columns.counts.push(code(fault.kind()));
+            continue;
         }
+        let keys = keys.of(blob, &aggregate.partition_keys);
+        let explicit = explicit.of(blob, &aggregate.explicit_hash_keys);
+        columns.take(&aggregate, keys, explicit, (left as u64, blob.len() as u64));
+        columns.data.take(how.place(nth), blob, &aggregate.records);
     }
     for dictionary in [&mut columns.partition_keys, &mut columns.explicit_hash_keys] {
         dictionary.offsets.reserve(1);
@@ -107,17 +108,12 @@ pub fn cut(blobs: &[&[u8]], how: How) -> Columns {
     columns
 }
 
-/// Read a blob whose checksum is known to be right, into an aggregate that was used before.
-fn parse(blob: &[u8], aggregate: &mut Aggregate) -> bool {
-    if read::usual_into(blob, aggregate).is_some() {
-        return true;
-    }
-    match unusual::read(blob) {
-        Ok(other) => {
-            *aggregate = other;
-            true
-        }
-        Err(_) => false,
+/// What stands in `counts` for a blob with such a fault.
+fn code(kind: Kind) -> i32 {
+    match kind {
+        Kind::Checksum => -2,
+        Kind::Truncated => -3,
+        Kind::Malformed => -4,
     }
 }
 
@@ -127,24 +123,9 @@ impl Columns {
         self.numbers.len()
     }
 
-    /// Where in the dictionaries the keys of an aggregate are; None: it is to be left alone.
-    fn places<'a>(
-        &mut self,
-        blob: &'a [u8],
-        aggregate: &Aggregate,
-        keys: &mut Entries<'a>,
-        explicit: &mut Entries<'a>,
-    ) -> Option<(Vec<i32>, Vec<i32>)> {
-        if !aggregate.tags.is_empty() {
-            return None;
-        }
-        let keys = keys.places(blob, &aggregate.partition_keys, &mut self.partition_keys)?;
-        Some((keys, explicit.places(blob, &aggregate.explicit_hash_keys, &mut self.explicit_hash_keys)?))
-    }
-
     /// `left`: bytes of the aggregates after this one, and of this one: there will be as many records for each byte, if
     /// they are alike.
-    fn take(&mut self, aggregate: &Aggregate, keys: &[i32], explicit: &[i32], left: (u64, u64)) {
+    fn take(&mut self, aggregate: &Aggregate, mut keys: Table, mut explicit: Table, left: (u64, u64)) {
         let subs = &aggregate.records[..];
         let count = subs.len();
         self.counts.push(count as i32);
@@ -153,15 +134,18 @@ impl Columns {
             self.reserve(count + alike + alike / 64);
         }
         self.numbers.extend(0..count as i32);
-        self.partition_keys.indices.extend(subs.iter().map(|sub| keys[sub.partition_key as usize]));
-        let indices = &mut self.explicit_hash_keys.indices;
-        if explicit.is_empty() {
+        let Dictionary { offsets, bytes, indices } = &mut self.partition_keys;
+        indices.extend(subs.iter().map(|sub| keys.place(sub.partition_key, offsets, bytes)));
+        let Dictionary { offsets, bytes, indices } = &mut self.explicit_hash_keys;
+        if explicit.texts.is_empty() {
             let end = indices.len() + count;
             indices.resize(end, 0);
             self.validity.extend(subs.iter().map(|_| false));
         } else {
-            let index = |sub: &Sub| explicit.get(sub.explicit_hash_key as usize).copied().unwrap_or(0);
-            indices.extend(subs.iter().map(index));
+            indices.extend(subs.iter().map(|sub| match sub.explicit_hash_key {
+                NONE => 0,
+                index => explicit.place(index, offsets, bytes),
+            }));
             self.validity.extend(subs.iter().map(|sub| sub.explicit_hash_key != NONE));
         }
     }
@@ -252,26 +236,46 @@ impl Bits {
 
 /// Which texts are in a dictionary already.
 #[derive(Default)]
-struct Entries<'a>(FxHashMap<&'a [u8], i32>);
+struct Entries<'a>(FxHashMap<Cow<'a, str>, i32>);
 
 impl<'a> Entries<'a> {
-    /// Where in the dictionary the texts of a table are; None if one is no UTF-8.
-    fn places(&mut self, blob: &'a [u8], table: &[Range<usize>], dictionary: &mut Dictionary) -> Option<Vec<i32>> {
-        if table.iter().any(|at| std::str::from_utf8(&blob[at.clone()]).is_err()) {
-            return None;
+    fn of<'t>(&'t mut self, blob: &'a [u8], texts: &'t [Range<usize>]) -> Table<'t, 'a> {
+        Table { entries: self, blob, texts, places: vec![UNKNOWN; texts.len()] }
+    }
+}
+
+/// One aggregate's table of texts.
+struct Table<'t, 'a> {
+    entries: &'t mut Entries<'a>,
+    blob: &'a [u8],
+    texts: &'t [Range<usize>],
+    /// In the dictionary, of those that a record has had.
+    places: Vec<i32>,
+}
+
+const UNKNOWN: i32 = -1;
+
+impl Table<'_, '_> {
+    /// Where in the dictionary a text is.
+    #[inline]
+    fn place(&mut self, index: u32, offsets: &mut Buffer<i32>, bytes: &mut Buffer<u8>) -> i32 {
+        let place = &mut self.places[index as usize];
+        if *place == UNKNOWN {
+            // What is no UTF-8 becomes U+FFFD, as in Python.
+            *place = match self.entries.0.entry(String::from_utf8_lossy(&self.blob[self.texts[index as usize].clone()]))
+            {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    let text = new.key().as_bytes();
+                    offsets.reserve(1);
+                    offsets.push(bytes.len() as i32);
+                    bytes.reserve(text.len());
+                    bytes.extend_from_slice(text);
+                    *new.insert(offsets.len() as i32 - 1)
+                }
+            };
         }
-        self.0.reserve(if table.len() > self.0.len() { table.len() } else { 0 });
-        let place = |at: &Range<usize>| {
-            let text = &blob[at.clone()];
-            *self.0.entry(text).or_insert_with(|| {
-                dictionary.offsets.reserve(1);
-                dictionary.offsets.push(dictionary.bytes.len() as i32);
-                dictionary.bytes.reserve(text.len());
-                dictionary.bytes.extend_from_slice(text);
-                dictionary.offsets.len() as i32 - 1
-            })
-        };
-        Some(table.iter().map(place).collect())
+        *place
     }
 }
 
@@ -296,20 +300,22 @@ mod tests {
     #[test]
     fn columns_of_several_blobs() {
         let first = blob(&[(b"a", b"one", None), (b"b", b"", Some(b"7"))]);
-        let broken = blob(&[(b"\xff", b"not utf-8", None)]);
+        let odd = blob(&[(b"\xff", b"4", None), (b"\xfe", b"5", None)]);
         let second = blob(&[(b"b", b"two", Some(b"7")), (b"c", b"more than twelve", None)]);
-        let blobs = [&first[..], b"plain", &broken, &second];
+        let (mut torn, nothing) = (first.clone(), blob(&[]));
+        torn[7] ^= 1;
+        let blobs = [&first[..], b"plain", &odd, &second, &torn, &nothing];
         let columns = cut(&blobs, How::Copied);
-        assert_eq!(columns.counts, [2, PLAIN, LEFT, 2]);
-        assert_eq!((columns.count(), &columns.numbers[..]), (4, &[0, 1, 0, 1][..]));
+        assert_eq!(columns.counts, [2, -1, 2, 2, -2, -4]);
+        assert_eq!((columns.count(), &columns.numbers[..]), (6, &[0, 1, 0, 1, 0, 1][..]));
         let Data::Copied { offsets, bytes } = &columns.data else { panic!("it was to be copied") };
-        assert_eq!((&offsets[..], &bytes[..]), (&[0, 3, 3, 6, 22][..], &b"onetwomore than twelve"[..]));
-        assert_eq!(&columns.partition_keys.bytes[..], b"abc");
-        assert_eq!(&columns.partition_keys.offsets[..], [0, 1, 2, 3]);
-        assert_eq!(&columns.partition_keys.indices[..], [0, 1, 1, 2]);
+        assert_eq!((&offsets[..], &bytes[..]), (&[0, 3, 3, 4, 5, 8, 24][..], &b"one45twomore than twelve"[..]));
+        assert_eq!(&columns.partition_keys.bytes[..], "ab\u{fffd}c".as_bytes());
+        assert_eq!(&columns.partition_keys.offsets[..], [0, 1, 2, 5, 6]);
+        assert_eq!(&columns.partition_keys.indices[..], [0, 1, 2, 2, 1, 3]);
         assert_eq!(&columns.explicit_hash_keys.bytes[..], b"7");
-        assert_eq!((&columns.validity.bytes[..], columns.validity.zeros), (&[0b0110][..], 2));
-        assert_eq!(&columns.spread(&[10, 11, 12, 13])[..], [10, 10, 13, 13]);
+        assert_eq!((&columns.validity.bytes[..], columns.validity.zeros), (&[0b1_0010][..], 4));
+        assert_eq!(&columns.spread(&[10, 11, 12, 13, 14, 15])[..], [10, 10, 12, 12, 13, 13]);
     }
 
     #[test]

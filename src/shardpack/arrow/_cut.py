@@ -30,6 +30,7 @@ _WORD = 8
 _LONG_BIT = 15  # of the word: the index of the partition key goes on in a second byte
 _LONGEST = [(1 << 7 * nth) - 1 for nth in range(1, 5)]  # whose length takes so many bytes
 _SEVEN_BITS = 0x7F
+_FAULTS = {-2: "checksum_mismatch", -3: "truncated", -4: "malformed"}  # by what the native core has in place of counts
 LARGEST = 2**29  # bytes that are cut at once: offsets of four bytes do, also when each byte of a key becomes U+FFFD
 
 
@@ -54,25 +55,22 @@ class Cut(NamedTuple):
         columns: as `COLUMNS`; the data may be binary views.
         spread: what each Kinesis record has, an array of numbers of 32 or 64 bits without nulls, as often as it has
             user records; only where all Kinesis records were cut, by a core that can.
+        faults: what is wrong with aggregates that are not sound, by their places, as far as it was found out.
     """
 
     counts: dict[int, int]
     columns: pa.RecordBatch
-    spread: Callable[[pa.Array], pa.Array] | None = None
+    spread: Callable[[pa.Array], pa.Array] | None
+    faults: dict[int, str]
 
-    @classmethod
-    def of(
-        cls,
-        counts: dict[int, int],
-        cut: Mapping[str, pa.Array],
-        spread: Callable[[pa.Array], pa.Array] | None = None,
-    ) -> Cut:
-        """`cut`: those of the columns that are not the same for all that was cut."""
-        count = len(cut["data"])
-        columns = {name: cut[name] for name in COLUMNS.names[:4]}
-        most = 1 << max(count - 1, _FEW).bit_length()
-        columns |= {name: array.slice(0, count) for name, array in _of_all(most).items()}
-        return cls(counts, pa.RecordBatch.from_arrays(list(columns.values()), names=COLUMNS.names), spread)
+
+def _columns(cut: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """`COLUMNS`, of those of them that are not the same for all that was cut."""
+    count = len(cut["data"])
+    columns = {name: cut[name] for name in COLUMNS.names[:4]}
+    most = 1 << max(count - 1, _FEW).bit_length()
+    columns |= {name: array.slice(0, count) for name, array in _of_all(most).items()}
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=COLUMNS.names)
 
 
 @functools.lru_cache(maxsize=1)
@@ -104,7 +102,7 @@ class _Aggregate(NamedTuple):
 
 
 def cut(blobs: Blobs, *, views: bool = False) -> Cut | None:
-    """The user records of the Kinesis records that are sound aggregates, written as packers do; None if none is.
+    """The user records of the Kinesis records that are sound aggregates, and what is wrong with others; None: nothing.
 
     Not cut in Python are: aggregates that are not sound; those with anything but tables before records, and those of
     which only some records have explicit hash keys; records with tags, with fields in another order or twice, and those
@@ -124,12 +122,14 @@ def cut(blobs: Blobs, *, views: bool = False) -> Cut | None:
 
 
 def _cut_natively(native: Any, count: int) -> Cut | None:
-    found = {place: number for place, number in enumerate(array("i", native.counts)) if number >= 0}
-    if not found:
+    numbers = list(enumerate(array("i", native.counts)))
+    found = {place: number for place, number in numbers if number >= 0}
+    faults = {place: _FAULTS[number] for place, number in numbers if number in _FAULTS}
+    if not found and not faults:
         return None
     batch = pa.record_batch(native)
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    return Cut.of(found, columns, functools.partial(_spread, native) if len(found) == count else None)
+    columns = _columns(dict(zip(batch.schema.names, batch.columns, strict=True)))
+    return Cut(found, columns, functools.partial(_spread, native) if len(found) == count else None, faults)
 
 
 def _spread(native: Any, column: pa.Array) -> pa.Array:
@@ -205,7 +205,7 @@ def _cut(aggregates: list[_Aggregate], sizes: pa.Array, buffer: pa.Buffer) -> Cu
         "data": _cells(buffer, pc.add(starts, shapes.start), ends),
         "sub_sequence_number": pc.subtract(count_up(len(ends)), first_of_each).cast(pa.uint32()),
     }
-    return Cut.of(counts, columns)
+    return Cut(counts, _columns(columns), None, {})
 
 
 def _ends(

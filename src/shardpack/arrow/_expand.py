@@ -124,7 +124,7 @@ def expand(rows: Rows, policy: Policy, *, views: bool = False) -> Expanded:
     found: dict[int, tuple[int, int]] = {}  # place of a Kinesis record -> its first user record, and how many
     end = 0
     whole = None if policy.on_corrupt == "kcl" else cut(rows.data, views=views)
-    if whole is not None:
+    if whole is not None and whole.counts:
         starts = accumulate(whole.counts.values(), initial=0)
         found = {place: (start, count) for (place, count), start in zip(whole.counts.items(), starts, strict=False)}
         found = _accepted(whole, found, rows, policy)
@@ -132,7 +132,8 @@ def expand(rows: Rows, policy: Policy, *, views: bool = False) -> Expanded:
             return Expanded(_as_views(whole.columns) if views else whole.columns, None, whole.spread)
         parts.append(_with_data(whole.columns, pa.binary()))
         end = len(parts[0])
-    others = _Others(rows, policy)
+    # Who is to be told more than that something is wrong has it read again.
+    others = _Others(rows, policy, {} if whole is None or policy.on_corrupt == "raise" else whole.faults)
     for place in rows.data.like_aggregates():
         if place not in found:
             count = others.read(place)
@@ -194,9 +195,10 @@ class _Others:
         faults: of those that start like an aggregate and are delivered whole, by their places.
     """
 
-    def __init__(self, rows: Rows, policy: Policy) -> None:
+    def __init__(self, rows: Rows, policy: Policy, known: Mapping[int, str]) -> None:
         self._rows = rows
         self._policy = policy
+        self._known = known  # faults that were found when all were read together
         self._partition_keys: list[str] = []
         self._explicit_hash_keys: list[str | None] = []
         self._data: list[bytes] = []
@@ -206,11 +208,15 @@ class _Others:
 
     def read(self, place: int) -> int | None:
         """How many user records a Kinesis record has; None if it is delivered whole."""
-        policy, blob = self._policy, self._rows.data.value(place)
+        policy = self._policy
+        bounds = policy.bounds(self._rows, place)
+        if place in self._known:
+            self.faults[place] = self._known[place]
+            return None
+        blob = self._rows.data.value(place)
         if len(blob) > LARGEST:
             self.faults[place] = "malformed"
             return None
-        bounds = policy.bounds(self._rows, place)
         read = reader(policy.on_corrupt, bounds, policy.out_of_range)
         keeps = policy.out_of_range == "keep"
         error: DecodeError | None = None

@@ -14,6 +14,11 @@ from .local import in_order
 
 _ENTITY_TYPE = "LEASE"
 
+# Attributes of our own. The KCL reads a lease's attributes by their names and updates items without replacing them, in
+# all its versions, so it neither sees nor removes these (DynamoDBLeaseSerializer.fromDynamoRecord).
+ORIGIN = "shardpackOrigin"
+DONE_UNTIL = "shardpackDoneUntil"
+
 
 class AttributeValue(TypedDict, total=False):
     """One value as DynamoDB's API has it: a string, a number, or a set of strings, and one of them only."""
@@ -64,6 +69,10 @@ def item_of(lease: Lease) -> Values:
     if lease.hash_range is not None:
         starting, ending = lease.hash_range
         item["startingHashKey"], item["endingHashKey"] = {"S": str(starting)}, {"S": str(ending)}
+    if lease.origin is not None:
+        item[ORIGIN] = {"S": lease.origin}
+    if lease.done_until is not None:
+        item[DONE_UNTIL] = {"N": str(lease.done_until)}
     return item
 
 
@@ -74,6 +83,7 @@ def lease_of(item: Item) -> Lease:
         KeyError, ValueError: it is none.
     """
     starting, ending = (item.get(name, _ABSENT).get("S") for name in ("startingHashKey", "endingHashKey"))
+    done_until = item.get(DONE_UNTIL, _ABSENT).get("N")
     return Lease(
         item["leaseKey"]["S"],
         owner=item.get("leaseOwner", _ABSENT).get("S"),
@@ -84,7 +94,17 @@ def lease_of(item: Item) -> Lease:
         children=in_order(item.get("childShardIds", _ABSENT).get("SS", ())),
         hash_range=(int(starting), int(ending)) if starting and ending else None,
         checkpoint_owner=item.get("checkpointOwner", _ABSENT).get("S"),
+        origin=item.get(ORIGIN, _ABSENT).get("S"),
+        done_until=None if done_until is None else int(done_until),
     )
+
+
+def with_done_until(change: str, lease: Lease) -> tuple[str, Values]:
+    """A change that begins with SET, and that writes the lease's `done_until` too, if there is one to write."""
+    if lease.done_until is None:
+        return change, {}
+    rest = change.removeprefix("SET ")
+    return f"SET {DONE_UNTIL} = :until, {rest}", {":until": {"N": str(lease.done_until)}}
 
 
 # Conditions: an expression and the values in it.

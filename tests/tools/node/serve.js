@@ -17,6 +17,11 @@ if (name === 'kinesis-local') {
   }
   require(path.join(__dirname, 'node_modules/kinesis-local/main.js'))
 } else {
+  // Both throw when a client is killed within a request; a service goes on answering the others.
+  process.on('uncaughtException', (error) => {
+    console.error(error)
+    if (error.code !== 'ECONNRESET') process.exit(1)
+  })
   const server = require(name)(options)
   server.listen(options.port || 0, '127.0.0.1', () => console.log(server.address().port))
 }

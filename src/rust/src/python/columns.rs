@@ -19,8 +19,8 @@ pub struct Cut {
 
 #[pymethods]
 impl Cut {
-    /// User records of each Kinesis record, as numbers of 32 bits; -1: it starts like an aggregate, but was left alone;
-    /// -2: it does not.
+    /// User records of each Kinesis record, as numbers of 32 bits; negative for what was left alone: see
+    /// `Columns::counts`.
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let bytes: Vec<u8> = self.columns.counts.iter().flat_map(|count| count.to_ne_bytes()).collect();

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ...leases.lease import Lease, is_started
+from ...leases.lease import Lease, is_started, origin_of
 from ...limits import listed
 from ...records import Position
+from ..origin import is_of_another
 from ..start import Start
 
 
@@ -18,20 +19,32 @@ class ListedShard(NamedTuple):
     parents: tuple[str, ...]
     hash_range: tuple[int, int]
     is_open: bool
+    origin: str | None = None
 
     def lease(self, checkpoint: Position) -> Lease:
         """A new lease of the shard."""
-        return Lease(self.shard_id, checkpoint=checkpoint, parents=self.parents, hash_range=self.hash_range)
+        return Lease(
+            self.shard_id,
+            checkpoint=checkpoint,
+            parents=self.parents,
+            hash_range=self.hash_range,
+            origin=self.origin,
+        )
+
+    def disowns(self, lease: Lease) -> bool:
+        """Whether a lease with the shard's id is another shard's: of another stream, or of one that is no more."""
+        return is_of_another(lease, self.origin, is_open=self.is_open)
 
 
-def listed_shards(shards: Iterable[Mapping[str, Any]]) -> dict[str, ListedShard]:
-    """`ListShards` entries by shard id."""
+def listed_shards(shards: Iterable[Mapping[str, Any]], stream_name: str) -> dict[str, ListedShard]:
+    """`ListShards` entries of a stream by shard id."""
     return {
         shard["ShardId"]: ListedShard(
             shard["ShardId"],
             tuple(parent for key in ("ParentShardId", "AdjacentParentShardId") if (parent := shard.get(key))),
             _hash_range(shard),
             shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber") is None,
+            _origin(shard, stream_name),
         )
         for shard in shards
     }
@@ -99,6 +112,11 @@ def ancestors(keys: Iterable[str], parents: Mapping[str, tuple[str, ...]]) -> se
             found.add(key)
             left += parents.get(key, ())
     return found
+
+
+def _origin(shard: Mapping[str, Any], stream_name: str) -> str | None:
+    first = shard.get("SequenceNumberRange", {}).get("StartingSequenceNumber")
+    return None if first is None else origin_of(stream_name, first)
 
 
 def _hash_range(shard: Mapping[str, Any]) -> tuple[int, int]:

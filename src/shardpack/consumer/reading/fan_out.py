@@ -20,6 +20,9 @@ from ...limits import MIB
 
 _log = logging.getLogger("shardpack.consumer")
 
+LOOKING_SECONDS = 0.2
+"""How often to look for what was pushed: it waits in memory, so looking costs nothing."""
+
 _MOST_WAITING = 16 * MIB  # of a shard, before its subscription is read on
 _MOST_AT_ONCE = 8 * MIB  # in one answer
 _REGISTRATION_SECONDS = 60.0
@@ -71,7 +74,7 @@ class FanOut:
         with self._lock:
             found = [one for one in self._subscriptions.values() if one.token == token]
         if not found:
-            if token.startswith(_OURS):
+            if is_pushed(token):
                 raise _ExpiredError
             answer: dict[str, Any] = self._client.get_records(**arguments)
             return answer
@@ -152,7 +155,12 @@ class FanOut:
                 raise
 
 
-_OURS = "fan-out:"  # begins the iterators that are subscriptions
+_OURS = "fan-out:"
+
+
+def is_pushed(iterator: str) -> bool:
+    """Whether this iterator is a subscription's."""
+    return iterator.startswith(_OURS)
 
 
 class _ExpiredError(Exception):

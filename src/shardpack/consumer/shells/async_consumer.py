@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from ...aws.client import kinesis_client
 from ...aws.streams import stream_argument
 from ...leases.lease import Leases
+from ...limits import check_optional
 from ...records import ReceivedRecord
 from ..batch import AsyncBatch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
 from ..metrics import ConsumerStats
+from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from .async_running import AsyncDivert, AsyncRun
 from .seat import Seat, check_arguments, engine_for
 from .tasks import AsyncShell
@@ -39,9 +43,14 @@ class AsyncConsumer:
         profile_name: the same.
         meter_provider: an OpenTelemetry ``MeterProvider`` for the metrics; None: the global one. Used where
             OpenTelemetry is installed.
+        fan_out: read by enhanced fan-out, as the stream consumer of this name. A thread for each shard reads what is
+            pushed.
+        fan_out_client: a boto3 Kinesis client for those threads; None: one is made from ``region_name`` and what
+            follows it.
 
     Raises:
         ValueError: `start` or `start_at` is no starting position.
+        ModuleNotFoundError: boto3 is not installed, and `fan_out` is given without its client.
     """
 
     def __init__(
@@ -58,12 +67,20 @@ class AsyncConsumer:
         endpoint_url: str | None = None,
         profile_name: str | None = None,
         meter_provider: Any = None,
+        fan_out: str | None = None,
+        fan_out_client: Any = None,
     ) -> None:
         check_arguments(stream_name, leases, worker_id, config)
+        check_optional("fan_out", fan_out, str)
         config = config or ConsumerConfig()
-        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
         arguments = region_name, endpoint_url, profile_name
-        self._shell = AsyncShell(engine, config, client, arguments, stream_argument(stream_name), leases)
+        stream = stream_argument(stream_name)
+        pushed: FanOut | None = None
+        if fan_out is not None:
+            pushed = FanOut(fan_out_client or kinesis_client(config, *arguments), stream, fan_out)
+            config = replace(config, idle_time_between_reads=LOOKING_SECONDS)
+        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
+        self._shell = AsyncShell(engine, config, client, arguments, stream, leases, pushed)
         self._seat = Seat()
 
     async def next_batch(self) -> AsyncBatch | None:

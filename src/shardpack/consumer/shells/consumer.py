@@ -17,12 +17,10 @@ from ..batch import Batch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
 from ..metrics import ConsumerStats
-from ..reading.fan_out import FanOut
+from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from .running import Run
 from .seat import Seat, check_arguments, engine_for
 from .threads import Shell
-
-_LOOKING_SECONDS = 0.2
 
 
 class Consumer:
@@ -77,8 +75,8 @@ class Consumer:
         config = config or ConsumerConfig()
         client = client or kinesis_client(config, region_name, endpoint_url, profile_name)
         self._fan_out = FanOut(client, stream_argument(stream_name), fan_out) if fan_out is not None else None
-        if self._fan_out is not None:  # what is pushed waits here, so looking often costs nothing
-            client, config = self._fan_out, replace(config, idle_time_between_reads=_LOOKING_SECONDS)
+        if self._fan_out is not None:
+            client, config = self._fan_out, replace(config, idle_time_between_reads=LOOKING_SECONDS)
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
         self._failover_time = config.failover_time
         self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end)

@@ -18,6 +18,8 @@ from ..core.actions import KinesisAction, ListShards
 from ..core.delivered import Delivered
 from ..core.engine import Engine
 from ..core.hold import Hold
+from ..reading.async_fan_out import AsyncFanOut
+from ..reading.fan_out import FanOut
 from .calls import kinesis_call
 from .driver import Driver
 from .health import is_healthy
@@ -42,6 +44,7 @@ class AsyncShell:
         client_arguments: tuple[str | None, str | None, str | None],
         stream: dict[str, str],
         leases: Leases,
+        fan_out: FanOut | None = None,
     ) -> None:
         self._config = config
         self._client = client
@@ -51,7 +54,8 @@ class AsyncShell:
         self._opening: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: set[asyncio.Task[None]] = set()
-        self._driver = Driver(engine, leases, self._begin_call, _nothing)
+        self._fan_out = fan_out
+        self._driver = Driver(engine, leases, self._begin_call, self._end)
 
     async def take(self, seat: Seat) -> Delivered | None:
         """What the engine gives next, in hand until the seat asks again; None: no more."""
@@ -146,6 +150,8 @@ class AsyncShell:
         if self._client is None:
             manager = async_kinesis_client(self._config, *self._client_arguments)
             self._client = await self._opened.enter_async_context(manager)
+        if self._fan_out is not None and not isinstance(self._client, AsyncFanOut):
+            self._client = AsyncFanOut(self._client, self._fan_out)
         ticket = AsyncTicket()
         self._driver.start(ticket)
         await ticket.come()
@@ -154,6 +160,11 @@ class AsyncShell:
 
     def _begin_call(self, action: KinesisAction) -> None:
         cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(self._create_call, action)
+
+    def _end(self) -> None:
+        """The loop ends its own calls, in `close`."""
+        if self._fan_out is not None:
+            self._fan_out.close()
 
     def _create_call(self, action: KinesisAction) -> None:
         call = cast("asyncio.AbstractEventLoop", self._loop).create_task(self._do(action))
@@ -179,7 +190,3 @@ class AsyncShell:
         method, arguments, key = kinesis_call(action, self._stream)
         response = await getattr(self._client, method)(**arguments)
         return response if key is None else response[key]
-
-
-def _nothing() -> None:
-    """The loop ends its own calls, in `AsyncShell.close`."""

@@ -127,7 +127,7 @@ class Engine:
             size = self.measure(records)
         if indices is None:
             indices = _ONE if len(records) == 1 else range(len(records))
-        self._settling.expect(len(records), size)
+        self._settling.expect(len(records), size, now)
         return self._aggregate(Pending(token, records, indices, size, now), now)
 
     def _too_large(self, size: int, limit: int) -> RecordTooLargeError:
@@ -157,6 +157,11 @@ class Engine:
         snapshot = self._metrics.snapshot(self.outstanding_records, self.outstanding_bytes)
         return snapshot if self._lanes is None else replace(snapshot, keys_astray=self._lanes.keys_astray)
 
+    def is_stuck(self, now: float, within: float) -> bool:
+        """Whether something waits, and for so many seconds nothing was delivered."""
+        since = self._settling.waiting_since
+        return since is not None and now - since > within
+
     def abandon(self) -> None:
         """Nothing more is done for what is outstanding; the shell has failed it."""
         self._settling.forget()
@@ -176,7 +181,7 @@ class Engine:
             for landed in [landed for landed in waiting if landed.parcel.expires <= now]:
                 waiting.remove(landed)
                 self._put_elsewhere(landed, now)
-        self._metrics.pending(self.outstanding_records)
+        self._metrics.pending(self.outstanding_records, self._lanes.keys_astray if self._lanes is not None else 0)
         return actions
 
     def deadline(self) -> float | None:

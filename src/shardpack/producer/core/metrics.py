@@ -60,7 +60,9 @@ class ProducerStats:
             record. (The KPL counts every user record.)
         retries_per_record: calls after the first, for each Kinesis record that was delivered or failed. (The KPL
             counts every user record.)
-        user_records_per_kinesis_record: in each Kinesis record delivered.
+        user_records_per_kinesis_record: in each Kinesis record delivered: how full aggregates are.
+        data_per_kinesis_record: bytes of data in each Kinesis record delivered: the same in bytes. (The KPL has no
+            such metric.)
         kinesis_records_per_put_records_request: in each call.
         user_records_per_put_records_request: in each call.
         keys_astray: with ``ordering="key"``, partition keys that now go where their last record went, and not home,
@@ -81,6 +83,7 @@ class ProducerStats:
     buffering_time: Statistics = _NOTHING
     retries_per_record: Statistics = _NOTHING
     user_records_per_kinesis_record: Statistics = _NOTHING
+    data_per_kinesis_record: Statistics = _NOTHING
     kinesis_records_per_put_records_request: Statistics = _NOTHING
     user_records_per_put_records_request: Statistics = _NOTHING
     keys_astray: int = 0
@@ -114,6 +117,7 @@ class Metrics:
         self._errors: Counter[str] = Counter()
         self._taken: dict[str, list[float]] = {}  # count, total, minimum, maximum
         self._reported = 0, 0  # user records received and pending
+        self._keys_astray = 0  # as reported
 
     def snapshot(self, pending: int, pending_bytes: int) -> ProducerStats:
         """What there is to tell, with so much on its way."""
@@ -133,13 +137,17 @@ class Metrics:
             request_time=taken.get("RequestTime", _NOTHING),
             buffering_time=taken.get("BufferingTime", _NOTHING),
             retries_per_record=taken.get("RetriesPerRecord", _NOTHING),
+            data_per_kinesis_record=taken.get("DataPerKinesisRecord", _NOTHING),
             user_records_per_kinesis_record=taken.get("UserRecordsPerKinesisRecord", _NOTHING),
             kinesis_records_per_put_records_request=taken.get("KinesisRecordsPerPutRecordsRequest", _NOTHING),
             user_records_per_put_records_request=taken.get("UserRecordsPerPutRecordsRequest", _NOTHING),
         )
 
-    def pending(self, pending: int) -> None:
+    def pending(self, pending: int, keys_astray: int = 0) -> None:
         """So many user records are on their way now; what was received follows from it."""
+        if self._report is not None and keys_astray != self._keys_astray:
+            self._report.add("KeysAstray", keys_astray - self._keys_astray)
+            self._keys_astray = keys_astray
         now = self._received(pending), pending
         before, self._reported = self._reported, now
         if self._report is None:
@@ -179,6 +187,7 @@ class Metrics:
         self._count("KinesisRecordsPut", 1, shard_id)
         self._count("KinesisRecordsDataPut", len(parcel.packed.data), shard_id)
         self._take("UserRecordsPerKinesisRecord", count, shard_id)
+        self._take("DataPerKinesisRecord", len(parcel.packed.data), shard_id)
         self._take("RetriesPerRecord", _retries(parcel), shard_id)
 
     def failed(self, parcel: Parcel) -> None:

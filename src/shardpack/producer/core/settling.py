@@ -26,6 +26,7 @@ class Settling:
     Attributes:
         outstanding_records: user records without an outcome.
         outstanding_bytes: their bytes, partition keys counted.
+        waiting_since: when the first user record came after the last that was delivered; None: nothing waits.
         on_failed: told of each Kinesis record that is given up.
     """
 
@@ -35,10 +36,13 @@ class Settling:
         self._finished: list[Finished] = []
         self.outstanding_records = 0
         self.outstanding_bytes = 0
+        self.waiting_since: float | None = None
         self.on_failed: Callable[[Parcel], None] | None = None
 
-    def expect(self, records: int, size: int) -> None:
+    def expect(self, records: int, size: int, now: float) -> None:
         """So many user records more are on their way."""
+        if self.waiting_since is None:
+            self.waiting_since = now
         self.outstanding_records += records
         self.outstanding_bytes += size
 
@@ -75,12 +79,15 @@ class Settling:
             first = Delivery(landed.shard_id, landed.sequence_number, sub_sequence_number, aggregated, attempts)
             self._finish(pending, deliveries(first, count))
             sub_sequence_number += count
+        self.waiting_since = landed.started + landed.duration if self.outstanding_records else None
 
     def expire(self, parcel: Parcel, now: float) -> None:
         """A Kinesis record's time is over."""
         message = f"not stored within the record_ttl of {self._config.record_ttl:g} s"
         self.note(parcel, Attempt(now, 0.0, "Expired", message))
+        waiting_since = self.waiting_since
         self.fail(parcel, f"Expired: {message}", retriable=True)
+        self.waiting_since = waiting_since  # a stream that takes nothing is no better for having lost its records
 
     def fail(self, parcel: Parcel, message: str, *, retriable: bool) -> None:
         """A Kinesis record is given up."""
@@ -92,6 +99,8 @@ class Settling:
                 for record in pending.records
             ]
             self._finish(pending, errors)
+        if not self.outstanding_records:
+            self.waiting_since = None
         if self.on_failed is not None:
             self.on_failed(parcel)
 

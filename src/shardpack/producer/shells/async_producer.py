@@ -12,12 +12,12 @@ from typing import Any, Self, TypeVar
 
 from ...aws.client import async_kinesis_client
 from ...aws.errors import error_of
-from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, list_shards_async, stream_argument
+from ...aws.streams import stream_argument
 from ...errors import RecordTooLargeError
-from ...limits import check_optional
+from ...limits import check_optional, check_timeout
 from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
-from ..core.actions import Action, ListShards, PutRecords
+from ..core.actions import Action
 from ..core.bulk import checked, user_record_of
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
@@ -25,6 +25,7 @@ from ..core.ordering.keys import Keys, identity_of
 from ..core.room import Room
 from ..delivery import Delivery
 from .async_inbox import AsyncInbox, Single, settle
+from .calls import call_async
 from .otel import instruments
 from .process import check_process, forget, forks, warn, watch
 from .unfinished import PutMany
@@ -197,14 +198,14 @@ class AsyncProducer:
                 return
             await self._wait(loop)
 
-    async def close(self) -> None:
-        """Deliver what is there, then refuse `put`. Closing twice is harmless.
+    async def close(self) -> list[UserRecord]:
+        """Deliver what is there, then refuse `put`. Closing twice is harmless, and answers the same.
 
-        When it is cancelled, or an `asyncio.timeout` around it ends, what is left fails with `DeliveryError`. In a
-        process made by a fork it does nothing: the original still delivers.
+        When it is cancelled, or an `asyncio.timeout` around it ends, what is left fails with `DeliveryError`, and
+        another `close` returns those records, as `Producer.close` does. In a process made by a fork it does nothing.
         """
         if self._forks not in (None, forks()):
-            return
+            return []
         self._closing = True
         try:
             await self.flush()
@@ -213,6 +214,7 @@ class AsyncProducer:
         guard, self._guard = self._guard, None
         if guard is not None:
             await guard[1].aclose()
+        return self._work.undelivered.copy()
 
     def resume(self, partition_key: str, explicit_hash_key: str | int | None = None) -> None:
         """Send records of a key again that was halted: see `Producer.resume`, whose errors it raises."""
@@ -233,6 +235,13 @@ class AsyncProducer:
         if self._inbox.records and self._loop is not None and self._loop.is_running():
             self._step(self._loop)
         return self._work.engine.stats()
+
+    def is_healthy(self, within: float = 30.0) -> bool:
+        """Whether it works, for a liveness probe: see `Producer.is_healthy`. Call it on the event loop."""
+        check_timeout(within, "within")
+        check_process(self._forks)
+        is_stuck = self._loop is not None and self._work.engine.is_stuck(self._loop.time(), within)
+        return not self._closing and not is_stuck
 
     def outstanding_records(self) -> int:
         """How many user records it has taken that are not delivered and have not failed.
@@ -329,7 +338,7 @@ class AsyncProducer:
                 self._work.flush(now)
             actions, complete = self._work.step(now)
             for action in actions:
-                call = loop.create_task(self._call(action))
+                call = loop.create_task(call_async(self._client, self._stream, action))
                 self._calls[call] = self._work.engine, action
                 call.add_done_callback(lambda _call: self._step(loop))
             self._work.finish(settle, complete)
@@ -372,15 +381,6 @@ class AsyncProducer:
         self._work.finish(settle, self._work.abandon(message, self._inbox.puts()))
         self._inbox.clear()
         self._is_whole = self._closed = True
-
-    async def _call(self, action: Action) -> Any:
-        if isinstance(action, PutRecords):
-            return await self._client.put_records(**self._stream, Records=action.request.entries)
-        if isinstance(action, ListShards):
-            return await list_shards_async(
-                self._client, self._stream, ALL_SHARDS if action.with_closed else OPEN_SHARDS
-            )
-        return (await self._client.describe_stream_summary(**self._stream))["StreamDescriptionSummary"]
 
     async def _stop(self) -> None:
         if self._loop is not None and not self._closed:

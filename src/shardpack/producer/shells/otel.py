@@ -25,12 +25,17 @@ _INSTRUMENTS = {
     "BufferingTime": ("summary", "histogram", "ms", "From put to the first call, for each Kinesis record."),
     "RequestTime": ("detailed", "histogram", "ms", "Duration of PutRecords calls."),
     "UserRecordsPerKinesisRecord": ("detailed", "histogram", "{record}", "User records in a Kinesis record."),
+    "DataPerKinesisRecord": ("detailed", "histogram", "By", "Data in a Kinesis record."),
+    "KeysAstray": ("detailed", "up_down_counter", "{key}", "Partition keys that do not go home, with ordering."),
     "KinesisRecordsPerPutRecordsRequest": ("detailed", "histogram", "{record}", "Kinesis records in a call."),
     "UserRecordsPerPutRecordsRequest": ("detailed", "histogram", "{record}", "User records in a call."),
 }
 
 METRIC_NAMES = tuple(_INSTRUMENTS)
-"""The KPL's names of the metrics. OpenTelemetry's names have no case, and its SDK writes them in small letters."""
+"""The KPL's names of the metrics, and two that it lacks: DataPerKinesisRecord and KeysAstray.
+
+OpenTelemetry's names have no case, and its SDK writes them in small letters.
+"""
 
 
 class MetricsSettings(Protocol):

@@ -11,18 +11,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...aws.client import kinesis_client
-from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, describe_stream, list_shards, stream_argument
+from ...aws.streams import stream_argument
 from ...errors import RecordTooLargeError
 from ...limits import check_optional, check_timeout
-from ...records import BytesLike, UserRecordLike, check_user_record
+from ...records import BytesLike, UserRecord, UserRecordLike, check_user_record
 from ..config import ProducerConfig
-from ..core.actions import Action, ListShards, PutRecords
 from ..core.bulk import checked, user_record_of
 from ..core.engine import Engine
 from ..core.metrics import Metrics, ProducerStats
 from ..core.ordering.keys import Keys, identity_of
 from ..core.room import Room
 from ..delivery import Delivery
+from .calls import call
 from .future import BatchFuture, DeliveryFuture
 from .inbox import Close, Flush, Look, Resume
 from .otel import instruments
@@ -73,7 +73,7 @@ class Producer:
         metrics = Metrics(instruments(stream_name, self._config, meter_provider))
         work = Work(partial(Engine, stream_name, self._config, metrics=metrics, keys=Keys()))
         self._engine = work.engine
-        self._worker = Worker(work, Room(self._config), self._call)
+        self._worker = Worker(work, Room(self._config), partial(call, self._client, self._stream))
         self._forks: int | None = None  # of its process, once it has started
 
     def put(
@@ -178,8 +178,8 @@ class Producer:
         if not receive(flush.reply, timeout) and not (self._worker.is_settled() and receive(flush.reply, PATIENCE)):
             raise TimeoutError(f"{self.outstanding_records():,} user records are still on their way after {timeout} s")
 
-    def close(self, timeout: float | None = None) -> None:
-        """Deliver what is there, then refuse `put`. Closing twice is harmless.
+    def close(self, timeout: float | None = None) -> list[UserRecord]:
+        """Deliver what is there, then refuse `put`. Closing twice is harmless, and answers the same.
 
         In a process made by a fork it does nothing: the original still delivers.
 
@@ -187,13 +187,17 @@ class Producer:
             timeout: most seconds to wait; what is not delivered by then fails with `DeliveryError`. None: as long as
                 it takes, which ``record_ttl`` bounds.
 
+        Returns:
+            The user records that were on their way when it ended, in put order: they may be stored or not, and their
+            futures say the same. Empty when everything was delivered, or had failed before.
+
         Raises:
             RuntimeError: called from a future's callback, which runs on the thread that it would wait for.
         """
         check_timeout(timeout)
         self._check_thread()
         if self._forks not in (None, forks()):
-            return
+            return []
         self._worker.closing = True
         until = None if timeout is None else time.monotonic() + timeout
         try:
@@ -204,6 +208,7 @@ class Producer:
             _log.warning("closed with %d user records still on their way", self.outstanding_records())
         finally:
             self._stop()
+        return self._worker.undelivered()
 
     def resume(self, partition_key: str, explicit_hash_key: str | int | None = None) -> None:
         """Send records of a key again that was halted, because one of them had failed (``on_failure="halt_key"``).
@@ -230,6 +235,24 @@ class Producer:
         """
         check_process(self._forks)
         return self._worker.stats()
+
+    def is_healthy(self, within: float = 30.0) -> bool:
+        """Whether it works, for a liveness probe: what is put is delivered.
+
+        True before the first `put`, and while nothing is on its way. False when user records wait and none was
+        delivered for a while, when all of them have expired since the last delivery, after `close`, and after what
+        nothing mends.
+
+        Args:
+            within: the while, in seconds; as long as the KPL waits for its own process by default
+                (``daemonHealthCheckTimeoutMs``).
+
+        Raises:
+            RuntimeError: the producer was started in another process.
+        """
+        check_timeout(within, "within")
+        check_process(self._forks)
+        return self._worker.is_healthy(within)
 
     def outstanding_records(self) -> int:
         """How many user records it has taken that are not delivered and have not failed.
@@ -263,13 +286,6 @@ class Producer:
         """Have its thread see that the stream's limit is in doubt, where nothing else would wake it."""
         if self._forks == forks() and not self._worker.closing:
             self._worker.send(Look())
-
-    def _call(self, action: Action) -> Any:
-        if isinstance(action, PutRecords):
-            return self._client.put_records(**self._stream, Records=action.request.entries)
-        if isinstance(action, ListShards):
-            return list_shards(self._client, self._stream, ALL_SHARDS if action.with_closed else OPEN_SHARDS)
-        return describe_stream(self._client, self._stream)
 
     def _stop(self) -> None:
         if self._forks is not None:

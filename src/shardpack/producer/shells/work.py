@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ...records import UserRecord
 from ..core.actions import Action
 from ..core.engine import Engine
 from .unfinished import AnyPut, Settle, Unfinished
@@ -32,6 +33,11 @@ class Work:
 
     Args:
         make_engine: makes an engine that knows nothing yet.
+
+    Attributes:
+        engine: decides what to do.
+        unfinished: the puts whose outcomes are waited for.
+        undelivered: the user records that `abandon` has failed, in put order.
     """
 
     def __init__(self, make_engine: Callable[[], Engine]) -> None:
@@ -40,6 +46,7 @@ class Work:
         self._flushes: list[tuple[int, Callable[[], None]]] = []
         self.engine = make_engine()
         self.unfinished = Unfinished()
+        self.undelivered: list[UserRecord] = []
 
     def take(self, put: AnyPut) -> None:
         """Take a put that was checked; a second time, it does nothing."""
@@ -99,7 +106,9 @@ class Work:
         self.unfinished.settle(self.engine.take_finished())
         left = list(self.unfinished)
         for put in left:
+            records = [put.records[index] for index in put.left()]
             put.abandon(message)
+            self.undelivered += records
         self.engine.abandon()
         return left
 

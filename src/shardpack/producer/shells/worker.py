@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from ...errors import BufferFullError
+from ...records import UserRecord
 from ..core.actions import Action
 from ..core.metrics import ProducerStats
 from ..core.room import Room
@@ -61,6 +62,7 @@ class Worker:
         self._waiting: deque[Knock] = deque()
         self._unclaimed = [None]  # empty while a thread has the work
         self._message: str | None = None  # why nothing more is sent
+        self._looked = time.monotonic()  # into the inbox
         self._turns = 0  # odd while that is changed which `stats` reads
         # What was sent to the inbox, counted by those who send it, and what came out, counted by the thread. An
         # interrupt may leave the first too high; then the thread is asked for room. Without a GIL, threads may lose
@@ -111,13 +113,30 @@ class Worker:
         """Whether the futures of all puts that it has taken out of the inbox have their outcomes."""
         return len(self._work.unfinished) == 0
 
+    def is_healthy(self, within: float) -> bool:
+        """Whether puts are taken and delivered, none of them so many seconds late."""
+        now = time.monotonic()
+        if self.closing or (now - self._looked > within and not self._inbox.empty() and not self._looks()):
+            return False
+        return not self._steady(lambda: self._work.engine.is_stuck(now, within))
+
+    def undelivered(self) -> list[UserRecord]:
+        """The user records that were on their way at the end; for after it."""
+        return self._work.undelivered.copy()
+
     def stats(self) -> ProducerStats:
         """A snapshot that counts what was put before."""
-        if not self._inbox.empty() and not self.is_current():
-            look = Look()
-            self.send(look)
-            receive(look.reply, PATIENCE)
+        if not self._inbox.empty():
+            self._looks()
         return self._steady(lambda: self._work.engine.stats())
+
+    def _looks(self) -> bool:
+        """Have the thread look into the inbox now; whether it does so soon, which a callback may keep it from."""
+        if self.is_current():
+            return True
+        look = Look()
+        self.send(look)
+        return receive(look.reply, PATIENCE)
 
     def _start(self) -> None:
         threading.Thread(target=self._run, name="shardpack-producer", daemon=True).start()
@@ -213,6 +232,7 @@ class Worker:
 
     def _look_at_all(self, looks: list[Look], closes: list[Close]) -> None:
         come = self._come_records
+        self._looked = time.monotonic()
         self._turns += 1
         try:
             self._take_all(looks, closes)
