@@ -32,12 +32,13 @@ impl Cut {
     }
 
     /// The columns of user records, as one struct array.
-    #[pyo3(signature = (_requested_schema = None))]
+    #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_array__<'py>(
         &self,
         py: Python<'py>,
-        _requested_schema: Option<&Bound<'py, PyAny>>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        let _ = requested_schema; // which is a wish; the columns have one type
         self.exported.capsules(py)
     }
 
@@ -73,12 +74,13 @@ pub struct Spread(Column);
 #[pymethods]
 impl Spread {
     /// The numbers.
-    #[pyo3(signature = (_requested_schema = None))]
+    #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_array__<'py>(
         &self,
         py: Python<'py>,
-        _requested_schema: Option<&Bound<'py, PyAny>>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        let _ = requested_schema; // which is a wish; the columns have one type
         self.0.capsules(py)
     }
 }
