@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from ...aws.errors import backoff
+from ...leases.keys import shard_id_of
 from ...leases.lease import Lease, is_started
 from ...limits import MIB
 from ...records import Position, ReceivedRecord
@@ -150,8 +151,9 @@ class Reader:
         return taken
 
     def _unpacked(self, records: list[dict[str, Any]]) -> Iterator[ReceivedRecord]:
+        shard_id = shard_id_of(self._shard_id)
         for record in records:
-            record["ShardId"] = self._shard_id
+            record["ShardId"] = shard_id
         after = self._skip_to
         if after is not None and int(records[-1]["SequenceNumber"]) > int(after.sequence_number):
             self._skip_to = None
