@@ -202,7 +202,7 @@ class TestCut:
 
     @staticmethod
     def cut(*blobs: bytes) -> Any:
-        return _cut.cut(ArrayBlobs(pa.array(blobs, pa.large_binary())))
+        return _cut.cut([ArrayBlobs(pa.array(blobs, pa.large_binary()))])[0]
 
     @pytest.mark.parametrize(
         "sizes",
@@ -278,7 +278,7 @@ class TestCut:
     def test_a_part_of_an_array(self) -> None:
         blobs = pa.array([b"before", *[sp.encode([(str(nth), b"x")]) for nth in range(3)]], pa.large_binary())
 
-        result: Any = _cut.cut(ArrayBlobs(blobs.slice(2, 1)))
+        result: Any = _cut.cut([ArrayBlobs(blobs.slice(2, 1))])[0]
 
         assert (result.counts, result.columns["partition_key"].to_pylist()) == ({0: 1}, ["1"])
 

@@ -20,7 +20,7 @@ from shardpack.testing import strategies
 pa = pytest.importorskip("pyarrow")
 
 from shardpack import arrow  # needs pyarrow
-from shardpack.arrow import _threads, _unpack
+from shardpack.arrow import _unpack
 from shardpack.wire.backend import backend
 from shardpack.wire.backend import native as core
 
@@ -33,7 +33,8 @@ MIXED = [*BLOBS, b"plain", BLOBS[0][:-1], b"", sp.encode([("k", b"x", None, [("t
 
 
 def cut(blobs: list[bytes], views: bool) -> Any:
-    return native.cut_each(blobs, views)
+    (made,) = native.cut([blobs], views)
+    return made
 
 
 @needs_native
@@ -42,7 +43,7 @@ class TestCapsules:
     def test_what_they_hold(self, views: bool) -> None:
         both = BLOBS[0] + BLOBS[1]
         ends = memoryview(array("q", [0, len(BLOBS[0]), len(both)]))
-        for made in (cut(BLOBS, views), native.cut(memoryview(both), ends, views)):
+        for made in native.cut([BLOBS, (memoryview(both), ends)], views):
             columns = pa.record_batch(made)
 
             columns.validate(full=True)
@@ -106,7 +107,7 @@ class TestCapsules:
         with pytest.raises(ValueError, match="one number for each"):
             made.spread(memoryview(array("i", [1, 2, 3])))
         with pytest.raises(ValueError, match="do not lie in data"):
-            native.cut(memoryview(b"abc"), memoryview(array("q", [0, 4])), False)
+            native.cut([BLOBS, (memoryview(b"abc"), memoryview(array("q", [0, 4])))], False)
 
 
 class TestViews:
@@ -161,7 +162,7 @@ class TestThreads:
         expected = [(one.sequence_number, one.sub_sequence_number, one.data) for one in sp.unpack(source)]
         assert [tuple(row.values()) for row in table.select([1, 2, 5]).to_pylist()] == expected
 
-    def test_it_reads_no_further_ahead_than_there_are_threads(self) -> None:
+    def test_it_reads_for_each_thread_once(self) -> None:
         read: list[int] = []
 
         def batches() -> Iterator[Any]:
@@ -171,23 +172,19 @@ class TestThreads:
 
         unpacked = arrow.unpack_batches(batches(), threads=3)
         assert read == []
+        assert [len(next(unpacked)) for _ in range(3)] == [40] * 3
+        assert read == [0, 1, 2]
         next(unpacked)
-        assert len(read) == 4  # the first, and three at work
-        running = threading.active_count()
-        unpacked.close()  # type: ignore[attr-defined]  # an iterator that is a generator
-        assert threading.active_count() < running
+        assert read == [0, 1, 2, 3, 4, 5]
 
     def test_an_error_comes_in_its_turn(self) -> None:
-        def work(item: int) -> int:
-            if item == 2:
-                raise ValueError(item)
-            return item
+        sources = [[BLOBS[0]], [BLOBS[0][:-1]], [BLOBS[1]]]
+        batches = [pa.record_batch({"data": pa.array(source, pa.binary())}) for source in sources]
 
-        results = _threads.in_threads(work, range(5), 2)
-        assert (next(results), next(results)) == (0, 1)
-        with pytest.raises(ValueError, match="2"):
-            next(results)
-        assert list(results) == []
+        unpacked = arrow.unpack_batches(batches, threads=3, on_corrupt="raise")
+        assert len(next(unpacked)) == 40
+        with pytest.raises(sp.ChecksumMismatchError):
+            next(unpacked)
 
     @pytest.mark.parametrize(
         ("option", "message"),

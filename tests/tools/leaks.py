@@ -41,8 +41,11 @@ def round_trip() -> None:
     sp.decode(TAGGED)
     native_core.read(BLOB).data  # noqa: B018
     for views in (False, True):
-        native_core.cut(memoryview(BLOB), memoryview(array("q", [0, len(BLOB)])), views).__arrow_c_array__()
-        native_core.cut_each([BLOB, UNSOUND], views).spread(memoryview(array("i", [7, 8]))).__arrow_c_array__()
+        for cut in native_core.cut(
+            [[BLOB, UNSOUND], (memoryview(BLOB), memoryview(array("q", [0, len(BLOB)])))], views
+        ):
+            cut.__arrow_c_array__()
+            cut.spread(memoryview(array("i", array("i", cut.counts)))).__arrow_c_array__()
     for wrong in (UNSOUND, b"", BLOB[:9]):
         try:
             sp.decode(wrong)

@@ -6,7 +6,7 @@ Objects of Python are cut where they are: to make an array of them would copy al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,8 +38,8 @@ class Blobs(Protocol):
     def array(self) -> pa.Array:
         """All as a large binary array without nulls."""
 
-    def cut(self, core: Any, *, views: bool) -> Any:
-        """The `Cut` of a core that has one. Their size together is no more than what offsets of four bytes can tell."""
+    def group(self) -> list[bytes] | tuple[memoryview, memoryview]:
+        """As a core cuts them: bytes objects, or all data, and where each begins and the last ends."""
 
 
 class ArrayBlobs:
@@ -74,10 +74,10 @@ class ArrayBlobs:
     def array(self) -> pa.Array:
         return self._column.fill_null(b"") if self._column.null_count else self._column  # which would copy
 
-    def cut(self, core: Any, *, views: bool) -> Any:
+    def group(self) -> tuple[memoryview, memoryview]:
         ends, buffer = ends_and_buffer(self.array())
         offsets = memoryview(ends.buffers()[1]).cast("B")[: 8 * len(ends)].cast("q")
-        return core.cut(memoryview(buffer).cast("B"), offsets, views)
+        return memoryview(buffer).cast("B"), offsets
 
 
 class ObjectBlobs:
@@ -107,8 +107,8 @@ class ObjectBlobs:
     def array(self) -> pa.Array:
         return pa.array(self._blobs, pa.large_binary())
 
-    def cut(self, core: Any, *, views: bool) -> Any:
-        return core.cut_each(self._blobs, views)
+    def group(self) -> list[bytes]:
+        return list(self._blobs)
 
 
 def ends_and_buffer(array: pa.Array) -> tuple[pa.Array, pa.Buffer]:

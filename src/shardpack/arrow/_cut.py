@@ -101,7 +101,7 @@ class _Aggregate(NamedTuple):
     record_count: int
 
 
-def cut(blobs: Blobs, *, views: bool = False) -> Cut | None:
+def cut(groups: Sequence[Blobs], *, views: bool = False) -> list[Cut | None]:
     """The user records of the Kinesis records that are sound aggregates, and what is wrong with others; None: nothing.
 
     Not cut in Python are: aggregates that are not sound; those with anything but tables before records, and those of
@@ -109,16 +109,18 @@ def cut(blobs: Blobs, *, views: bool = False) -> Cut | None:
     whose first bytes, up to the data, are more than eight.
 
     Args:
-        blobs: the data.
+        groups: the data of Kinesis records that are cut together; a core that can works on all groups at once.
         views: have the core, if it can, make the column of data of views of what came in, without a copy.
     """
-    if not 0 < sum(blobs.sizes()) <= LARGEST:
-        return None
+    fitting = [blobs for blobs in groups if 0 < sum(blobs.sizes()) <= LARGEST]
     core = backend()
     if hasattr(core, "cut"):
-        return _cut_natively(blobs.cut(core, views=views), len(blobs))
-    array = blobs.array()
-    return _cut_in_python(array, *ends_and_buffer(array))
+        made = core.cut([blobs.group() for blobs in fitting], views)
+        found = [_cut_natively(native, len(blobs)) for native, blobs in zip(made, fitting, strict=True)]
+    else:
+        found = [_cut_in_python(array, *ends_and_buffer(array)) for array in (blobs.array() for blobs in fitting)]
+    by_identity = dict(zip(map(id, fitting), found, strict=True))
+    return [by_identity.get(id(blobs)) for blobs in groups]
 
 
 def _cut_natively(native: Any, count: int) -> Cut | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, repeat
 from typing import Any, TypeVar
@@ -108,11 +108,11 @@ class Expanded:
         return self._known[key][1]
 
 
-def expand(rows: Rows, policy: Policy, *, views: bool = False) -> Expanded:
-    """The user records of Kinesis records, in their order.
+def expand(groups: Sequence[Rows], policy: Policy, *, views: bool = False) -> Iterator[Expanded]:
+    """The user records of each group of Kinesis records, in their order.
 
     Args:
-        rows: the Kinesis records.
+        groups: the Kinesis records; a core that can works on all groups at once.
         policy: what to do with those that are not as they should be.
         views: have the data as views of the Kinesis records', without a copy where the core can.
 
@@ -120,10 +120,17 @@ def expand(rows: Rows, policy: Policy, *, views: bool = False) -> Expanded:
         DecodeError, OutOfRangeError: as the policy has it.
         ValueError: a shard has no hash range.
     """
+    wholes: Sequence[Cut | None] = [None] * len(groups)
+    if policy.on_corrupt != "kcl":
+        wholes = cut([rows.data for rows in groups], views=views)
+    for rows, whole in zip(groups, wholes, strict=True):
+        yield _expand(rows, policy, whole, views=views)
+
+
+def _expand(rows: Rows, policy: Policy, whole: Cut | None, *, views: bool) -> Expanded:
     parts: list[pa.RecordBatch] = []
     found: dict[int, tuple[int, int]] = {}  # place of a Kinesis record -> its first user record, and how many
     end = 0
-    whole = None if policy.on_corrupt == "kcl" else cut(rows.data, views=views)
     if whole is not None and whole.counts:
         starts = accumulate(whole.counts.values(), initial=0)
         found = {place: (start, count) for (place, count), start in zip(whole.counts.items(), starts, strict=False)}

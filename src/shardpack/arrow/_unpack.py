@@ -26,7 +26,6 @@ from ._schema import (
     rows_of,
     unpacked_schema,
 )
-from ._threads import in_threads
 
 MAX_ROWS = 65_536
 MAX_BYTES = 64 * MIB
@@ -72,9 +71,8 @@ def unpack_batches(
         views: whether the column ``data`` is of binary views of the Kinesis records' data. This saves a copy of all
             data, but keeps the Kinesis records in memory for as long as one of their user records is. Polars and DuckDB
             read such a column, Spark does not.
-        threads: how many threads work on Kinesis records, each on about 16 MiB of them at a time. With more than one,
-            the input is read ahead by as much, in the thread that asks for the output. The native core gains by it; the
-            pure one does not.
+        threads: how many threads of the native core work, each on about 16 MiB of Kinesis records, which are read from
+            the input before. The pure core works in one.
 
     Raises:
         ValueError: an option is not one of those, a column is missing or there twice, a shard has no hash range, a
@@ -179,13 +177,11 @@ class _Shape(NamedTuple):
 def _unpack(
     batches: Iterable[pa.RecordBatch], data: str, shape: _Shape, policy: Policy, threads: int
 ) -> Iterator[pa.RecordBatch]:
-    def expanded(rows: Rows) -> tuple[Rows, Expanded]:
-        return rows, expand(rows, policy, views=shape.views)
-
     groups = _groups_of(batches, data, shape)
-    for rows, of_rows in map(expanded, groups) if threads == 1 else in_threads(expanded, groups, threads):
-        schema = output_schema(rows.other_fields, shape.repeated, shape.views)
-        yield from (_assemble(rows, of_rows, *piece, schema) for piece in _pieces(rows, of_rows, shape))
+    while some := list(islice(groups, threads)):
+        for rows, expanded in zip(some, expand(some, policy, views=shape.views), strict=True):
+            schema = output_schema(rows.other_fields, shape.repeated, shape.views)
+            yield from (_assemble(rows, expanded, *piece, schema) for piece in _pieces(rows, expanded, shape))
 
 
 def _groups_of(batches: Iterable[pa.RecordBatch], data: str, shape: _Shape) -> Iterator[Rows]:

@@ -18,7 +18,6 @@ builder = _native.Builder
 build_many = _native.build_many
 bulk: Bulk = _native
 cut = _native.cut
-cut_each = _native.cut_each
 fill = _native.fill
 flat = _native.Flat
 from_base64 = _native.from_base64

@@ -85,40 +85,100 @@ impl Spread {
     }
 }
 
-/// Cut the user records out of Kinesis records, which are bytes objects. `views`: see `cut`.
-#[pyfunction]
-pub fn cut_each(py: Python<'_>, blobs: Vec<Bound<'_, PyBytes>>, views: bool) -> PyResult<Cut> {
-    let slices: Vec<&[u8]> = blobs.iter().map(|blob| blob.as_bytes()).collect();
-    if slices.iter().map(|slice| slice.len()).sum::<usize>() > i32::MAX as usize {
-        return Err(PyValueError::new_err("the Kinesis records have 2^31 bytes or more"));
-    }
-    let columns = py.detach(|| columns::cut(&slices, if views { How::Each } else { How::Copied }));
-    let sizes = slices.iter().map(|slice| slice.len() as i64).collect();
-    let kept = || blobs.into_iter().map(|blob| Some(Arc::new(Kept::new(blob)) as Arc<dyn Part>)).collect();
-    Ok(made(columns, sizes, if views { kept() } else { Vec::new() }))
+/// Kinesis records whose user records are cut out together.
+#[derive(FromPyObject)]
+pub enum Group<'py> {
+    /// Bytes objects.
+    Each(Vec<Bound<'py, PyBytes>>),
+    /// All of them, one after the other, in memory that nobody changes, and where each begins and the last ends.
+    One(PyBuffer<u8>, PyBuffer<i64>),
 }
 
-/// Cut the user records out of Kinesis records.
-///
-/// `data`: all of them, one after the other, less than 2^31 bytes, which nobody changes; `ends`: where each begins, and
-/// where the last ends; `views`: the column of data holds views of what came in, and keeps it alive, in place of copies.
-#[pyfunction]
-pub fn cut(py: Python<'_>, data: PyBuffer<u8>, ends: PyBuffer<i64>, views: bool) -> PyResult<Cut> {
-    let ends = ends.to_vec(py)?;
-    if !data.is_c_contiguous() {
-        return Err(PyValueError::new_err("data is not contiguous"));
+/// The Kinesis records of a group, and where they begin if they are in one buffer.
+struct Blobs<'a> {
+    slices: Vec<&'a [u8]>,
+    ends: Option<Vec<i64>>,
+}
+
+impl Blobs<'_> {
+    fn cut(&self, views: bool) -> Columns {
+        let how = match &self.ends {
+            _ if !views => How::Copied,
+            Some(ends) => How::One(ends),
+            None => How::Each,
+        };
+        columns::cut(&self.slices, how)
     }
-    // SAFETY: the buffer is contiguous, and stays where it is for as long as `data` is held; it is one of Arrow's, which
-    // do not change.
-    let bytes = unsafe { std::slice::from_raw_parts(data.buf_ptr().cast::<u8>(), data.len_bytes()) };
-    let blob = |pair: &[i64]| bytes.get(usize::try_from(pair[0]).ok()?..usize::try_from(pair[1]).ok()?);
-    let blobs: Option<Vec<&[u8]>> = ends.windows(2).map(blob).collect();
-    let Some(blobs) = blobs.filter(|_| bytes.len() <= i32::MAX as usize) else {
-        return Err(PyValueError::new_err("ends do not lie in data, or it has 2^31 bytes or more"));
+}
+
+impl<'py> Group<'py> {
+    fn blobs(&self, py: Python<'py>) -> PyResult<Blobs<'_>> {
+        let blobs = match self {
+            Group::Each(blobs) => Blobs { slices: blobs.iter().map(|blob| blob.as_bytes()).collect(), ends: None },
+            Group::One(data, ends) => {
+                let ends = ends.to_vec(py)?;
+                if !data.is_c_contiguous() {
+                    return Err(PyValueError::new_err("data is not contiguous"));
+                }
+                // SAFETY: the buffer is contiguous, and stays where it is for as long as `data` is held; it is one of
+                // Arrow's, which do not change.
+                let bytes = unsafe { std::slice::from_raw_parts(data.buf_ptr().cast::<u8>(), data.len_bytes()) };
+                let blob = |pair: &[i64]| bytes.get(usize::try_from(pair[0]).ok()?..usize::try_from(pair[1]).ok()?);
+                let Some(slices) = ends.windows(2).map(blob).collect() else {
+                    return Err(PyValueError::new_err("ends do not lie in data"));
+                };
+                Blobs { slices, ends: Some(ends) }
+            }
+        };
+        if blobs.slices.iter().map(|slice| slice.len()).sum::<usize>() > i32::MAX as usize {
+            return Err(PyValueError::new_err("the Kinesis records have 2^31 bytes or more"));
+        }
+        Ok(blobs)
+    }
+
+    /// What views lead to, and its sizes.
+    fn kept(self) -> (Vec<Option<Arc<dyn Part>>>, Vec<i64>) {
+        match self {
+            Group::Each(blobs) => {
+                let sizes = blobs.iter().map(|blob| blob.as_bytes().len() as i64).collect();
+                (blobs.into_iter().map(|blob| Some(Arc::new(Kept::new(blob)) as Arc<dyn Part>)).collect(), sizes)
+            }
+            Group::One(data, _) => {
+                let size = data.len_bytes() as i64;
+                (vec![Some(Arc::new(data))], vec![size])
+            }
+        }
+    }
+}
+
+/// Cut the user records out of groups of Kinesis records, each in a thread of its own.
+///
+/// `views`: the column of data holds views of what came in, and keeps it alive, in place of copies.
+#[pyfunction]
+pub fn cut<'py>(py: Python<'py>, groups: Vec<Group<'py>>, views: bool) -> PyResult<Vec<Cut>> {
+    let blobs = groups.iter().map(|group| group.blobs(py)).collect::<PyResult<Vec<_>>>()?;
+    let found = py.detach(|| in_threads(&blobs, |one| one.cut(views)));
+    drop(blobs);
+    let made = |(columns, group): (Columns, Group<'py>)| {
+        let (viewed, sizes) = if views { group.kept() } else { Default::default() };
+        made(columns, sizes, viewed)
     };
-    let columns = py.detach(|| columns::cut(&blobs, if views { How::One(&ends) } else { How::Copied }));
-    let size = bytes.len() as i64;
-    Ok(made(columns, vec![size], if views { vec![Some(Arc::new(data))] } else { Vec::new() }))
+    Ok(found.into_iter().zip(groups).map(made).collect())
+}
+
+/// The work's result for each item; the first is done by the thread that asks.
+fn in_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let Some((first, others)) = items.split_first() else { return Vec::new() };
+    std::thread::scope(|scope| {
+        let started: Vec<_> =
+            others.iter().map(|item| (item, std::thread::Builder::new().spawn_scoped(scope, || work(item)))).collect();
+        let mut done = vec![work(first)];
+        for (item, thread) in started {
+            // Where the system has no more threads, or one has failed, this one does the work, or fails itself.
+            done.push(thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| work(item)));
+        }
+        done
+    })
 }
 
 fn part<T: Item>(buffer: Buffer<T>) -> Option<Arc<dyn Part>> {

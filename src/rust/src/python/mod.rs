@@ -45,7 +45,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(bulk::divided, module)?)?;
     module.add_function(wrap_pyfunction!(bulk::counted_on, module)?)?;
     module.add_function(wrap_pyfunction!(columns::cut, module)?)?;
-    module.add_function(wrap_pyfunction!(columns::cut_each, module)?)?;
     Ok(())
 }
 
