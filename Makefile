@@ -8,7 +8,7 @@ SHELL := /bin/bash
 ARGS ?= # make bench ARGS=--quick
 FILE ?= # make demo FILE=access.log sends the lines of a file
 RUST := src/rust
-RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -name '*.rs')
+RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(RUST)/build.rs $(shell find $(RUST)/src -name '*.rs')
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
