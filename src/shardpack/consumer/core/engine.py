@@ -21,6 +21,7 @@ from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
 from ..failures import Failures
+from ..loss import Losses
 from ..metrics import ConsumerStats, Metrics
 from ..origin import wrong_shard
 from ..start import Start
@@ -28,6 +29,7 @@ from .actions import (
     Action,
     AskForLease,
     Checkpoint,
+    DescribeStream,
     FindLeases,
     GetLease,
     GetRecords,
@@ -100,6 +102,7 @@ class Engine:
         self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
         self._finished: list[Finished] = []
         self._failures = Failures(stream_name)
+        self._losses = Losses(stream_name, self._metrics.lost)
         self._closing = False
         self.fatal: Exception | None = None
         self.needs_poll = True
@@ -213,6 +216,8 @@ class Engine:
             if hold.is_done and hold.is_valid(now) and not self._closing:
                 self._ending.end(hold, now)
         actions = self._coordinator.poll(now)
+        if self._losses.begin(now):
+            actions.append(DescribeStream())
         if self._closing:
             actions += self._leaving.poll(now)
         leaving = self._closing and self._leaving.is_ready
@@ -244,7 +249,10 @@ class Engine:
         self._failures.succeeded(type(action).__name__)
         try:
             if isinstance(action, ListShards):
-                self._shards_listed(answer, now)
+                self._coordinator.shards_listed(answer, now)
+                self._ending.look_for_gone(self.holds, self._losses)
+            elif isinstance(action, DescribeStream):
+                self._losses.answered(answer)
             elif isinstance(action, ListLeases):
                 self._coordinator.leases_listed(answer, now)
                 if self._closing:
@@ -281,19 +289,11 @@ class Engine:
                     self._finished += [(token, error) for token in hold.take_tokens()]
                 hold.write_failed(now)
                 self._metrics.count("RenewLease.Failures", 1, hold.lease.key)
-            else:
-                hold.read_finished()
-                is_expired = code == "ExpiredIteratorException"
-                hold.reader.failed(now, expired=is_expired)
-                self._metrics.read_failed(hold.lease.key, is_expired=is_expired)
-                if code == "InvalidArgumentException" and isinstance(action, GetShardIterator) and hold.is_begun:
-                    hold.reader.error = wrong_shard(hold.lease, self.stream_name, str(error))
-                    hold.reader.error.__cause__ = error
-                    return
-                if code == "ResourceNotFoundException":  # the shard's records may all be gone; the listing will tell
-                    hold.is_missing = True
-                    self._coordinator.look_at_shards(now)
-                    return
+            elif self._read_failed(hold, action, error, code, now):
+                return
+        elif isinstance(action, DescribeStream):
+            self._losses.answered(None)  # it may not be allowed
+            return
         else:
             self._coordinator.failed(action, now)
             if isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
@@ -302,8 +302,24 @@ class Engine:
                 self._leaving.listed(now)
         if is_permanent(action, error, code):
             self.fatal = self.fatal or error
-        elif code != "ExpiredIteratorException":
+        else:
             self._failures.failed(type(action).__name__, code, error)
+
+    def _read_failed(self, hold: Hold, action: _Read, error: Exception, code: str, now: float) -> bool:
+        """Whether it is dealt with, because it says something of this shard alone."""
+        hold.read_finished()
+        is_expired = code == "ExpiredIteratorException"
+        hold.reader.failed(now, expired=is_expired)
+        self._metrics.read_failed(hold.lease.key, is_expired=is_expired)
+        if code == "InvalidArgumentException" and isinstance(action, GetShardIterator) and hold.is_begun:
+            hold.reader.error = wrong_shard(hold.lease, self.stream_name, str(error))
+            hold.reader.error.__cause__ = error
+            return True
+        if code == "ResourceNotFoundException":  # the shard's records may all be gone; the listing will tell
+            hold.is_missing = True
+            self._coordinator.look_at_shards(now)
+            return True
+        return is_expired
 
     def _answered(self, hold: Hold, action: _Read | _Write, answer: Any, now: float) -> None:
         if isinstance(action, GetShardIterator):
@@ -311,7 +327,9 @@ class Engine:
             hold.reader.iterator_answered(answer, self._wall_clock_offset + now)
         elif isinstance(action, GetRecords):
             started = hold.read_finished()
-            hold.reader.records_answered(answer, started)
+            hold.reader.records_answered(answer, started, self._wall_clock_offset + started)
+            if hold.reader.expiry.suspicion is not None:
+                self._losses.look_into(hold.reader.expiry, now)
             self._metrics.took("KinesisDataFetcher.getRecords.Time", now - started, hold.lease.key)
         elif isinstance(action, RenewLease) and answer is None:
             hold.renewal_refused()
@@ -337,19 +355,6 @@ class Engine:
                 self._leaving.seen(key, answer, now)
             else:
                 self._leaving.taken_back(key)
-
-    def _shards_listed(self, shards: list[Any], now: float) -> None:
-        self._coordinator.shards_listed(shards, now)
-        listed = self._coordinator.shards or {}
-        for hold in self._holds.values():
-            if hold.is_missing and hold.lease.key not in listed:
-                _log.warning(
-                    "%s: %s is gone from the stream; what was not read of it is lost", self.stream_name, hold.lease.key
-                )
-                hold.reader.end()
-            elif self._coordinator.is_of_another(hold.lease):
-                hold.reader.error = wrong_shard(hold.lease, self.stream_name)
-            hold.is_missing = False
 
     def _taken(self, lease: Lease, now: float) -> None:
         has_parents = self._coordinator.view.has_parents(lease)

@@ -16,10 +16,11 @@ from ...records import ReceivedRecord
 from ..batch import AsyncBatch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
+from ..loss import DataLoss
 from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from .async_running import AsyncDivert, AsyncRun
-from .seat import Seat, check_arguments, engine_for
+from .seat import Seat, check_arguments, check_hook, engine_for
 from .tasks import AsyncShell
 
 
@@ -47,6 +48,7 @@ class AsyncConsumer:
             pushed.
         fan_out_client: a boto3 Kinesis client for those threads; None: one is made from ``region_name`` and what
             follows it.
+        on_data_loss: see `Consumer`; it may be a coroutine function.
 
     Raises:
         ValueError: `start` or `start_at` is no starting position.
@@ -69,9 +71,11 @@ class AsyncConsumer:
         meter_provider: Any = None,
         fan_out: str | None = None,
         fan_out_client: Any = None,
+        on_data_loss: Callable[[DataLoss], object] | None = None,
     ) -> None:
         check_arguments(stream_name, leases, worker_id, config)
         check_optional("fan_out", fan_out, str)
+        check_hook(on_data_loss)
         config = config or ConsumerConfig()
         arguments = region_name, endpoint_url, profile_name
         stream = stream_argument(stream_name)
@@ -80,7 +84,7 @@ class AsyncConsumer:
             pushed = FanOut(fan_out_client or kinesis_client(config, *arguments), stream, fan_out)
             config = replace(config, idle_time_between_reads=LOOKING_SECONDS)
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
-        self._shell = AsyncShell(engine, config, client, arguments, stream, leases, pushed)
+        self._shell = AsyncShell(engine, config, client, arguments, stream, leases, pushed, on_data_loss)
         self._seat = Seat()
 
     async def next_batch(self) -> AsyncBatch | None:
@@ -98,13 +102,16 @@ class AsyncConsumer:
             if delivered is None:
                 return None
             batch = self._shell.batch(delivered, delivered.records)
+            error = delivered.error or await self._shell.told_of_losses(delivered)
             seat.taken = delivered
-            if delivered.error is None:
+            if error is None:
                 return batch
         except BaseException:  # what the application has not got is given again
             seat.taken = before
             raise
-        raise delivered.error
+        if delivered.error is None:
+            self._shell.done(seat, stop=True)
+        raise error
 
     def __aiter__(self) -> AsyncIterator[AsyncBatch]:
         """Batch after batch, until `stop`."""

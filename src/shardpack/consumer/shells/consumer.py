@@ -16,10 +16,11 @@ from ...records import ReceivedRecord
 from ..batch import Batch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
+from ..loss import DataLoss
 from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from .running import Run
-from .seat import Seat, check_arguments, engine_for
+from .seat import Seat, check_arguments, check_hook, engine_for
 from .threads import Shell
 
 
@@ -48,6 +49,9 @@ class Consumer:
         fan_out: read by enhanced fan-out, as the stream consumer of this name: registered if it is not, and left
             registered. Kinesis then pushes records within some 70 ms, and each shard's 2 MB/s are the application's
             own. Where that is not allowed, it is said once, and `GetRecords` is used. None: `GetRecords`.
+        on_data_loss: called with a `DataLoss` when records of a shard have expired before they were read, before the
+            shard's next batch is given. When it raises, the shard stops with that error, as a shard stops whose handler
+            fails; to end the whole consumer, it may call `stop` first. None: losses are logged and counted only.
 
     Raises:
         ValueError: `start` or `start_at` is no starting position.
@@ -69,9 +73,11 @@ class Consumer:
         profile_name: str | None = None,
         meter_provider: Any = None,
         fan_out: str | None = None,
+        on_data_loss: Callable[[DataLoss], object] | None = None,
     ) -> None:
         check_arguments(stream_name, leases, worker_id, config)
         check_optional("fan_out", fan_out, str)
+        check_hook(on_data_loss)
         config = config or ConsumerConfig()
         client = client or kinesis_client(config, region_name, endpoint_url, profile_name)
         self._fan_out = FanOut(client, stream_argument(stream_name), fan_out) if fan_out is not None else None
@@ -79,7 +85,7 @@ class Consumer:
             client, config = self._fan_out, replace(config, idle_time_between_reads=LOOKING_SECONDS)
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
         self._failover_time = config.failover_time
-        self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end)
+        self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end, on_data_loss)
         self._seat = Seat()
 
     # Batch by batch.
@@ -108,13 +114,16 @@ class Consumer:
             if delivered is None:
                 return None
             batch = self._shell.batch(delivered, delivered.records)
+            error = delivered.error or self._shell.told_of_losses(delivered)
             seat.taken = delivered
-            if delivered.error is None:
+            if error is None:
                 return batch
         except BaseException:  # what the application has not got is given again
             seat.taken = before
             raise
-        raise delivered.error
+        if delivered.error is None:
+            self._shell.done(seat, stop=True)
+        raise error
 
     def __iter__(self) -> Iterator[Batch]:
         """Batch after batch, until `stop`."""
