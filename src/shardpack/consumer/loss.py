@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from ..leases.lease import Lease, is_started
+from ..leases.lease import Lease
 from ..records import Position
 
 _HOUR = 3600.0
@@ -78,7 +78,8 @@ class Expiry:
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
-        self._expected = int(lease.checkpoint.sequence_number) if is_started(lease.checkpoint) else None
+        number = lease.checkpoint.sequence_number
+        self._expected = int(number) if number.isdigit() else None
         self.read_until: float | None = lease.done_until
         self.suspicion: Suspicion | None = None
         self.losses: tuple[DataLoss, ...] = ()

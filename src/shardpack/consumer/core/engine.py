@@ -193,9 +193,12 @@ class Engine:
     @property
     def is_caught_up(self) -> bool:
         """Whether everything is handed out that this worker's shards held when they were last read."""
-        return self._coordinator.is_settled and all(
-            hold.reader.is_at_end and not hold.in_hand and not hold.reader.has_records for hold in self._holds.values()
-        )
+        return self._coordinator.is_settled and all(hold.is_caught_up for hold in self.holds)
+
+    @property
+    def caught_up_shards(self) -> set[str]:
+        """Of the shards that are held, those of which everything is handed out."""
+        return {hold.lease.key for hold in self.holds if hold.is_caught_up}
 
     @property
     def is_all_stopped(self) -> bool:
@@ -361,9 +364,8 @@ class Engine:
         # A lease that is taken for the first time has the counter 1.
         since = None if lease.counter <= 1 else self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
         where = self._start.iterator_arguments(lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since)
-        reader = Reader(
-            lease, (self._coordinator.shards or {}).get(lease.key), where, self._config, self._random.random
-        )
+        listed = (self._coordinator.shards or {}).get(lease.key)
+        reader = Reader(lease, listed, where, self._config, self._random.random)
         hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
         if self._coordinator.is_of_another(lease):
             reader.error = wrong_shard(lease, self.stream_name)

@@ -139,6 +139,11 @@ class Hold:
         return self.lease.checkpoint_owner is not None
 
     @property
+    def is_caught_up(self) -> bool:
+        """Whether everything is handed out, and no longer in hand, that the shard held when it was last read."""
+        return self.reader.is_at_end and not self.in_hand and not self.reader.has_records
+
+    @property
     def owes_word(self) -> bool:
         """Whether the application must still be told that another worker waits, because it has to checkpoint."""
         is_unsaved = self.delivered is not None and self.position < self.delivered

@@ -236,3 +236,8 @@ class Consumer:
         False until the first shards are read, and while shards that nobody holds wait to be taken.
         """
         return self._shell.look(lambda engine: engine.is_caught_up)
+
+    @property
+    def caught_up_shards(self) -> set[str]:
+        """The shards of this worker of which everything was handed out, and is no longer in hand, when last read."""
+        return self._shell.look(lambda engine: engine.caught_up_shards)
