@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import shardpack as sp
-from shardpack.cli.commands.hot import Hot
-from shardpack.cli.commands.until import Until
+from shardpack.cli.commands.tail.hot import Hot
+from shardpack.cli.commands.tail.until import Until
 from shardpack.leases.lease import Lease
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -103,7 +103,8 @@ def test_the_schema_of_the_file(here: Path) -> None:
 def test_the_attributes_of_the_table() -> None:
     rows = re.findall(r"^\| (`.+?`) \| (\w+)(?:, .*?)? \| .+ \|$", PAGE, re.MULTILINE)
     told = {name: kind for names, kind in rows for name in re.findall(r"`(\w+)`", names)}
-    full = Lease("s", owner="o", parents=("p",), children=("c",), hash_range=(1, 2), checkpoint_owner="c")
+    key = "1:clicks:1:s"  # of several streams: their leases have all attributes
+    full = Lease(key, owner="o", parents=("p",), children=("c",), hash_range=(1, 2), checkpoint_owner="c")
     full = replace(full, origin="clicks/49", done_until=1)
 
     assert {name: next(iter(value)) for name, value in item_of(full).items()} == {

@@ -24,6 +24,7 @@ from .items import (
     key_of,
     with_done_until,
 )
+from .keys import shard_ids_of
 from .lease import Lease
 from .local import in_order, is_switch, lost
 from .rows import CONDITION_FAILED, INDEX, TableRows, assigned_keys
@@ -222,7 +223,7 @@ class DynamoDBLeases:
         }
         if children:
             change += ", childShardIds = :children"
-            values[":children"] = {"SS": in_order(children)}
+            values[":children"] = {"SS": in_order(shard_ids_of(children))}
         change += " REMOVE pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState"
         written = self._rows.update(
             lease,

@@ -19,8 +19,8 @@ from ..long_keys import without_long_keys
 from ..messages import report
 from ..reading import InputError
 from ..writing import base64_line, data_of, json_line, standard_output
-from .hot import Hot
-from .until import Until
+from .tail.hot import Hot
+from .tail.until import Until
 
 _LOOK_SECONDS = 0.2
 _CLOSE_SECONDS = 1.0  # nothing of it is kept, so nothing is worth waiting for

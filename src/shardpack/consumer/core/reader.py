@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from ...aws.errors import backoff
+from ...leases.keys import shard_id_of
 from ...leases.lease import Lease, is_started
 from ...limits import MIB
 from ...records import Position, ReceivedRecord
@@ -99,7 +100,8 @@ class Reader:
         self._iterator = response.get("NextShardIterator") or None
         self.millis_behind_latest = response.get("MillisBehindLatest")
         self.is_at_end = not records and self.millis_behind_latest == 0
-        self.expiry.answered(records, wall_time, is_at_end=self.is_at_end)
+        if not response.get("Rests"):  # of a stream that is not read for now nothing is known
+            self.expiry.answered(records, wall_time, is_at_end=self.is_at_end)
         if records:
             self._buffered_to = records[-1]["SequenceNumber"]
             self._pages.append((records, size, self.millis_behind_latest))
@@ -154,8 +156,9 @@ class Reader:
         return taken
 
     def _unpacked(self, records: list[dict[str, Any]]) -> Iterator[ReceivedRecord]:
+        shard_id = shard_id_of(self._shard_id)
         for record in records:
-            record["ShardId"] = self._shard_id
+            record["ShardId"] = shard_id
         after = self._skip_to
         if after is not None and int(records[-1]["SequenceNumber"]) > int(after.sequence_number):
             self._skip_to = None

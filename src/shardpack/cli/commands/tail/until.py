@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from ...leases.lease import Lease
-from ...records import Position, ReceivedRecord
+from ....leases.lease import Lease
+from ....records import Position, ReceivedRecord
 
 
 class Until:

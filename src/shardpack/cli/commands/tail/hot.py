@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
-from ...records import ReceivedRecord
-from ..terminal import console, row
+from ....records import ReceivedRecord
+from ...terminal import console, row
 
 _MOST_KEYS = 10_000  # counted at a time
 _SHOWN = 10
