@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import fleet
@@ -26,6 +27,7 @@ from shardpack.consumer.core.fleet.actions import (
 )
 from shardpack.consumer.core.fleet.election import Election
 from shardpack.consumer.shells.calls import call_leases
+from shardpack.leases.fleet import tables
 from shardpack.leases.fleet.states import LeaderLock, Tables, WorkerStats
 
 SEEDS = st.integers(0, 2**32)
@@ -165,7 +167,7 @@ class TestLife:
     def test_only_what_a_killed_worker_had_not_checkpointed_is_handled_twice(self, seed: int) -> None:
         fleet.live(Life(seed, 4, fleet=FleetConfig()), kills=True, moments=25)
 
-    def test_calls_and_answers_that_are_lost_repeat_nothing(self) -> None:
+    def test_calls_and_answers_that_are_lost_repeat_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of leases, of the lock and of reports; over the code that speaks to DynamoDB."""
         lost = moved = 0
         for seed in range(4):
@@ -173,6 +175,7 @@ class TestLife:
             life = fleet.Fleet(seed, 4, lease_assignment="leader", fleet=CONFIG)
             life.stream.leases = sp.DynamoDBLeases("leases", client=table, retry_for=0.0)
             life.was_killed = True
+            monkeypatch.setattr(tables, "time", SimpleNamespace(time=life.stream.clock.now))
             fleet.live(life, kills=False, moments=30)
             moved += life.handed_over
             lost += table.lost

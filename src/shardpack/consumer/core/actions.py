@@ -120,7 +120,13 @@ class GetRecords:
     limit: int
 
 
+@dataclass(frozen=True, slots=True)
+class DescribeStream:
+    """`DescribeStreamSummary`; the answer is the summary. Not everybody may call it."""
+
+
 LeaseChange: TypeAlias = CreateLease | TakeLease | AskForLease | AssignLease | TakeBack | DeleteLease
+Listing: TypeAlias = ListLeases | SurveyFleet
 LeaseAction: TypeAlias = (
     ListLeases
     | FindLeases
@@ -137,7 +143,7 @@ LeaseAction: TypeAlias = (
     | AssignLease
     | MemberAction
 )
-KinesisAction: TypeAlias = ListShards | GetShardIterator | GetRecords
+KinesisAction: TypeAlias = ListShards | DescribeStream | GetShardIterator | GetRecords
 Action: TypeAlias = LeaseAction | KinesisAction
 
 

@@ -13,6 +13,7 @@ from ..core.actions import (
     Checkpoint,
     CreateLease,
     DeleteLease,
+    DescribeStream,
     FindLeases,
     GetLease,
     GetRecords,
@@ -102,11 +103,13 @@ def _call_fleet(leases: Leases, action: SurveyFleet | MemberAction) -> Any:
 
 
 def kinesis_call(
-    action: GetRecords | GetShardIterator, stream: Mapping[str, str]
+    action: GetRecords | GetShardIterator | DescribeStream, stream: Mapping[str, str]
 ) -> tuple[str, dict[str, Any], str | None]:
     """The client's method, its arguments, and which key of the response is the answer (None: all of it)."""
     if isinstance(action, GetRecords):
         return "get_records", {"ShardIterator": action.iterator, "Limit": action.limit}, None
+    if isinstance(action, DescribeStream):
+        return "describe_stream_summary", dict(stream), "StreamDescriptionSummary"
     arguments = {**stream, "ShardId": action.shard_id, **action.arguments}
     return "get_shard_iterator", arguments, "ShardIterator"
 
