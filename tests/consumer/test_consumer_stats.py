@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
-from consumer_bench import Stream
+from consumer_bench import Stream, shard
 from consumer_setup import consumer, fake
 
-from shardpack.consumer import ConsumerConfig, ConsumerStats
-from shardpack.consumer.core.actions import GetRecords
+from shardpack.consumer import ConsumerConfig, ConsumerStats, Lease
+from shardpack.consumer.core.actions import GetRecords, ListLeases
 from shardpack.leases.lease import HandsOver
 
 FAILOVER = ConsumerConfig().failover_time
@@ -37,6 +38,39 @@ def test_a_lease_that_was_taken_by_another_is_lost_and_one_handed_over_is_not() 
     worker.run(FAILOVER / 2)
     stats = worker.engine.stats
     assert (stats.current_leases, stats.lost_leases) == (0, 1)
+
+
+def test_what_is_found_at_the_look_at_all_leases_is_told() -> None:
+    stream = Stream(4)
+    for number in range(3):
+        stream.leases.create(Lease(shard(number)))
+        assert stream.leases.take(stream.lease(number), "dead")
+    worker = stream.worker(max_leases_for_worker=1)
+    worker.run(1)
+    stats = worker.engine.stats
+    assert (stats.total_leases, stats.num_workers, stats.expired_leases, stats.lease_spillover) == (4, 2, 0, 1)
+    worker.run(FAILOVER + 1)
+    assert worker.engine.stats.expired_leases == 3
+    assert worker.engine.stats.very_old_leases == 0
+    worker.run(4 * FAILOVER)
+    assert worker.engine.stats.very_old_leases == 3
+    assert worker.engine.stats.leases_to_take == 0, "it holds as many as it may"
+    assert worker.engine.stats.list_leases_time.count == len(worker.times(ListLeases))
+
+
+def test_what_is_logged_has_the_shard_and_the_position_as_fields(caplog: pytest.LogCaptureFixture) -> None:
+    stream = Stream(1)
+    stream.put(b"a")
+    with caplog.at_level(logging.INFO, "shardpack.consumer"):
+        assert stream.worker("first").read(1) == [b"a"]
+        assert stream.leases.take(stream.lease(), "nobody")
+        stream.worker("second").run(3 * FAILOVER)
+    reading = [record for record in caplog.records if "reading" in record.getMessage()]
+    assert [vars(record)["shard_id"] for record in reading] == [shard(0)] * 2
+    assert [vars(record)["sequence_number"] for record in reading] == [
+        "TRIM_HORIZON",
+        stream.lease().checkpoint.sequence_number,
+    ]
 
 
 def test_what_is_given_up_is_held_no_more() -> None:

@@ -10,7 +10,6 @@ run backwards. Nothing blocks or locks.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Collection
 from dataclasses import replace
 from random import Random
@@ -21,6 +20,7 @@ from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
 from ..failures import Failures
+from ..log_fields import tell
 from ..loss import Losses
 from ..metrics import ConsumerStats, Metrics
 from ..origin import wrong_shard
@@ -48,8 +48,6 @@ from .ending import Ending
 from .hold import Hold, lost
 from .leaving import Leaving
 from .reader import Reader
-
-_log = logging.getLogger("shardpack.consumer")
 
 _RETRY_SECONDS = 1.0
 
@@ -258,6 +256,7 @@ class Engine:
                 self._losses.answered(answer)
             elif isinstance(action, ListLeases):
                 self._coordinator.leases_listed(answer, now)
+                self._metrics.looked(self._coordinator.look)
                 if self._closing:
                     self._leaving.listed(now)
             elif isinstance(action, FindLeases):
@@ -372,7 +371,7 @@ class Engine:
         self._holds[hold.number] = hold
         self._coordinator.held.add(lease.key)
         self._metrics.taken(lease.key)
-        _log.info("%s: reading %s from %s", self.stream_name, lease.key, lease.checkpoint)
+        tell(lease, "%s: reading %s from %s", self.stream_name, lease.key, lease.checkpoint)
 
     def _written(self, hold: Hold, lease: Lease, now: float) -> None:
         tokens = hold.written(lease)
@@ -381,7 +380,7 @@ class Engine:
             tokens += hold.take_tokens()
             self._drop(hold)
             self._coordinator.look_at_leases(now)  # its children can be taken now
-            _log.info("%s: %s is done to its end", self.stream_name, lease.key)
+            tell(lease, "%s: %s is done to its end", self.stream_name, lease.key)
         self._finished += [(token, None) for token in tokens]
 
     def _lose(self, hold: Hold, now: float) -> None:
@@ -391,7 +390,7 @@ class Engine:
         if not self._closing and not hold.is_handed_over:
             self._metrics.count("LostLeases", 1, hold.lease.key)
         if not self._closing:
-            _log.info("%s: the lease of %s is not held any more", self.stream_name, hold.lease.key)
+            tell(hold.lease, "%s: the lease of %s is not held any more", self.stream_name, hold.lease.key)
             self._coordinator.look_at_leases(now + _RETRY_SECONDS)
 
     def _drop(self, hold: Hold) -> None:
