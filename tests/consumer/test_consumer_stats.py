@@ -9,6 +9,7 @@ import pytest
 from consumer_bench import Stream, shard
 from consumer_setup import consumer, fake
 
+import shardpack as sp
 from shardpack.consumer import ConsumerConfig, ConsumerStats, Lease
 from shardpack.consumer.core.actions import GetRecords, ListLeases
 from shardpack.leases.lease import HandsOver
@@ -95,6 +96,46 @@ def test_a_worker_that_does_not_renew_is_not_healthy() -> None:
     worker.run()
     assert worker.engine.is_healthy(stream.now)
     assert not worker.engine.is_healthy(stream.now + FAILOVER)
+
+
+def test_a_slow_handler_keeps_its_lease_for_so_long_and_no_longer() -> None:
+    stream = Stream(1)
+    stream.put(b"a")
+    worker, other = stream.worker(longest_batch=100.0), stream.worker("other")
+    worker.run(2)
+    delivered = worker.batch(done=False)
+    assert delivered is not None
+    key = delivered.hold.lease.key
+    for _ in range(45):  # two seconds each
+        worker.run(1)
+        other.run(1)
+        assert worker.engine.is_healthy(stream.now)
+    assert stream.lease().owner == "me", "its heart beats on"
+
+    for _ in range(4 * int(FAILOVER)):
+        worker.run(1)
+        other.run(1)
+    assert not worker.engine.is_healthy(stream.now)
+    assert key in other.held
+    assert delivered.records[0].data in other.read(1), "nothing was checkpointed"
+    with pytest.raises(sp.LeaseLostError):
+        worker.engine.checkpoint(delivered.hold, delivered.records[0].position or sp.Position("0"), None)
+    worker.engine.done(delivered.hold)
+    assert worker.engine.is_healthy(stream.now)
+
+
+def test_a_worker_alone_does_not_take_back_what_its_application_has_not_done() -> None:
+    stream = Stream(1)
+    stream.put(b"a")
+    worker = stream.worker(longest_batch=20.0)
+    worker.run(2)
+    delivered = worker.batch(done=False)
+    assert delivered is not None
+    worker.run(60)
+    assert worker.held == set()
+    assert stream.lease().owner is None
+    worker.engine.done(delivered.hold)
+    assert worker.read(2 * FAILOVER) == [b"a"]
 
 
 def test_a_reader_that_hangs_is_not_healthy() -> None:

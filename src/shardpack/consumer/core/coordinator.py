@@ -47,6 +47,8 @@ class Coordinator:
         view: the leases as this worker last saw them.
         shards: by shard id, as last listed; None before the first listing.
         held: the keys of the leases that this worker holds; the engine says so.
+        overdue: the keys of leases that were let go because the application has had a batch for too long. They are not
+            taken before it is done with it; the engine says so.
         look: what was found when all leases were last looked at.
     """
 
@@ -74,6 +76,7 @@ class Coordinator:
         self.view = LeaseView(worker_id, config, random)
         self.shards: Mapping[str, ListedShard] | None = None
         self.held: set[str] = set()
+        self.overdue: set[str] = set()
         self.look: Look | None = None
 
     # What to do.
@@ -189,7 +192,7 @@ class Coordinator:
         suspects = self._look_for_others(now)
         others = {lease.owner for lease in self.view.leases.values()} - {None, self._worker_id}
         self._may_find = self._can_find and bool(others)
-        moves = self.view.moves(self.held | self._under_way | suspects, now)
+        moves = self.view.moves(self.held | self.overdue | self._under_way | suspects, now)
         self._takes_more = moves.is_first_of_more
         self.look = self.view.look(moves, now - self._leases_asked_for, now)
         for lease in moves.take:
@@ -252,7 +255,7 @@ class Coordinator:
         is_over = lease.checkpoint == Position.SHARD_END  # who held it is done with it, and hands nothing over
         if lease.owner != self._worker_id or lease.checkpoint_owner is None or is_over:
             self._asked.discard(key)
-        if not self.view.may_take(lease, now):
+        if not self.view.may_take(lease, now) or key in self.overdue:
             return
         if self._closing:  # nobody waits for it here any more
             self._under_way.add(key)

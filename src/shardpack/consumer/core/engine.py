@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection
-from dataclasses import replace
 from random import Random
 from typing import Any, TypeAlias
 
@@ -130,6 +129,7 @@ class Engine:
         """The application is done with what it had in hand of a shard; `stop`: and wants no more of it."""
         if hold.in_hand:
             self._in_hand.discard(hold.lease.key)
+            self._coordinator.overdue.discard(hold.lease.key)
             if now is not None:
                 self._metrics.took("ProcessTask.Time", now - hold.given_at, hold.lease.key)
         hold.in_hand = False
@@ -186,7 +186,8 @@ class Engine:
 
     def is_healthy(self, now: float) -> bool:
         """Whether all leases are renewed in time, and no reader hangs."""
-        return self.fatal is None and all(hold.is_valid(now) and not hold.is_stuck(now) for hold in self.holds)
+        are_well = all(hold.is_valid(now) and not hold.is_stuck(now) for hold in self.holds)
+        return self.fatal is None and are_well and not self._coordinator.overdue
 
     @property
     def is_caught_up(self) -> bool:
@@ -224,12 +225,7 @@ class Engine:
         leaving = self._closing and self._leaving.is_ready
         for hold in self._holds.values():
             actions += hold.actions(now, closing=self._closing, leaving=leaving)
-        return [self._to_successor(action) for action in actions] if leaving else actions
-
-    def _to_successor(self, action: Action) -> Action:
-        if not isinstance(action, ReleaseLease) or action.lease.checkpoint_owner is not None:
-            return action
-        return replace(action, to=self._leaving.successor(action.lease.key))
+        return [self._leaving.directed(action) for action in actions] if leaving else actions
 
     def deadline(self, now: float) -> float | None:
         """When to poll again if nothing happens before, or None."""
@@ -385,6 +381,8 @@ class Engine:
 
     def _lose(self, hold: Hold, now: float) -> None:
         """The lease is another worker's, or nobody's."""
+        if hold.is_overdue(now):
+            self._coordinator.overdue.add(hold.lease.key)
         self._finished += [(token, lost(hold.lease.key)) for token in hold.take_tokens()]
         self._drop(hold)
         if not self._closing and not hold.is_handed_over:
