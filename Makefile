@@ -39,7 +39,8 @@ $(NODE): tests/tools/node/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/tools/node; \
 	else echo "npm is not here: tests against kinesalite, kinesis-local and dynalite will be skipped"; fi
 
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
+# On two cores three workers, because many a test waits for a server or a clock.
+PARALLEL := --numprocesses $(shell test "$$(getconf _NPROCESSORS_ONLN)" -gt 2 && echo 4 || echo 3) --dist worksteal
 test: $(BIN)/shardpack $(NODE) test-native test-pure ## set everything up and run the tests, with both cores
 
 .PHONY: test-native
