@@ -8,11 +8,11 @@ SHELL := /bin/bash
 ARGS ?= # make bench ARGS=--quick
 FILE ?= # make demo FILE=access.log sends the lines of a file
 RUST := src/rust
-RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(shell find $(RUST)/src -name '*.rs')
+RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(RUST)/build.rs $(shell find $(RUST)/src -name '*.rs')
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
-.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
+.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ interrupts: $(BIN)/shardpack ## interrupt the producers at any bytecode, 10,000 
 
 soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of consumers; make soak-consumer ARGS="--store dynalite"
 	$(BIN)/python tests/tools/soak_consumer.py $(ARGS)
+
+soak-spark: $(BIN)/shardpack $(NODE) ## kill a Spark query twenty times; make soak-spark ARGS="--master local-cluster[2,1,1024]"
+	$(BIN)/python tests/tools/soak_spark.py $(ARGS)
 
 interrupts-consumer: $(BIN)/shardpack ## interrupt consumers at any bytecode; make interrupts-consumer ARGS="--trials 500"
 	$(BIN)/python tests/tools/interrupts_consumer.py --trials 5000 $(ARGS)
@@ -152,6 +155,7 @@ BENCH := .venv-bench
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_producer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_put.py --peers $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
@@ -159,6 +163,10 @@ bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 
 bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
+
+.PHONY: bench-lambda
+bench-lambda: $(BENCH)/bin/shardpack ## time what a Lambda function pays, cold and warm
+	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
 
 bench-threads: ## what a second thread gains, with a GIL and without
 	$(PYTHON) tests/platforms/on_pythons.py --only codec --run benchmarks/bench_threads.py $(or $(PYTHONS),3.14 3.14t) -- $(ARGS)
@@ -185,7 +193,7 @@ dist: ## build the sdist and the Linux wheels, check them, and run the codec's t
 
 # Warnings are errors, and so is a link between pages that leads nowhere. `docs-links` asks the network, too.
 SITE := build/site
-DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py house/test_coming_from.py consumer/test_docs_consumer.py \
+DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py house/test_coming_from.py consumer/test_docs_consumer.py consumer/test_consumer_streams.py \
   producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py files/test_files.py \
   replay/test_replay_local.py density/test_density.py multilang/test_multilang_process.py
 $(BIN)/sphinx-build: pyproject.toml $(BIN)/shardpack

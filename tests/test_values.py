@@ -54,6 +54,13 @@ def outcome(make: Any, *args: object, **named: object) -> object:
     return made.left, made.right
 
 
+def raised_by(call: Any) -> tuple[type, str]:
+    """The type and the message of the error of a call."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # whatever the original raises
+        call()
+    return raised.type, str(raised.value)
+
+
 @pytest.mark.parametrize(("light", "original"), [(Light, Original), (LightTuple, OriginalTuple)])
 @pytest.mark.parametrize(
     ("args", "named"),
@@ -124,6 +131,30 @@ class TestNamedTuple:
         assert light(*light._fields) == original(*light._fields) == light._fields
         assert light(*light._fields)._asdict() == original(*light._fields)._asdict()
         assert pickle.loads(pickle.dumps(light(*light._fields))) == light._fields
+
+    @pytest.mark.parametrize("call", ["_replace", "__replace__"])
+    def test_is_made_and_replaced_as_the_original_is(self, call: str) -> None:
+        light: Any = LightTuple(1, "2")
+        original: Any = OriginalTuple(1, "2")
+        replace = getattr(light, call)
+
+        assert replace(right=None) == original._replace(right=None) == (1, None)
+        assert type(replace(left=3)) is LightTuple
+        assert light._make(iter([1, "2"])) == original._make(iter([1, "2"])) == (1, "2")
+        assert repr(light) == repr(original).replace("Original", "Light")
+        for ours, theirs in (
+            (lambda: replace(up=1, down=2), lambda: original._replace(up=1, down=2)),
+            (lambda: light._make([1]), lambda: original._make([1])),
+            (lambda: light._make([1, "2", 3]), lambda: original._make([1, "2", 3])),
+        ):
+            assert raised_by(ours) == raised_by(theirs)
+
+    def test_fields_with_defaults_come_last(self) -> None:
+        with pytest.raises(TypeError, match="a field of Wrong without a default follows one that has one: a, b"):
+
+            class Wrong(NamedTuple):
+                a: int = 0
+                b: int  # type: ignore[misc]
 
     def test_keeps_defaults_and_methods(self) -> None:
         assert LightTuple(1) == (1, None)

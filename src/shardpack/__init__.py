@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from .errors import (
         BatchDeliveryError,
         BufferFullError,
+        CallError,
         CheckpointError,
         ChecksumMismatchError,
+        DataLossError,
         DecodeError,
         DeliveryError,
         EncodeError,
@@ -60,8 +62,10 @@ _HOME = {
         ".errors": (
             "BatchDeliveryError",
             "BufferFullError",
+            "CallError",
             "CheckpointError",
             "ChecksumMismatchError",
+            "DataLossError",
             "DecodeError",
             "DeliveryError",
             "EncodeError",
@@ -97,10 +101,12 @@ __all__ = [
     "Batch",
     "BatchDeliveryError",
     "BufferFullError",
+    "CallError",
     "CheckpointError",
     "ChecksumMismatchError",
     "Consumer",
     "ConsumerConfig",
+    "DataLossError",
     "DecodeError",
     "Delivery",
     "DeliveryError",
@@ -145,9 +151,9 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value: object = getattr(import_module(_HOME[name], __name__), name)
+    # What `importlib.import_module` does; Python has not loaded `importlib` by itself.
+    home = __import__(_HOME[name][1:], globals(), None, [name], 1)
+    value: object = getattr(home, name)
     globals()[name] = value  # found without this function from now on
     return value
 

@@ -15,6 +15,8 @@
       DeliveryError                 .records, .attempts, .retriable
         BatchDeliveryError          .outcomes
         BufferFullError
+      CallError                     .code
+      DataLossError                 what is to be read has expired, or is gone
       CheckpointError               .shard_id
         LeaseLostError
       LeaseStoreError               .retriable
@@ -176,6 +178,22 @@ class BatchDeliveryError(DeliveryError):
 
 class BufferFullError(DeliveryError):
     """A producer has as many user records on their way as it may have, and may not wait. Nothing was taken."""
+
+
+class CallError(ShardpackError):
+    """A call of AWS failed, and it does not help to make it again. The message says what to do.
+
+    Attributes:
+        code: Why, by the service's name, such as ``"ResourceNotFoundException"``, or the AWS SDK's.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DataLossError(ShardpackError):
+    """What is to be read next has expired, or its shard or its stream is gone, and may not be passed over."""
 
 
 class CheckpointError(ShardpackError):

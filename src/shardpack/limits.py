@@ -8,10 +8,12 @@ reference of ``GetShardIterator`` (lengths of sequence numbers and shard ids).
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
 from itertools import islice
 
-from .values import Value
+from .values import TYPE_CHECKING, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 KIB = 1024
 MIB = 1024 * 1024

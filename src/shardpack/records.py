@@ -6,13 +6,12 @@ as much to make and they are what unpacking spends its time on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from .errors import InvalidRecordError
 from .limits import MAX_HASH_KEY, MAX_PARTITION_KEY_CHARACTERS, shown
 from .values import TYPE_CHECKING, NamedTuple, Value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from typing import ClassVar, TypeAlias
 
@@ -38,10 +37,10 @@ class UserRecord(NamedTuple):
 
 
 UserRecordLike: TypeAlias = (
-    UserRecord
-    | tuple[str, BytesLike]
-    | tuple[str, BytesLike, str | int | None]
-    | tuple[str, BytesLike, str | int | None, Iterable[tuple[str, str | None]]]
+    "UserRecord"
+    " | tuple[str, BytesLike]"
+    " | tuple[str, BytesLike, str | int | None]"
+    " | tuple[str, BytesLike, str | int | None, Iterable[tuple[str, str | None]]]"
 )
 """A user record, or a tuple with its first two, three or four fields."""
 

@@ -1,19 +1,23 @@
 """Immutable values whose classes cost little to make.
 
 A Lambda function pays for every import at each cold start. `typing` and `dataclasses` load `re`, `enum`, `inspect` and
-`ast`, which take longer than all else that reading a first record needs. The two bases here give what is used of them
-on the way from a Kinesis record to its user records. Type checkers see the originals.
+`ast`, and `collections` and `functools` load `operator`, `keyword`, `reprlib` and `types`. They take longer than all
+else that reading a first record needs. The two bases here give what is used of them on the way from a Kinesis record to
+its user records. Type checkers see the originals.
 """
 
 from __future__ import annotations
 
-from collections import namedtuple
+import sys
 
 TYPE_CHECKING = False  # type checkers take any name like this for True; the one in `typing` would load `typing`
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, NamedTuple, dataclass_transform
+
+    def _tuplegetter(index: int, doc: str) -> Any:
+        """A descriptor that gives a tuple's item."""
 
     @dataclass_transform(frozen_default=True)
     class Value:
@@ -22,20 +26,77 @@ if TYPE_CHECKING:
 
 __all__ = ["TYPE_CHECKING", "NamedTuple", "Value"]
 
-_MADE_BY_PYTHON = {"__module__", "__qualname__", "__annotations__", "__static_attributes__", "__firstlineno__"}
-
 
 class _NamedTuples(type):
-    """Makes a named tuple of an annotated class, as `typing.NamedTuple` does."""
+    """Makes a named tuple of an annotated class, as `typing.NamedTuple` does by `collections.namedtuple`."""
 
     def __new__(cls, name: str, _bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
-        fields = namespace.get("__annotations__", {})
-        defaults = [namespace[field] for field in fields if field in namespace]
-        made = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])  # type: ignore[misc]  # noqa: PYI024
-        made.__annotations__ = fields
-        for attribute in namespace.keys() - fields.keys() - _MADE_BY_PYTHON:
-            setattr(made, attribute, namespace[attribute])
-        return made
+        annotations: dict[str, str] = namespace.get("__annotations__", {})
+        fields = tuple(annotations)
+        defaults = {field: namespace[field] for field in fields if field in namespace}
+        if fields[len(fields) - len(defaults) :] != tuple(defaults):
+            raise TypeError(f"a field of {name} without a default follows one that has one: {', '.join(fields)}")
+        return type(
+            name,
+            (tuple,),
+            {
+                **_TUPLE_METHODS,
+                **namespace,
+                **{field: _tuplegetter(nth, f"Alias for field number {nth}") for nth, field in enumerate(fields)},
+                "__slots__": (),
+                "__new__": _tuple_new(namespace["__qualname__"], fields, tuple(defaults.values())),
+                "__match_args__": fields,
+                "_fields": fields,
+                "_field_defaults": defaults,
+            },
+        )
+
+
+def _tuple_new(owner: str, fields: tuple[str, ...], defaults: tuple[Any, ...]) -> Callable[..., Any]:
+    # One function with the fields as its arguments, so that Python itself says what is wrong with a call.
+    names = ", ".join(fields)
+    made = eval(f"lambda _cls, {names}: _new(_cls, ({names},))", {"_new": tuple.__new__})  # noqa: S307  # as namedtuple does
+    made.__name__, made.__qualname__, made.__defaults__ = "__new__", f"{owner}.__new__", defaults
+    return made  # type: ignore[no-any-return]
+
+
+def _make(cls: Any, values: Iterable[Any]) -> Any:
+    """One of the values of its fields, in their order."""
+    made = tuple.__new__(cls, values)
+    if len(made) != len(cls._fields):
+        raise TypeError(f"Expected {len(cls._fields)} arguments, got {len(made)}")
+    return made
+
+
+def _replace(self: Any, /, **changes: Any) -> Any:
+    """One with other values in some fields."""
+    made = self._make([changes.pop(field, value) for field, value in zip(self._fields, self, strict=True)])
+    if changes:
+        raise _UnexpectedError(f"Got unexpected field names: {list(changes)!r}")
+    return made
+
+
+_UnexpectedError = TypeError if sys.version_info >= (3, 13) else ValueError  # as `collections` has it
+
+
+def _as_dict(self: Any) -> dict[str, Any]:
+    """The values by the names of their fields, in their order."""
+    return dict(zip(self._fields, self, strict=True))
+
+
+def _repr(self: Any) -> str:
+    values = ", ".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
+    return f"{type(self).__name__}({values})"
+
+
+_TUPLE_METHODS = {
+    "_make": classmethod(_make),
+    "_replace": _replace,
+    "__replace__": _replace,  # `copy.replace` of Python 3.13
+    "_asdict": _as_dict,
+    "__repr__": _repr,
+    "__getnewargs__": lambda self: tuple(self),  # for copy and pickle
+}
 
 
 class _Values(type):
@@ -102,6 +163,11 @@ def _fields_of(value: _Value) -> tuple[Any, ...]:
 
 
 if not TYPE_CHECKING:
+    try:
+        from _collections import _tuplegetter  # `collections` has it from there
+    except ImportError:  # not CPython
+        from collections import _tuplegetter
+
     NamedTuple = type.__new__(_NamedTuples, "NamedTuple", (), {})
     """`typing.NamedTuple`, without `typing`."""
 

@@ -304,6 +304,57 @@ class TestCut:
         assert row["partition_key"] == "\ufffd" * (1 if on_corrupt == "kcl" else 3)
 
 
+@pytest.mark.skipif(sp.native == "pure", reason="only the native core reads them all at once")
+class TestOddOnesNatively:
+    """What the native core has read once is not read again: that is most of what odd aggregates cost."""
+
+    @pytest.fixture(autouse=True)
+    def once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def read(*_: Any) -> Any:
+            raise AssertionError("it was read one by one")
+
+        monkeypatch.setattr(_expand, "reader", lambda *_: read)
+
+    def test_tags(self) -> None:
+        tagged = [sp.UserRecord("a", b"x", None, (("tag", "1"), ("tag", None))), sp.UserRecord("b", b"y")]
+        blobs = frame(b"\x0a\x01k\x1a\x0a\x08\x00\x1a\x01x\x22\x03\x0a\x01\xff"), sp.encode(tagged)
+
+        got = rows(arrow.unpack_batches(batch(*blobs)))
+
+        assert [(row["partition_key"], row["data"], row["fault"]) for row in got] == [
+            ("k", b"x", None),
+            ("a", b"x", None),
+            ("b", b"y", None),
+        ]
+
+    def test_keys_that_are_not_utf8(self) -> None:
+        records = b"\x1a\x05\x08\x00\x1a\x01x\x1a\x05\x08\x01\x1a\x01y"
+
+        table = arrow.unpack_batches(batch(frame(b"\x0a\x02k\xff\x0a\x02k\xfe" + records)))
+
+        (keys,) = (one.column("partition_key") for one in table)
+        assert (keys.to_pylist(), keys.dictionary.to_pylist()) == (["k\ufffd"] * 2, ["k\ufffd"])
+
+    @pytest.mark.parametrize("hash_range", [None, (0, 6)])
+    def test_what_is_not_sound(self, hash_range: Any) -> None:
+        good = sp.encode([("k", b"x", "5")])
+        blobs = good[:-1] + b"?", frame(b"\x0a\x05k"), frame(b"\x0a\x01k"), good
+
+        got = rows(arrow.unpack_batches(batch(*blobs), hash_range=hash_range))
+
+        assert [(row["data"], row["fault"]) for row in got] == [
+            (blobs[0], "checksum_mismatch"),
+            (blobs[1], "truncated"),
+            (blobs[2], "malformed"),
+            (b"x", None),
+        ]
+
+    def test_nothing_that_is_sound(self) -> None:
+        (row,) = rows(arrow.unpack_batches(batch(frame(b"\x0a\x01k"))))
+
+        assert row["fault"] == "malformed"
+
+
 @pytest.mark.parametrize("hash_range", [None, EVERYTHING, (0, 6)])
 def test_both_cores_cut_alike(monkeypatch: pytest.MonkeyPatch, hash_range: Any) -> None:
     aggregate = sp.encode([("k", b"one", "5"), ("\u00e9", b"two", "7")])

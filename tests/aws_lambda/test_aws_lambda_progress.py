@@ -16,7 +16,7 @@ from lambda_model import aggregate, event, record
 
 import shardpack as sp
 from shardpack.aws_lambda import DynamoDBProgress, Progress, SQLiteProgress, process
-from shardpack.aws_lambda.progress import is_done, set_done
+from shardpack.aws_lambda._record import is_done, set_done
 
 
 @given(st.sets(st.integers(0, 200)))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lambda_model import DictProgress, aggregate, deliver, record
 
@@ -214,3 +214,71 @@ def test_a_divert_callback_that_fails_stops_the_batch_there(
     assert set(done) == {data for _, data in shard.users}
     if tracked:
         assert set(done.values()) <= {1}
+
+
+def corrupted(sequence_number: int) -> dict[str, Any]:
+    blob = bytearray(sp.encode([("k", b"%d" % sequence_number), ("l", b"2")]))
+    blob[-1] ^= 1
+    return record(sequence_number, bytes(blob))
+
+
+KINDS = ("aggregate", "aggregate", "aggregate", "plain", "corrupt", "no base64", "no record", "a failing mapping")
+
+
+class FailingMapping(dict[str, Any]):
+    """Takes part in everything until its data is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "kinesis":
+            raise ConnectionError("what stands behind the mapping is away")
+        return super().__getitem__(name)
+
+
+def kinesis_record(number: int, kind: str) -> Any:
+    if kind == "corrupt":
+        return corrupted(number)
+    if kind == "no base64":
+        broken = record(number, b"")
+        broken["kinesis"]["data"] = "no base64"
+        return broken
+    if kind == "no record":
+        return {"number": number}
+    if kind == "a failing mapping":
+        return FailingMapping(record(number, b"x"))
+    if kind == "plain":
+        return record(number, b"%d" % number)
+    return aggregate(number, [(f"k{nth}", b"%d.%d" % (number, nth)) for nth in range(number % 5 + 1)])
+
+
+@given(
+    # Sound ones first, so many that what follows may be read before its turn, or not.
+    st.tuples(st.sampled_from([0, 3, 31, 40]), st.lists(st.sampled_from(KINDS), max_size=8)).map(
+        lambda drawn: ["aggregate"] * drawn[0] + drawn[1]
+    ),
+    st.sampled_from(["raw", "raise", "kcl"]),
+    st.sets(st.integers(0, 60), max_size=1),
+)
+@example(["aggregate"] * 3 + ["a failing mapping"], "raw", {1})
+@example(["aggregate", "no base64", "a failing mapping"], "raw", set[int]())
+@example(["aggregate"] * 31 + ["corrupt", "aggregate"], "raise", set[int]())
+def test_the_answer_is_the_same_whether_what_is_done_is_kept_or_not(
+    kinds: list[str], on_corrupt: Any, failing: set[int]
+) -> None:
+    records = [kinesis_record(number, kind) for number, kind in enumerate(kinds)]
+    outcomes = []
+    for progress in (None, DictProgress()):
+        seen: list[sp.ReceivedRecord] = []
+
+        def handle(received: sp.ReceivedRecord, seen: list[sp.ReceivedRecord] = seen) -> None:
+            seen.append(received)
+            if len(seen) - 1 in failing:
+                raise ValueError(received.data)
+
+        answer: object
+        try:
+            answer = process({"Records": records}, handle, progress=progress, on_corrupt=on_corrupt)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it has to be the same
+            answer = type(error), str(error)
+        outcomes.append((seen, answer))
+
+    assert outcomes[0] == outcomes[1]

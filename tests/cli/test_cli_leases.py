@@ -22,6 +22,7 @@ from lease_steps import created, only, taken
 import shardpack as sp
 from shardpack.cli.commands.leases import check, lag
 from shardpack.cli.commands.leases import commands as cli
+from shardpack.cli.commands.leases.reset import reset_command
 from shardpack.cli.reading import InputError
 from shardpack.leases.lease import Lease, Leases
 from shardpack.testing import FakeKinesis, ManualClock
@@ -134,6 +135,8 @@ class TestShow:
                 "children": [],
                 "hash_range": ["0", str(2**127 - 1)],
                 "checkpoint_owner": None,
+                "origin": None,
+                "done_until": None,
             }
         ]
 
@@ -145,10 +148,12 @@ class TestShow:
             kinesis.put_record(StreamName="clicks", PartitionKey="k", Data=b"d")
             clock.advance(60)
         numbers = [record["SequenceNumber"] for record in kinesis.records(shard)]
+        first = kinesis.list_shards(StreamName="clicks")["Shards"][0]["SequenceNumberRange"]["StartingSequenceNumber"]
         monkeypatch.setattr(lag, "kinesis_client", lambda *_: kinesis)
 
-        def behind(checkpoint: sp.Position, key: str = shard) -> int | None:
-            return lag.millis_behind("clicks", [Lease(key, checkpoint=checkpoint)], None, None)[key]
+        def behind(checkpoint: sp.Position, key: str = shard) -> int | str | None:
+            lease = Lease(key, checkpoint=checkpoint, origin=f"clicks/{first}")
+            return lag.millis_behind("clicks", [lease], None, None)[key]
 
         # As Kinesis counts: from now back to the record that comes next.
         assert behind(sp.Position.TRIM_HORIZON) == 180_000
@@ -169,8 +174,22 @@ class TestShow:
             assert out.splitlines()[1].split()[-1] == "0:00:00"
             (told,) = json_lines(leases_command("show", store, "--json", *stream)[0].encode())
             assert told["millis_behind_latest"] == 0
-            _, error = leases_command("show", store, "--stream", "no-such", "--region", "us-east-1", status=1)
+            out, error = leases_command("show", store, "--stream", "no-such", "--region", "us-east-1", status=1)
             assert "no-such" in error
+            assert SPLIT.key in out, "the leases are worth a look all the same"
+
+    def test_a_lease_of_a_stream_that_is_no_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kinesis = FakeKinesis(streams={"clicks": 3})
+        monkeypatch.setattr(lag, "kinesis_client", lambda *_: kinesis)
+        kinesis.put_record(StreamName="clicks", PartitionKey="k", Data=b"d", ExplicitHashKey=str(2**128 - 1))
+        of_shard_2 = kinesis.records("shardId-000000000002")[0]["SequenceNumber"]
+        leases = [
+            Lease("shardId-000000000000", checkpoint=sp.Position("1")),
+            Lease("shardId-000000000001", checkpoint=sp.Position(of_shard_2)),
+            Lease("shardId-000000000002", checkpoint=sp.Position(of_shard_2)),
+        ]
+        behind = lag.millis_behind("clicks", leases, None, None)
+        assert [behind[lease.key] for lease in leases] == [lag.OF_ANOTHER, lag.OF_ANOTHER, 0]
 
     def test_changes_nothing(self, store: Store) -> None:
         mine = taken(store[0], created(store[0], CHILD))
@@ -434,6 +453,67 @@ class TestDelete:
                 assert store[0].list() == []
 
 
+class TestReset:
+    @pytest.fixture(autouse=True)
+    def kinesis(self, monkeypatch: pytest.MonkeyPatch) -> FakeKinesis:
+        kinesis = FakeKinesis(streams={"clicks": 2})
+        monkeypatch.setattr(lag, "kinesis_client", lambda *_: kinesis)
+        return kinesis
+
+    def fill(self, path: Path, kinesis: FakeKinesis) -> tuple[sp.SQLiteLeases, Lease]:
+        """A lease of the stream, one of the stream that it was before, and one of a shard that it has no more."""
+        leases = sp.SQLiteLeases(path)
+        leases.claim("clicks")
+        first = kinesis.list_shards(StreamName="clicks")["Shards"][1]["SequenceNumberRange"]["StartingSequenceNumber"]
+        good = created(leases, Lease("shardId-000000000001", checkpoint=sp.Position(first), origin=f"clicks/{first}"))
+        created(leases, Lease("shardId-000000000000", checkpoint=sp.Position("1"), origin="clicks/1"))
+        created(leases, Lease("shardId-000000000007", checkpoint=sp.Position("1")))
+        return leases, good
+
+    def test_of_a_stream_that_was_made_again(
+        self, tmp_path: Path, kinesis: FakeKinesis, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        leases, good = self.fill(tmp_path / "app.db", kinesis)
+        store = f"sqlite:{tmp_path / 'app.db'}"
+        with pytest.raises(InputError, match=r"to delete 2 leases, .* add --yes"):
+            reset_command(store, "clicks")
+        assert len(leases.list()) == 3
+        assert "shardId-000000000000: owner nobody, counter 0, checkpoint 1:0" in capsys.readouterr().out
+        reset_command(store, "clicks", yes=True)
+        assert leases.list() == [good]
+        reset_command(store, "clicks", yes=True)
+        assert "there is no lease to delete" in capsys.readouterr().out
+        assert leases.list() == [good]
+
+    def test_of_everything_also_gives_the_file_free_for_another_stream(
+        self, tmp_path: Path, kinesis: FakeKinesis
+    ) -> None:
+        leases, _ = self.fill(tmp_path / "app.db", kinesis)
+        with pytest.raises(sp.LeaseStoreError, match=r"'clicks'.*'orders'"):
+            leases.claim("orders")
+        reset_command(f"sqlite:{tmp_path / 'app.db'}", yes=True)
+        assert leases.list() == []
+        leases.claim("orders")
+
+    def test_a_worker_that_is_alive_keeps_all(self, tmp_path: Path, kinesis: FakeKinesis) -> None:
+        leases, good = self.fill(tmp_path / "app.db", kinesis)
+        store = f"sqlite:{tmp_path / 'app.db'}"
+        with renewing(leases, taken(leases, good)) as lost:
+            with pytest.raises(InputError, match="me is alive and renews the lease of shardId-000000000001"):
+                reset_command(store, yes=True, watch=0.5)
+            assert len(leases.list()) == 3
+            assert not lost
+
+    def test_on_the_command_line(self, store: Store) -> None:
+        created(store[0], CHILD)
+        _, error = leases_command("reset", store, status=1)
+        assert "to delete 1 lease, checkpoints and all, add --yes" in error
+        assert only(store[0]) == CHILD
+        out, _ = leases_command("reset", store, "--yes")
+        assert "deleted 1 lease" in out
+        assert store[0].list() == []
+
+
 class TestErrors:
     def test_a_shard_without_a_lease(self, store: Store) -> None:
         for key in "abcd":
@@ -507,7 +587,7 @@ class Quick(sp.MemoryLeases):
 @pytest.mark.parametrize("command", ["set", "release", "delete"])
 def test_a_worker_that_is_always_quicker(command: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Quick(times)
-    monkeypatch.setattr(cli, "_open", lambda *_, **__: store)
+    monkeypatch.setattr(cli, "opened", lambda *_, **__: store)
     commands: dict[str, Callable[[], None]] = {
         "set": lambda: cli.set_command("x", CHILD.key, "LATEST", force=True, yes=True),
         "release": lambda: cli.release_command("x", CHILD.key),
@@ -526,7 +606,7 @@ def test_a_worker_that_is_always_quicker(command: str, times: int, monkeypatch: 
 
 def test_a_worker_that_wakes_up_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Quick(1)
-    monkeypatch.setattr(cli, "_open", lambda *_, **__: store)
+    monkeypatch.setattr(cli, "opened", lambda *_, **__: store)
 
     commands: list[Callable[[], None]] = [
         lambda: cli.set_command("x", CHILD.key, "LATEST", watch=0.0, yes=True),

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import servers
+import warm_python
 from command_line import COMMAND, run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,9 +100,9 @@ RECORDS = {
 
 
 def quiet(*arguments: str | Path, stdin: bytes = b"") -> tuple[bytes, bytes]:
-    done = subprocess.run([*COMMAND, *map(str, arguments)], input=stdin, capture_output=True, timeout=60, check=False)
-    assert done.returncode in (0, 1, 2)
-    return done.stdout, done.stderr
+    status, out, error = warm_python.run([*COMMAND[1:], *map(str, arguments)], stdin)
+    assert status in (0, 1, 2)
+    return out, error
 
 
 @pytest.mark.parametrize("name", RECORDS)

@@ -24,7 +24,7 @@ def shard(shard_id: str, *parents: str, is_open: bool = True) -> dict[str, Any]:
 
 
 def coordinator(start: str = "TRIM_HORIZON") -> Coordinator:
-    return Coordinator("me", ConsumerConfig(), Start.of(start, None), Random(0))
+    return Coordinator("s", "me", ConsumerConfig(), Start.of(start, None), Random(0))
 
 
 def created(asked: list[Any]) -> list[str]:
@@ -84,4 +84,4 @@ def test_parents_get_their_leases_before_their_children() -> None:
     looking.poll(0.2)
     looking.shards_listed([C, B, A], 0.3)
     (create,) = (action for action in looking.poll(0.4) if isinstance(action, CreateLease))
-    assert create.lease == Lease("a", hash_range=(0, MAX_HASH_KEY))
+    assert create.lease == Lease("a", hash_range=(0, MAX_HASH_KEY), origin="s/1")

@@ -8,12 +8,13 @@ import logging
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import shardpack as sp
 from shardpack.errors import ChecksumMismatchError, DecodeError
 from shardpack.firehose import MAX_RESPONSE_BYTES, Transformed, transform
+from shardpack.firehose.transformation import _json_size
 
 
 def record(record_id: str, data: bytes | str, **fields: Any) -> dict[str, Any]:
@@ -311,3 +312,14 @@ class TestSize:
         assert transform(batch, lambda r: Transformed(r.data, {"k": "é"}), max_response_bytes=size) == whole
         less = transform(batch, lambda r: Transformed(r.data, {"k": "é"}), max_response_bytes=size - 1)
         assert less["records"][1]["result"] == "ProcessingFailed"
+
+
+@given(
+    st.recursive(
+        st.text(max_size=6), lambda inside: st.dictionaries(st.text(max_size=3), inside, max_size=3), max_leaves=6
+    )
+)
+@example('with "quotes", \\ and \x7f')
+@example({})
+def test_the_size_of_an_answer_is_that_of_its_json(value: object) -> None:
+    assert _json_size(value) == len(json.dumps(value))

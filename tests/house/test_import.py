@@ -7,11 +7,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 import shardpack as sp
+from shardpack import aws_lambda
 
 SOURCE = Path(sp.__file__).parent
 HEAVY = {"boto3", "botocore", "google.protobuf", "xxhash", "asyncio", "hypothesis", "typer", "rich", "opentelemetry"}
@@ -41,59 +43,83 @@ EVENT = (
     " 'sequenceNumber': '1', 'data': '84mawgoBaxoHCAAaA2FiY7FkUeEwEiBNy5lUQbXWix0=',"
     " 'approximateArrivalTimestamp': 1.5}}]}; "
 )
-# What reading a first event may load of the standard library, on any Python that is claimed: each cold start of a
-# Lambda function pays for it. `typing`, `re`, `enum`, `dataclasses` and `hashlib` would double it.
-READING = {
-    "__future__",
-    "_bisect",
-    "_collections",
-    "_datetime",
-    "_functools",
-    "_operator",
-    "bisect",
-    "collections",
-    "collections.abc",
-    "datetime",
-    "functools",
-    "importlib",
-    "importlib._bootstrap",
-    "importlib._bootstrap_external",
-    "itertools",
-    "keyword",
-    "math",
-    "operator",
-    "reprlib",
-    "types",
-    "warnings",
-    "_typing",
-    "_weakrefset",
-    "_abc",
-    "abc",
+OF_FIREHOSE = "event = {'records': [{'recordId': '1', 'data': '84mawgoBaxoHCAAaA2FiY7FkUeEwEiBNy5lUQbXWix0='}]}; "
+# What a first event may load, on any Python that is claimed: each cold start of a Lambda function pays for it.
+# `collections`, `functools`, `typing`, `re`, `enum`, `dataclasses`, `json` and `hashlib` would multiply it.
+READING = {"__future__", "_collections", "_datetime", "itertools", "math"}  # of the standard library
+READING_OURS = {
+    "shardpack",
+    "errors",
+    "limits",
+    "records",
+    "unpacking",
+    "unpacking.shapes",
+    "unpacking.unpacker",
+    "values",
+    "wire",
+    "wire._native",
+    "wire.backend",
+    "wire.frame",
+    "wire.native_core",
+}
+PROCESSING_OURS = {
+    "aws_lambda",
+    "aws_lambda._batch",
+    "aws_lambda._process",
+    "aws_lambda._record",
+    "aws_lambda._settings",
+    "replay",
+    "replay.core",
+    "replay.core.events",
+}
+FIRST_EVENTS = {
+    "unpack": (
+        EVENT + "import shardpack; (r,) = shardpack.unpack(event); assert r.data == b'abc'",
+        READING,
+        READING_OURS,
+    ),
+    "process": (
+        EVENT + "from shardpack.aws_lambda import process; seen = [];"
+        " assert process(event, seen.append) == {'batchItemFailures': []}; assert seen[0].data == b'abc'",
+        READING,
+        READING_OURS | PROCESSING_OURS,
+    ),
+    "transform": (
+        OF_FIREHOSE + "from shardpack.firehose import transform;"
+        " assert transform(event, lambda r: r.data)['records'] == [{'recordId': '1', 'result': 'Ok', 'data': 'YWJj'}]",
+        READING | {"binascii"},
+        READING_OURS | {"firehose", "firehose.transformation"},
+    ),
 }
 
 
 class TestCost:
     @pytest.mark.skipif(sp.native == "pure", reason="the pure core needs protobuf")
-    def test_reading_a_first_event_loads_no_more_than_it_needs(self) -> None:
-        loaded = loaded_by(EVENT + "import shardpack; (r,) = shardpack.unpack(event); assert r.data == b'abc'")
+    @pytest.mark.parametrize("entry_point", FIRST_EVENTS)
+    def test_a_first_event_loads_no_more_than_it_needs(self, entry_point: str) -> None:
+        code, standard, ours = FIRST_EVENTS[entry_point]
 
-        assert {name for name in loaded if not name.startswith("shardpack")} - READING == set()
-        assert {name.removeprefix("shardpack.") for name in loaded if name.startswith("shardpack")} == {
-            "shardpack",
-            "errors",
-            "hashing",
-            "limits",
-            "records",
-            "unpacking",
-            "unpacking.shapes",
-            "unpacking.unpacker",
-            "values",
-            "wire",
-            "wire._native",
-            "wire.backend",
-            "wire.format",
-            "wire.native_core",
-        }
+        loaded = loaded_by(code)
+
+        assert {name for name in loaded if not name.startswith("shardpack")} - standard == set()
+        assert {name.removeprefix("shardpack.") for name in loaded if name.startswith("shardpack")} == ours
+
+    @pytest.mark.skipif(sp.native == "pure", reason="the pure core needs protobuf")
+    def test_a_layer_without_protobuf_and_xxhash_reads_packs_and_says_what_it_lacks(self) -> None:
+        without = "import sys; sys.modules.update({name: None for name in ('google.protobuf', 'xxhash')})\n"
+        first_events = "\n".join(code for code, _, _ in FIRST_EVENTS.values())
+        pack = "import shardpack as sp; (packed,) = sp.pack([('k', b'', '7')] * 2); sp.decode(packed.data)"
+        lanes = (
+            "sp.Packer(by='shard', shard_map=sp.ShardMap.single(), lanes=2).add('k', b'd')",
+            "list(sp.unpack(event, on_corrupt='kcl'))",
+        )
+        lacks = "\n".join(
+            f"try: {call}\nexcept ModuleNotFoundError as error: lacks.append(error.name)" for call in lanes
+        )
+
+        lacking = run(f"{without}{first_events}\n{pack}\nlacks = []\n{lacks}\nimport json; print(json.dumps(lacks))")
+
+        assert lacking == ["xxhash", "google.protobuf.message"]
 
     def test_importing_the_package_loads_the_package_alone(self) -> None:
         ours = loaded_by("import shardpack")
@@ -128,38 +154,41 @@ class TestCost:
 
 
 class TestNames:
-    def test_every_public_name_is_there_and_listed(self) -> None:
+    @pytest.mark.parametrize("module", [sp, aws_lambda], ids=["shardpack", "aws_lambda"])
+    def test_every_public_name_is_there_and_listed(self, module: ModuleType) -> None:
         names = run(
-            "import json, shardpack as sp\n"
+            f"import json, {module.__name__} as sp\n"
             "listed = dir(sp)\n"
             "print(json.dumps([[name, name in listed, getattr(sp, name, None) is not None] for name in sp.__all__]))"
         )
 
-        assert names == [[name, True, True] for name in sp.__all__]
-        assert list(sp.__all__) == sorted(set(sp.__all__))
+        assert names == [[name, True, True] for name in module.__all__]
+        assert list(module.__all__) == sorted(set(module.__all__))
 
     def test_a_name_is_found_once_and_stays(self) -> None:
         assert sp.Packer is sp.Packer
         assert "Packer" in vars(sp)
 
+    @pytest.mark.parametrize("module", [sp, aws_lambda], ids=["shardpack", "aws_lambda"])
     @pytest.mark.parametrize("name", ["Paker", "_missing", "__missing__"])
-    def test_an_unknown_name_is_an_attribute_error_that_names_it(self, name: str) -> None:
-        with pytest.raises(AttributeError, match=f"module 'shardpack' has no attribute '{name}'"):
-            getattr(sp, name)
-        assert not hasattr(sp, name)
+    def test_an_unknown_name_is_an_attribute_error_that_names_it(self, name: str, module: ModuleType) -> None:
+        with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute '{name}'"):
+            getattr(module, name)
+        assert not hasattr(module, name)
 
     def test_an_unknown_name_cannot_be_imported(self) -> None:
         with pytest.raises(ImportError, match="Paker"):
             from shardpack import Paker  # noqa: F401
 
-    def test_type_checkers_see_the_same_names(self) -> None:
-        tree = ast.parse((SOURCE / "__init__.py").read_text())
+    @pytest.mark.parametrize("module", [sp, aws_lambda], ids=["shardpack", "aws_lambda"])
+    def test_type_checkers_see_the_same_names(self, module: ModuleType) -> None:
+        tree = ast.parse(Path(str(module.__file__)).read_text())
         (block,) = [
             node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         ]
         seen = [alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names]
 
-        assert sorted(seen) == list(sp.__all__)
+        assert sorted(seen) == list(module.__all__)
 
 
 def modules() -> dict[str, Path]:
@@ -179,24 +208,35 @@ def first_of_all() -> list[str]:
 
 class TestAlone:
     def test_every_module_can_be_the_first_that_is_imported(self) -> None:
-        # A child for each, forked before anything of ours was loaded: an interpreter for each takes a minute.
+        # Whoever imports a module imports the packages above it first, and what those load cannot be first any more.
+        # So each is imported in a process of its own, forked from one that has imported its package and no other.
         failed = run(
             f"""if True:
-            import importlib, json, os, traceback, sys
-            failed = []
-            for name in {first_of_all()!r}:
-                if not (child := os.fork()):
-                    try:
-                        importlib.import_module(name)
-                    except ModuleNotFoundError as missing:
-                        os._exit(missing.name != "matplotlib")  # the one extra that a module of ours is nothing without
-                    except BaseException:
-                        traceback.print_exc()
-                        os._exit(1)
-                    os._exit(0)
-                if os.waitpid(child, 0)[1]:
-                    failed.append(name)
-            print(json.dumps(failed))
+            import importlib, json, os, sys, traceback
+            failures, report = os.pipe()
+            def look_below(package):
+                for name in {first_of_all()!r}:
+                    if name.rpartition(".")[0] != package:
+                        continue
+                    if name in sys.modules:
+                        look_below(name)
+                    elif child := os.fork():
+                        if os.waitpid(child, 0)[1]:
+                            os.write(report, name.encode() + b" ")
+                    else:
+                        try:
+                            importlib.import_module(name)
+                            look_below(name)
+                        except ModuleNotFoundError as missing:
+                            os._exit(missing.name != "matplotlib")  # the one extra that a module is nothing without
+                        except BaseException:
+                            traceback.print_exc()
+                            os._exit(1)
+                        os._exit(0)
+            importlib.import_module("shardpack")
+            look_below("shardpack")
+            os.close(report)
+            print(json.dumps(os.fdopen(failures).read().split()))
             """
         )
 

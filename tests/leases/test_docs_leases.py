@@ -8,6 +8,7 @@ import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_the_commands(here: Path, sequence_number: str) -> None:
 
     outs = [run(*command)[0].decode() for command in commands]
 
-    assert {command[1] for command in commands} == {"show", "set", "release", "delete"}
+    assert {command[1] for command in commands} == {"show", "set", "release", "delete", "reset"}
     assert json.loads(outs[1])["sub_sequence_number"] == 2
     assert outs[2].endswith(f"{sequence_number}:7\n")
     assert outs[4].endswith("checkpoint TRIM_HORIZON\n")
@@ -102,7 +103,9 @@ def test_the_schema_of_the_file(here: Path) -> None:
 def test_the_attributes_of_the_table() -> None:
     rows = re.findall(r"^\| (`.+?`) \| (\w+)(?:, .*?)? \| .+ \|$", PAGE, re.MULTILINE)
     told = {name: kind for names, kind in rows for name in re.findall(r"`(\w+)`", names)}
-    full = Lease("s", owner="o", parents=("p",), children=("c",), hash_range=(1, 2), checkpoint_owner="c")
+    key = "1:clicks:1:s"  # of several streams: their leases have all attributes
+    full = Lease(key, owner="o", parents=("p",), children=("c",), hash_range=(1, 2), checkpoint_owner="c")
+    full = replace(full, origin="clicks/49", done_until=1)
 
     assert {name: next(iter(value)) for name, value in item_of(full).items()} == {
         name: kind for name, kind in told.items() if kind in {"S", "N", "SS"}

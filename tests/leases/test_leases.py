@@ -76,6 +76,7 @@ class TestCreate:
             Lease("s", owner="me", counter=2**63 - 2, owner_switches=7, checkpoint_owner="old"),
             Lease("s", parents=("a",), children=("b", "c"), hash_range=(0, MAX_HASH_KEY)),
             Lease("s", hash_range=(MAX_HASH_KEY // 2 + 1, MAX_HASH_KEY)),
+            Lease("s", origin="clicks/49", done_until=1_800_000_000),
             Lease("Schlüssel-✓ '\"; --", owner="Arbeiter ✓ '\""),
             *(
                 Lease("s", checkpoint=position)
@@ -152,6 +153,28 @@ class TestRenew:
         first = created(leases, Lease("s", owner="new", counter=4, checkpoint_owner="old"))
 
         assert leases.renew(first) == only(leases) == dataclasses.replace(first, counter=5)
+
+
+class TestWhatTheKCLDoesNotWrite:
+    def test_a_take_writes_the_origin_and_keeps_one_that_is_there(self, leases: Leases) -> None:
+        lease = created(leases, Lease("s"))
+        mine = leases.take(dataclasses.replace(lease, origin="clicks/49"), "me")
+        assert mine is not None
+        assert mine.origin == only(leases).origin == "clicks/49"
+        again = leases.take(dataclasses.replace(mine, origin=None), "me")
+        assert again is not None
+        assert again.origin == only(leases).origin == "clicks/49"
+
+    def test_a_renewal_and_a_checkpoint_write_until_when_all_is_done_and_keep_it(self, leases: Leases) -> None:
+        lease = taken(leases, created(leases, Lease("s")), "me")
+        lease = leases.renew(dataclasses.replace(lease, done_until=1_800_000_000))
+        assert lease.done_until == only(leases).done_until == 1_800_000_000
+        lease = leases.renew(dataclasses.replace(lease, done_until=None))
+        assert lease.done_until == only(leases).done_until == 1_800_000_000
+        lease = leases.checkpoint(dataclasses.replace(lease, done_until=1_800_000_007), sp.Position("5"))
+        assert lease.done_until == only(leases).done_until == 1_800_000_007
+        assert leases.release(lease)
+        assert only(leases).done_until == 1_800_000_007
 
 
 class TestCheckpoint:

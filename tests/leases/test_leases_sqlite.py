@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def damaged(path: Path) -> None:
 
 def newer(path: Path) -> None:
     used(path)
-    execute(path, "PRAGMA user_version = 2")
+    execute(path, "PRAGMA user_version = 3")
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -68,7 +69,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "damaged": (damaged, "malformed.*damaged"),
     "a folder": (Path.mkdir, "unable to open"),
     "another program's": (lambda path: execute(path, "CREATE TABLE t (x)"), "database of something else"),
-    "a newer version's": (newer, "version 2 of the lease schema, and this shardpack knows 1"),
+    "a newer version's": (newer, "version 3 of the lease schema, and this shardpack knows 2"),
     "in no folder": (lambda _: None, "folder .*nowhere does not exist; make it"),
 }
 
@@ -96,6 +97,23 @@ def test_a_file_that_cannot_be_used_is_left_alone(kind: str, tmp_path: Path) -> 
     assert (path.read_bytes() if path.is_file() else None) == before
 
 
+def test_a_file_of_version_1_is_read_as_it_is_and_brought_up_to_date_by_who_writes(tmp_path: Path) -> None:
+    path = tmp_path / "leases.db"
+    (lease,) = used(path).list()
+    for change in ("DROP COLUMN origin", "DROP COLUMN doneUntil"):
+        execute(path, f"ALTER TABLE leases {change}")
+    execute(path, "PRAGMA user_version = 1")
+    before = path.read_bytes()
+
+    assert sp.SQLiteLeases(path, read_only=True).list() == [lease]
+    assert path.read_bytes() == before
+    leases = sp.SQLiteLeases(path)
+    mine = leases.take(replace(lease, origin="clicks/49"), "me")
+    assert mine is not None
+    assert leases.list() == [mine]
+    assert mine.origin == "clicks/49"
+
+
 def test_memory_is_not_a_file() -> None:
     with pytest.raises(ValueError, match="MemoryLeases"):
         sp.SQLiteLeases(":memory:")
@@ -120,6 +138,8 @@ def test_memory_is_not_a_file() -> None:
         "leaseCounter = 'many'",
         "ownerSwitchesSinceCheckpoint = 'x'",
         "checkpointOwner = x'00'",
+        "origin = x'00'",
+        "doneUntil = 'soon'",
         "startingHashKey = 'x', endingHashKey = 'y'",
         f"startingHashKey = '{'9' * 5000}', endingHashKey = '1'",
     ],

@@ -65,7 +65,7 @@ class Balance:
 
     def join(self) -> Player:
         name = f"worker-{next(self._names):04}"
-        player = Player(name, Coordinator(name, self.config, Start(), Random(self._random.random())))
+        player = Player(name, Coordinator("s", name, self.config, Start(), Random(self._random.random())))
         self.players.append(player)
         self._at(self.now + self._random.random(), lambda: self._look(player))
         self._at(self.now + self._random.random(), lambda: self._renew(player))

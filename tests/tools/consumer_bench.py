@@ -50,6 +50,15 @@ class Stream:
         (lease,) = (lease for lease in self.leases.list() if lease.key == shard(number))
         return lease
 
+    def first(self, number: int = 0) -> str:
+        """A shard's first sequence number."""
+        (numbers,) = (
+            one["SequenceNumberRange"]
+            for one in self.kinesis.list_shards(**STREAM)["Shards"]
+            if one["ShardId"] == shard(number)
+        )
+        return str(numbers["StartingSequenceNumber"])
+
     def worker(self, name: str = "me", start: Any = "TRIM_HORIZON", **settings: Any) -> Worker:
         start_at = settings.pop("start_at", None)
         return Worker(self, name, ConsumerConfig(**settings), Start.of(start, start_at))
@@ -137,7 +146,7 @@ class Worker:
             if checkpoint and delivered.hold.delivered is not None:
                 self.engine.checkpoint(delivered.hold, delivered.hold.delivered, None)
             if done:
-                self.engine.done(delivered.hold)
+                self.engine.done(delivered.hold, stop=delivered.error is not None)
         self.step()
         return delivered
 

@@ -50,9 +50,12 @@ class Interrupt:
         self._is_over = False
         self._left = int(math.exp(random.uniform(0, math.log(12_000))))
         self._seconds = math.exp(random.uniform(math.log(1e-4), math.log(0.1)))
+        # Held here, because Python 3.11 calls what it no longer holds: it looks up the function, makes an object of the
+        # frame, collects garbage for it, and in a destructor there the function may raise and is let go.
+        self._tracer = self._trace
 
     def by_bytecode(self) -> None:
-        sys.settrace(self._trace)
+        sys.settrace(self._tracer)
 
     def by_signal(self) -> None:
         signal.signal(signal.SIGALRM, self._on_signal)
@@ -65,13 +68,13 @@ class Interrupt:
 
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
         if self.is_raised or frame.f_code.co_filename == __file__:
-            return self._trace
+            return self._tracer
         frame.f_trace_opcodes = True
         if event == "opcode":
             self._left -= 1
             if self._left <= 0 and frame.f_code.co_code[frame.f_lasti] not in SAFE and _is_in_call(frame):
                 self._raise()
-        return self._trace
+        return self._tracer
 
     def _on_signal(self, _: int, frame: FrameType | None) -> None:
         if self._is_over:

@@ -25,7 +25,7 @@ PUBLIC = [
             "multilang": "Batch Checkpointer RecordProcessor run run_each run_processor",
             "producer": "METRIC_NAMES AsyncProducer Attempt Delivery Producer ProducerConfig ProducerStats Statistics",
             "records": "PackedRecord Position ReceivedRecord UserRecord",
-            "spark": "SCHEMA unpack unpacked",
+            "spark": "SCHEMA register unpack unpacked",
             "testing": "AsyncFakeKinesis Call Clock FakeKinesis ManualClock Script SystemClock strategies",
             "wire": "decode encode is_aggregated",
         }.items()

@@ -39,9 +39,12 @@ class Interrupt:
         self.left = at
         self.has_struck = False
         self._error = error
+        # Held here, because Python 3.11 calls what it no longer holds: it looks up the function, makes an object of the
+        # frame, collects garbage for it, and in a destructor there the function may raise and is let go.
+        self._tracer = self._trace
 
     def __enter__(self) -> Self:
-        sys.settrace(self._trace)
+        sys.settrace(self._tracer)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,7 +61,7 @@ class Interrupt:
             if self.left == 0:
                 self.has_struck = True
                 raise self._error("an interrupt of the test")
-        return self._trace
+        return self._tracer
 
 
 class AsyncClient:

@@ -1,13 +1,17 @@
 //! The user records of many aggregates, by columns in the layout of Apache Arrow.
 
+use crate::fault::Kind;
 use crate::read::{self, Aggregate, NONE};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 /// What was cut out of blobs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// User records of each blob; -1: it was left alone.
+    /// User records of each blob; or else -1: it was left alone; -2: its checksum is wrong, -3: it is cut short, -4: it
+    /// is malformed.
     pub counts: Vec<i32>,
     pub partition_keys: Dictionary,
     pub explicit_hash_keys: Dictionary,
@@ -27,29 +31,40 @@ pub struct Dictionary {
     pub indices: Vec<i32>,
 }
 
-/// All user records of those blobs that are sound aggregates, without tags and with keys in UTF-8.
+/// All user records, without their tags, of those blobs that are sound aggregates.
 ///
 /// The blobs have less than 2^31 bytes together.
 pub fn cut(blobs: &[&[u8]]) -> Columns {
-    let parsed = read::read_many(blobs);
+    let parsed = read::read_each(blobs);
     let mut columns = Columns { data_offsets: vec![0], ..Columns::default() };
     let (mut keys, mut explicit) = (Entries::default(), Entries::default());
-    let count = parsed.iter().flatten().map(|one| one.records.len()).sum();
+    let count = parsed.iter().flatten().flatten().map(|one| one.records.len()).sum();
     columns.reserve(count);
     for (nth, (blob, aggregate)) in blobs.iter().zip(parsed).enumerate() {
-        let places = aggregate.as_ref().filter(|one| one.tags.is_empty()).and_then(|one| {
-            let keys = keys.places(blob, &one.partition_keys, &mut columns.partition_keys)?;
-            Some((keys, explicit.places(blob, &one.explicit_hash_keys, &mut columns.explicit_hash_keys)?))
-        });
-        match (aggregate, places) {
-            (Some(aggregate), Some((keys, explicit))) => columns.take(nth, &aggregate, &keys, &explicit),
-            _ => columns.counts.push(-1),
-        }
+        let aggregate = match aggregate {
+            Some(Ok(aggregate)) => aggregate,
+            other => {
+                columns.counts.push(other.and_then(Result::err).map_or(-1, |fault| code(fault.kind())));
+                continue;
+            }
+        };
+        let keys = keys.of(blob, &aggregate.partition_keys);
+        let explicit = explicit.of(blob, &aggregate.explicit_hash_keys);
+        columns.take(nth, &aggregate, keys, explicit);
     }
     for dictionary in [&mut columns.partition_keys, &mut columns.explicit_hash_keys] {
         dictionary.offsets.push(dictionary.bytes.len() as i32);
     }
     columns
+}
+
+/// What stands in `counts` for a blob with such a fault.
+fn code(kind: Kind) -> i32 {
+    match kind {
+        Kind::Checksum => -2,
+        Kind::Truncated => -3,
+        Kind::Malformed => -4,
+    }
 }
 
 impl Columns {
@@ -61,7 +76,7 @@ impl Columns {
         self.spans.reserve(count);
     }
 
-    fn take(&mut self, nth: usize, aggregate: &Aggregate, keys: &[i32], explicit: &[i32]) {
+    fn take(&mut self, nth: usize, aggregate: &Aggregate, mut keys: Table, mut explicit: Table) {
         self.counts.push(aggregate.records.len() as i32);
         let mut end = self.data_size() as i32;
         for sub in &aggregate.records {
@@ -69,13 +84,12 @@ impl Columns {
             if bit == 0 {
                 self.validity.push(0);
             }
-            self.partition_keys.indices.push(keys[sub.partition_key as usize]);
+            let key = keys.place(sub.partition_key, &mut self.partition_keys);
+            self.partition_keys.indices.push(key);
             let has_explicit = sub.explicit_hash_key != NONE;
-            self.explicit_hash_keys.indices.push(if has_explicit {
-                explicit[sub.explicit_hash_key as usize]
-            } else {
-                0
-            });
+            let own =
+                if has_explicit { explicit.place(sub.explicit_hash_key, &mut self.explicit_hash_keys) } else { 0 };
+            self.explicit_hash_keys.indices.push(own);
             if let Some(last) = self.validity.last_mut() {
                 *last |= u8::from(has_explicit) << bit;
             }
@@ -107,23 +121,42 @@ impl Columns {
 
 /// Which texts are in a dictionary already.
 #[derive(Default)]
-struct Entries<'a>(FxHashMap<&'a [u8], i32>);
+struct Entries<'a>(FxHashMap<Cow<'a, str>, i32>);
 
 impl<'a> Entries<'a> {
-    /// Where in the dictionary the texts of a table are; None if one is no UTF-8.
-    fn places(&mut self, blob: &'a [u8], table: &[Range<usize>], dictionary: &mut Dictionary) -> Option<Vec<i32>> {
-        let texts: Vec<&'a [u8]> = table.iter().map(|at| &blob[at.clone()]).collect();
-        if texts.iter().any(|text| std::str::from_utf8(text).is_err()) {
-            return None;
+    fn of<'t>(&'t mut self, blob: &'a [u8], texts: &'t [Range<usize>]) -> Table<'t, 'a> {
+        Table { entries: self, blob, texts, places: vec![UNKNOWN; texts.len()] }
+    }
+}
+
+/// One aggregate's table of texts.
+struct Table<'t, 'a> {
+    entries: &'t mut Entries<'a>,
+    blob: &'a [u8],
+    texts: &'t [Range<usize>],
+    /// In the dictionary, of those that a record has had.
+    places: Vec<i32>,
+}
+
+const UNKNOWN: i32 = -1;
+
+impl Table<'_, '_> {
+    /// Where in the dictionary a text is; what is no UTF-8 becomes U+FFFD, as in Python.
+    #[inline]
+    fn place(&mut self, index: u32, dictionary: &mut Dictionary) -> i32 {
+        let index = index as usize;
+        if self.places[index] == UNKNOWN {
+            self.places[index] =
+                match self.entries.0.entry(String::from_utf8_lossy(&self.blob[self.texts[index].clone()])) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(new) => {
+                        dictionary.offsets.push(dictionary.bytes.len() as i32);
+                        dictionary.bytes.extend_from_slice(new.key().as_bytes());
+                        *new.insert(dictionary.offsets.len() as i32 - 1)
+                    }
+                };
         }
-        let mut place = |text: &'a [u8]| {
-            *self.0.entry(text).or_insert_with(|| {
-                dictionary.offsets.push(dictionary.bytes.len() as i32);
-                dictionary.bytes.extend_from_slice(text);
-                dictionary.offsets.len() as i32 - 1
-            })
-        };
-        Some(texts.into_iter().map(&mut place).collect())
+        self.places[index]
     }
 }
 
@@ -148,18 +181,20 @@ mod tests {
     #[test]
     fn columns_of_several_blobs() {
         let first = blob(&[(b"a", b"one", None), (b"b", b"", Some(b"7"))]);
-        let broken = blob(&[(b"\xff", b"not utf-8", None)]);
+        let odd = blob(&[(b"\xff", b"4", None), (b"\xfe", b"5", None)]);
         let second = blob(&[(b"b", b"two", Some(b"7")), (b"c", b"three", None)]);
-        let blobs = [&first[..], b"plain", &broken, &second];
+        let (mut torn, nothing) = (first.clone(), blob(&[]));
+        torn[7] ^= 1;
+        let blobs = [&first[..], b"plain", &odd, &second, &torn, &nothing];
         let columns = cut(&blobs);
-        assert_eq!(columns.counts, [2, -1, -1, 2]);
-        assert_eq!((columns.count(), &columns.data_offsets[..]), (4, &[0, 3, 3, 6, 11][..]));
+        assert_eq!(columns.counts, [2, -1, 2, 2, -2, -4]);
+        assert_eq!((columns.count(), &columns.data_offsets[..]), (6, &[0, 3, 3, 4, 5, 8, 13][..]));
         let mut data = vec![0; columns.data_size()];
         columns.write_data(&blobs, &mut data);
-        assert_eq!(data, b"onetwothree");
-        assert_eq!(columns.partition_keys.bytes, b"abc");
-        assert_eq!(columns.partition_keys.offsets, [0, 1, 2, 3]);
-        assert_eq!(columns.partition_keys.indices, [0, 1, 1, 2]);
-        assert_eq!((&columns.explicit_hash_keys.bytes[..], &columns.validity[..]), (&b"7"[..], &[0b0110][..]));
+        assert_eq!(data, b"one45twothree");
+        assert_eq!(columns.partition_keys.bytes, "ab\u{fffd}c".as_bytes());
+        assert_eq!(columns.partition_keys.offsets, [0, 1, 2, 5, 6]);
+        assert_eq!(columns.partition_keys.indices, [0, 1, 2, 2, 1, 3]);
+        assert_eq!((&columns.explicit_hash_keys.bytes[..], &columns.validity[..]), (&b"7"[..], &[0b1_0010][..]));
     }
 }

@@ -83,13 +83,28 @@ fn parse(blob: &[u8]) -> Result<Aggregate, Fault> {
 
 /// Verify and read blobs, side by side; None for what is no sound aggregate.
 pub fn read_many(blobs: &[&[u8]]) -> Vec<Option<Aggregate>> {
+    read_each(blobs).into_iter().map(|one| one.and_then(Result::ok)).collect()
+}
+
+/// Likewise, and what is wrong with those that are not sound; None for what does not look like an aggregate.
+pub fn read_each(blobs: &[&[u8]]) -> Vec<Option<Result<Aggregate, Fault>>> {
     let bodies: Vec<&[u8]> = blobs.iter().filter_map(|blob| body(blob)).collect();
     let mut digests = md5::digests(&bodies).into_iter();
     let read = |blob: &&[u8]| {
         let digest = body(blob).and_then(|_| digests.next())?;
-        (is_sound(blob, &digest) && blob.len() < MOST_BYTES).then(|| parse(blob).ok()).flatten()
+        (blob.len() < MOST_BYTES).then(|| verified(blob, &digest))
     };
     blobs.iter().map(read).collect()
+}
+
+/// Read a blob with that digest of its body.
+fn verified(blob: &[u8], digest: &md5::Digest) -> Result<Aggregate, Fault> {
+    if is_sound(blob, digest) {
+        return parse(blob);
+    }
+    let mut expected = [0; CHECKSUM_BYTES];
+    expected.copy_from_slice(&blob[blob.len() - CHECKSUM_BYTES..]);
+    Err(Fault { offset: 0, what: What::Checksum { expected, actual: *digest }, size: blob.len() })
 }
 
 /// Verify and read a blob, or say what is wrong with it.
@@ -103,13 +118,7 @@ pub fn read(blob: &[u8]) -> Result<Aggregate, Fault> {
             fault(0, What::NoMagic(start.to_vec()))
         });
     };
-    let actual = md5::digest(body);
-    if !is_sound(blob, &actual) {
-        let mut expected = [0; CHECKSUM_BYTES];
-        expected.copy_from_slice(&blob[blob.len() - CHECKSUM_BYTES..]);
-        return Err(fault(0, What::Checksum { expected, actual }));
-    }
-    parse(blob)
+    verified(blob, &md5::digest(body))
 }
 
 struct Reader<'a> {

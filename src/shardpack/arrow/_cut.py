@@ -29,6 +29,7 @@ _WORD = 8
 _LONG_BIT = 15  # of the word: the index of the partition key goes on in a second byte
 _LONGEST = [(1 << 7 * nth) - 1 for nth in range(1, 5)]  # whose length takes so many bytes
 _SEVEN_BITS = 0x7F
+_FAULTS = {-2: "checksum_mismatch", -3: "truncated", -4: "malformed"}  # by what the native core has in place of counts
 LARGEST = 2**29  # bytes that are cut at once: offsets of four bytes do, also when each byte of a key becomes U+FFFD
 
 
@@ -40,12 +41,14 @@ class Cut(NamedTuple):
         partition_keys: strings, as a dictionary array.
         explicit_hash_keys: likewise; null where there is none.
         data: binary.
+        faults: what is wrong with aggregates that are not sound, by their places, as far as it was found out.
     """
 
     counts: dict[int, int]
     partition_keys: pa.Array
     explicit_hash_keys: pa.Array
     data: pa.Array
+    faults: dict[int, str]
 
 
 def repeated(counts: Sequence[int], values: Iterable[int]) -> pa.Array:
@@ -71,7 +74,7 @@ class _Aggregate(NamedTuple):
 
 
 def cut(blobs: pa.Array) -> Cut | None:
-    """The user records of the Kinesis records that are sound aggregates, written as packers do; None if none is.
+    """The user records of the Kinesis records that are sound aggregates, and what is wrong with others; None: nothing.
 
     Not cut in Python are: aggregates that are not sound; those with anything but tables before records, and those of
     which only some records have explicit hash keys; records with tags, with fields in another order or twice, and those
@@ -92,8 +95,10 @@ def cut(blobs: pa.Array) -> Cut | None:
 def _cut_natively(native: Callable[..., Any], ends: pa.Array, buffer: pa.Buffer) -> Cut | None:
     offsets = memoryview(ends.buffers()[1]).cast("B")[: 8 * len(ends)].cast("q")
     counts, count, keys, explicit, has_explicit, data_offsets, data = native(memoryview(buffer).cast("B"), offsets)
-    found = {place: number for place, number in enumerate(array("i", counts)) if number >= 0}
-    if not found:
+    numbers = list(enumerate(array("i", counts)))
+    found = {place: number for place, number in numbers if number >= 0}
+    faults = {place: _FAULTS[number] for place, number in numbers if number in _FAULTS}
+    if not found and not faults:
         return None
     cells = [None, pa.py_buffer(data_offsets), pa.py_buffer(data)]
     return Cut(
@@ -101,6 +106,7 @@ def _cut_natively(native: Callable[..., Any], ends: pa.Array, buffer: pa.Buffer)
         _dictionary(count, keys, None),
         _dictionary(count, explicit, pa.py_buffer(has_explicit)),
         pa.Array.from_buffers(pa.binary(), count, cells),
+        faults,
     )
 
 
@@ -175,6 +181,7 @@ def _cut(aggregates: list[_Aggregate], sizes: pa.Array, buffer: pa.Buffer) -> Cu
         keys.take(indices),
         explicit.take(explicit_indices),
         _cells(buffer, pc.add(starts, shapes.start), ends),
+        {},
     )
 
 

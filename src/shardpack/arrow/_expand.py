@@ -103,13 +103,14 @@ def expand(rows: Rows, policy: Policy) -> Expanded:
     found: dict[int, tuple[int, int]] = {}  # place of a Kinesis record -> its first user record, and how many
     end = 0
     whole = None if policy.on_corrupt == "kcl" else cut(blobs)
-    if whole is not None:
+    if whole is not None and whole.counts:
         starts = accumulate(whole.counts.values(), initial=0)
         found = {place: (start, count) for (place, count), start in zip(whole.counts.items(), starts, strict=False)}
         parts.append(_cut_columns(whole, found.values()))
         end = len(parts[0])
         found = _accepted(whole, found, rows, policy)
-    others = _Others(rows, policy)
+    # Who is to be told more than that something is wrong has it read again.
+    others = _Others(rows, policy, {} if whole is None or policy.on_corrupt == "raise" else whole.faults)
     for place in pc.indices_nonzero(pc.starts_with(blobs, pattern=MAGIC)).to_pylist():
         if place not in found:
             count = others.read(place)
@@ -147,9 +148,10 @@ class _Others:
         faults: of those that start like an aggregate and are delivered whole, by their places.
     """
 
-    def __init__(self, rows: Rows, policy: Policy) -> None:
+    def __init__(self, rows: Rows, policy: Policy, known: Mapping[int, str]) -> None:
         self._rows = rows
         self._policy = policy
+        self._known = known  # faults that were found when all were read together
         self._partition_keys: list[str] = []
         self._explicit_hash_keys: list[str | None] = []
         self._data: list[bytes] = []
@@ -159,11 +161,15 @@ class _Others:
 
     def read(self, place: int) -> int | None:
         """How many user records a Kinesis record has; None if it is delivered whole."""
-        policy, blob = self._policy, self._rows.data[place].as_py()
+        policy = self._policy
+        bounds = policy.bounds(self._rows, place)
+        if place in self._known:
+            self.faults[place] = self._known[place]
+            return None
+        blob = self._rows.data[place].as_py()
         if len(blob) > LARGEST:
             self.faults[place] = "malformed"
             return None
-        bounds = policy.bounds(self._rows, place)
         read = reader(policy.on_corrupt, bounds, policy.out_of_range)
         keeps = policy.out_of_range == "keep"
         error: DecodeError | None = None

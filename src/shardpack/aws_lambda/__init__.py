@@ -6,22 +6,36 @@ and with a store of what is done hands each user record to the function once. `p
 of a tumbling window. `replay` handles what Lambda gave up, once more.
 `table_change` and `log_batch` take apart what DynamoDB and CloudWatch Logs put into a stream.
 
-Importing this loads no client, no event loop and no protobuf.
+Each name is loaded at its first use, so that a function pays at its cold start for what it calls. Importing this loads
+no client, no event loop and no protobuf.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from ._decoders import LogBatch, LogEvent, TableChange, log_batch, table_change
-from ._powertools import idempotency_key, powertools_event, powertools_records
-from ._process import process
-from ._replay import replay
-from ._window import Window, process_window
-from .progress import DynamoDBProgress, Progress, SQLiteProgress
+from ..values import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..replay.shells.destinations import InvokeFunction, PutAgain
+    from ._decoders import LogBatch, LogEvent, TableChange, log_batch, table_change
+    from ._powertools import idempotency_key, powertools_event, powertools_records
+    from ._process import process
+    from ._replay import replay
+    from ._window import Window, process_window
+    from .progress import DynamoDBProgress, Progress, SQLiteProgress
+
+_HOME = {
+    name: module
+    for module, names in {
+        "replay.shells.destinations": ("InvokeFunction", "PutAgain"),
+        "aws_lambda._decoders": ("LogBatch", "LogEvent", "TableChange", "log_batch", "table_change"),
+        "aws_lambda._powertools": ("idempotency_key", "powertools_event", "powertools_records"),
+        "aws_lambda._process": ("process",),
+        "aws_lambda._replay": ("replay",),
+        "aws_lambda._window": ("Window", "process_window"),
+        "aws_lambda.progress": ("DynamoDBProgress", "Progress", "SQLiteProgress"),
+    }.items()
+    for name in names
+}
 
 __all__ = [
     "DynamoDBProgress",
@@ -44,10 +58,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # A function that only processes batches need not load what makes calls.
-    if name in ("InvokeFunction", "PutAgain"):
-        from ..replay.shells import destinations
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = __import__(_HOME[name], globals(), None, [name], 2)  # as in `shardpack` itself
+    value: object = getattr(home, name)
+    globals()[name] = value  # found without this function from now on
+    return value
 
-        return getattr(destinations, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

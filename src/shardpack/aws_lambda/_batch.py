@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, Self
+from _thread import allocate_lock  # `threading` is slow to import, and has the same
 
 from ..errors import DecodeError, StateTooLargeError
-from ..records import ReceivedRecord
-from ..unpacking.unpacker import OnCorrupt
-from ._record import BatchRecord, bit_of
-from .progress import Progress, set_done
+from ..values import TYPE_CHECKING
+from ._record import BatchRecord, bit_of, opened, set_done
 
-Job = tuple[int, ReceivedRecord, DecodeError | None]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol, Self, TypeAlias
+
+    from ..records import ReceivedRecord
+    from ..unpacking.unpacker import OnCorrupt
+    from .progress import Progress
+
+    class State(Protocol):
+        """The state of a tumbling window, of which copies can be taken and put back."""
+
+        def copy(self) -> str: ...
+        def checked_copy(self) -> str: ...
+        def restore(self, copy: str) -> None: ...
+
+
+Job: TypeAlias = "tuple[int, ReceivedRecord, DecodeError | None]"
 """The index of a Kinesis record in its batch, a user record in it, and the error if it could not be decoded."""
 
 
 class AsyncHandlerError(TypeError):
     """A handler returned an awaitable, which nobody would await: the user record would pass for handled."""
-
-
-class State(Protocol):
-    """The state of a tumbling window, of which copies can be taken and put back."""
-
-    def copy(self) -> str: ...
-    def checked_copy(self) -> str: ...
-    def restore(self, copy: str) -> None: ...
 
 
 class Batch:
@@ -60,8 +63,8 @@ class Batch:
         self._state: State | None = None
         self._unsaved: set[BatchRecord] = set()
         self._unsaved_count = 0
-        self._lock: AbstractContextManager[object] = nullcontext()
-        self._save_lock: AbstractContextManager[object] = nullcontext()
+        self._lock = allocate_lock()
+        self._save_lock = allocate_lock()
 
     def run(self, workers: int, state: State | None = None) -> Self:
         """Handle what is not done yet, up to the first failure; gives itself.
@@ -75,6 +78,8 @@ class Batch:
         try:
             if workers > 1:
                 self._run_by_key(workers)
+            elif state is None and self._progress is None and self._divert is None and self._max_attempts == 1:
+                self._run_simply()
             else:
                 self._run_in_order()
         finally:
@@ -88,8 +93,8 @@ class Batch:
         """Open all records and handle none; how many user records are to do. `error` is the first unreadable one's."""
         self._load()
         count = 0
-        for record in self.records:
-            for _, error in record.open(self._on_corrupt):
+        for record, found in opened(self.records, self._on_corrupt):
+            for _, error in record.pending(found):
                 self.error = self.error or error
                 count += error is None
         return count
@@ -130,11 +135,39 @@ class Batch:
             identifiers = [min(identifiers, key=int)]
         return [{"itemIdentifier": identifier} for identifier in dict.fromkeys(identifiers)]
 
+    def _run_simply(self) -> None:
+        """`_run_in_order` where nothing of what is done is kept, and no user record has a second chance."""
+        handle = self._handle
+        for index, (batch_record, found) in enumerate(opened(self.records, self._on_corrupt)):
+            if isinstance(found, DecodeError):
+                batch_record.total = batch_record.to_do = batch_record.left = 1
+                self._stop(index, batch_record.undecoded(), found)
+                return
+            done = 0
+            record = None
+            try:
+                for record in found:
+                    result = handle(record)
+                    if result is not None:
+                        _refuse_awaitable("handle", result)
+                    done += 1
+            except AsyncHandlerError:
+                raise
+            except Exception as raised:  # see _do
+                if record is None:  # not even the first could be made
+                    raise
+                batch_record.total = batch_record.to_do = done + 1  # what comes after it was not looked at
+                batch_record.left = 1
+                self._stop(index, record, raised)
+                return
+            batch_record.total = batch_record.to_do = done
+            batch_record.left = 0
+
     def _run_in_order(self) -> None:
         before = None if self._state is None else self._state.copy()
-        for index, batch_record in enumerate(self.records):
-            opened = batch_record.open(self._on_corrupt)
-            for record, error in opened:
+        for index, (batch_record, found) in enumerate(opened(self.records, self._on_corrupt)):
+            pending = batch_record.pending(found)
+            for record, error in pending:
                 self._do(index, record, error)
                 if self.error is not None:
                     break
@@ -142,26 +175,24 @@ class Batch:
                 if self.error is not None:
                     return
                 continue
-            if self.error is None and not opened:
+            if self.error is None and not pending:
                 continue
             if self.error is None:
                 try:
                     before = self._state.checked_copy()
                     continue
                 except (StateTooLargeError, TypeError) as raised:
-                    batch_record.left = len(opened)  # all of it comes again
-                    self._stop(index, opened[-1][0], raised)
+                    batch_record.left = len(pending)  # all of it comes again
+                    self._stop(index, pending[-1][0], raised)
             self._state.restore(before)
             return
 
     def _run_by_key(self, workers: int) -> None:
-        import threading
         from concurrent.futures import ThreadPoolExecutor
 
-        self._lock, self._save_lock = threading.Lock(), threading.Lock()
         queues: dict[str | None, list[Job]] = {}
-        for index, batch_record in enumerate(self.records):
-            for record, error in batch_record.open(self._on_corrupt):
+        for index, (batch_record, found) in enumerate(opened(self.records, self._on_corrupt)):
+            for record, error in batch_record.pending(found):
                 queues.setdefault(record.partition_key, []).append((index, record, error))
         with ThreadPoolExecutor(workers, thread_name_prefix="shardpack") as pool:
             try:
@@ -248,10 +279,14 @@ class Batch:
             return
         for record in self.records:
             record.name()
-        named = Counter((record.shard, record.key) for record in self.records)
+        unnamed: list[BatchRecord] = []
+        named: dict[tuple[str | None, str | None], BatchRecord] = {}
         for record in self.records:
-            if named[record.shard, record.key] > 1:
-                record.key = None
+            first = named.setdefault((record.shard, record.key), record)
+            if first is not record:  # no one could tell them apart
+                unnamed += first, record
+        for record in unnamed:
+            record.key = None
         for shard, records in _by_shard(self.records).items():
             loaded = self._progress.load(shard, min(records), max(records))
             for key, record in records.items():

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DecodeError
 from ..limits import shown
-from ..replay.core.documents import Part, Records, is_message, parts_of, text_in
+from ..replay.core.documents import Part, Records, parts_of
+from ..replay.core.events import is_message, text_in
 from ..replay.core.stretch import Stretch
 from ._batch import Batch, log
 from ._record import Unreadable
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
     from ..replay.shells.clients import Clients
 
 _MOST_OBJECTS = 4  # one inside the other; an object that names itself would never end
-
-
-def are_messages(records: list[Any]) -> bool:
-    """Whether these records of an event are messages of SQS or SNS, or notifications of S3."""
-    return any(map(is_message, records))
 
 
 def message_failures(messages: list[Any], run: Callable[[list[Any]], Batch], clients: Clients) -> list[dict[str, str]]:

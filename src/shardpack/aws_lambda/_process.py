@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from _collections_abc import Mapping  # see `values`
 
 from ..limits import check_callable, shown
-from ..records import ReceivedRecord
-from ..replay.core.events import records_of
-from ..unpacking.unpacker import OnCorrupt, unpack
+from ..replay.core.events import is_message, is_of_window, records_of
+from ..unpacking.unpacker import unpack
+from ..values import TYPE_CHECKING
 from ._batch import Batch
-from ._messages import are_messages, message_failures
-from ._settings import OnFailure, check_settings
-from ._window import EventState, answer_of_window, is_of_window
-from .progress import Progress
+from ._settings import check_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from ..records import ReceivedRecord
+    from ..unpacking.unpacker import OnCorrupt
+    from ._settings import OnFailure
+    from .progress import Progress
 
 
 def process(
@@ -100,11 +105,14 @@ def process(
             on_corrupt=on_corrupt,
         )
 
-    if are_messages(records):
+    if any(map(is_message, records)):
         from ..replay.shells.clients import Clients
+        from ._messages import message_failures
 
         clients = Clients(kinesis=client, s3=s3_client)
         return {"batchItemFailures": message_failures(records, lambda r: batch_of(r).run(workers), clients)}
     if isinstance(event, Mapping) and is_of_window(event):
+        from ._window import EventState, answer_of_window
+
         return answer_of_window(batch_of(records), EventState(event))
     return {"batchItemFailures": batch_of(records).run(workers).failures()}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple
+from _collections_abc import Mapping  # see `values`
 
 from ..errors import DecodeError
 from ..limits import shown
 from ..records import ReceivedRecord
-from ..unpacking.unpacker import OnCorrupt, unpack
-from .progress import is_done
+from ..unpacking.unpacker import unpack, unpack_each
+from ..values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from ..unpacking.unpacker import OnCorrupt
 
 _FLAT = frozenset({"partitionKey", "sequenceNumber", "kinesisSchemaVersion"})
 
@@ -76,6 +79,8 @@ class BatchRecord:
     def name(self) -> None:
         """Give the record its key, if it can have one."""
         if self.shard and self.sequence_number is not None:
+            import zlib  # not before there is a store
+
             # The checksum is for events that someone de-aggregated before: theirs repeat a sequence number, and a batch
             # may end between two of them.
             checksum = zlib.crc32(_written(self._fields.get("data")))
@@ -83,22 +88,28 @@ class BatchRecord:
 
     def open(self, on_corrupt: OnCorrupt) -> list[tuple[ReceivedRecord, DecodeError | None]]:
         """The user records that are still to be done, each with the error if it could not be decoded."""
+        ((_, found),) = opened([self], on_corrupt)
+        return self.pending(found)
+
+    def pending(self, found: Iterable[ReceivedRecord] | DecodeError) -> list[tuple[ReceivedRecord, DecodeError | None]]:
+        """What `open` gives, of what `opened` found."""
         records: list[tuple[ReceivedRecord, DecodeError | None]]
-        try:
-            if isinstance(self.raw, Unreadable):
-                raise self.raw.error
-            records = [(record, None) for record in unpack(check_record(self.raw), on_corrupt=on_corrupt)]
-        except DecodeError as error:
-            records = [(self._undecoded(), error)]
-        pending = [one for one in records if not is_done(self.done, bit_of(one[0]))]
+        if isinstance(found, DecodeError):
+            records = [(self.undecoded(), found)]
+        else:
+            records = [(record, None) for record in found]
+        pending = [one for one in records if not is_done(self.done, bit_of(one[0]))] if self.done else records
         self.total, self.to_do = len(records), len(pending)
         self.left = len(pending)
         return pending
 
-    def _undecoded(self) -> ReceivedRecord:
-        with suppress(DecodeError):
-            (record,) = unpack(check_record(self.raw), on_corrupt="raw")  # a corrupt aggregate, whole
-            return record
+    def undecoded(self) -> ReceivedRecord:
+        try:
+            (record,) = unpack(check_record(self.raw), on_corrupt="raw")
+        except DecodeError:
+            pass
+        else:
+            return record  # a corrupt aggregate, whole
         data, partition_key = self._fields.get("data"), self._fields.get("partitionKey")
         text = data if isinstance(data, str) else shown(data)
         return ReceivedRecord(
@@ -113,6 +124,28 @@ class BatchRecord:
         )
 
 
+def opened(
+    records: list[BatchRecord], on_corrupt: OnCorrupt
+) -> Iterator[tuple[BatchRecord, Iterable[ReceivedRecord] | DecodeError]]:
+    """Each of some Kinesis records with its user records, or with what keeps it from being decoded."""
+    checked = [_checked(record.raw) for record in records]
+    found = unpack_each([one for one in checked if not isinstance(one, DecodeError)], on_corrupt)
+    for record, one in zip(records, checked, strict=True):
+        inside = one if isinstance(one, DecodeError) else next(found)
+        if isinstance(inside, Exception) and not isinstance(inside, DecodeError):
+            raise inside
+        yield record, inside
+
+
+def _checked(raw: Any) -> Mapping[str, Any] | DecodeError:
+    if isinstance(raw, Unreadable):
+        return raw.error
+    try:
+        return check_record(raw)
+    except DecodeError as error:
+        return error
+
+
 def check_record(record: Any) -> Mapping[str, Any]:
     """A Kinesis record of an event.
 
@@ -125,6 +158,19 @@ def check_record(record: Any) -> Mapping[str, Any]:
         f"a record of the event is {shown(record)}; those of Lambda have a field 'kinesis', those of EventBridge Pipes"
         " 'data' and 'sequenceNumber', and those of GetRecords 'Data'"
     )
+
+
+def is_done(bitmap: bytes | bytearray, sub_sequence_number: int) -> bool:
+    """Whether a user record's bit is set."""
+    byte, bit = divmod(sub_sequence_number, 8)
+    return byte < len(bitmap) and bool(bitmap[byte] >> bit & 1)
+
+
+def set_done(bitmap: bytearray, sub_sequence_number: int) -> None:
+    """Set a user record's bit."""
+    byte, bit = divmod(sub_sequence_number, 8)
+    bitmap.extend(bytes(max(0, byte + 1 - len(bitmap))))
+    bitmap[byte] |= 1 << bit
 
 
 def bit_of(record: ReceivedRecord) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, TypeAlias
-
 from ..limits import check_callable, shown
-from ..records import ReceivedRecord
+from ..values import TYPE_CHECKING
 
-OnFailure: TypeAlias = Literal["stop", "divert"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal, TypeAlias
+
+    from ..records import ReceivedRecord
+
+OnFailure: TypeAlias = "Literal['stop', 'divert']"
 
 
 def check_synchronous(name: str, function: object) -> None:

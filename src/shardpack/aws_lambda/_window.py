@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ..errors import DecodeError, StateTooLargeError
 from ..limits import MIB, check_callable, shown
 from ..records import ReceivedRecord
-from ..replay.core.events import records_of
+from ..replay.core.events import is_of_window, records_of
 from ..unpacking.unpacker import OnCorrupt, unpack
 from ._batch import Batch
 from ._settings import OnFailure, check_settings
@@ -136,11 +136,6 @@ def process_window(
     if batch.error is None and finish is not None and (window.final or window.terminated_early):
         finish(window)
     return answer
-
-
-def is_of_window(event: object) -> bool:
-    """Whether an event is of a tumbling window."""
-    return isinstance(event, Mapping) and ("window" in event or "state" in event)
 
 
 def answer_of_window(batch: Batch, of: HasState) -> dict[str, Any]:

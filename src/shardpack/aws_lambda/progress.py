@@ -32,19 +32,6 @@ class Progress(Protocol):
         """Keep the bitmaps of some of a shard's Kinesis records, by key."""
 
 
-def is_done(bitmap: bytes | bytearray, sub_sequence_number: int) -> bool:
-    """Whether a user record's bit is set."""
-    byte, bit = divmod(sub_sequence_number, 8)
-    return byte < len(bitmap) and bool(bitmap[byte] >> bit & 1)
-
-
-def set_done(bitmap: bytearray, sub_sequence_number: int) -> None:
-    """Set a user record's bit."""
-    byte, bit = divmod(sub_sequence_number, 8)
-    bitmap.extend(bytes(max(0, byte + 1 - len(bitmap))))
-    bitmap[byte] |= 1 << bit
-
-
 class SQLiteProgress:
     """Progress in a SQLite file: for tests, and for functions that share a file system.
 

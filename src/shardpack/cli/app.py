@@ -31,6 +31,7 @@ from ..unpacking.unpacker import unpack
 from . import reading
 from .commands.density.options import density_command
 from .commands.leases import commands as leases
+from .commands.leases.reset import reset_command
 from .commands.put_options import put_command
 from .commands.replay_options import replay_command
 from .commands.tail_options import tail_command
@@ -300,6 +301,7 @@ app.command("density")(density_command)
 app.command("put")(put_command)
 app.command("tail")(tail_command)
 app.command("replay")(replay_command)
+leases.app.command("reset")(reset_command)
 app.add_typer(leases.app, name="leases")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, overload
 
 from ..errors import CheckpointError
+from ..leases.keys import shard_id_of, stream_name_of
 from ..records import Position, ReceivedRecord
 from .core.delivered import Delivered
 
@@ -22,7 +23,9 @@ class BatchBase(Sequence[ReceivedRecord]):
         *,
         shard_ended: bool,
         shutdown_requested: bool = False,
+        stream_name: str = "",
     ) -> None:
+        self.stream_name = stream_name
         self.shard_id = shard_id
         self.millis_behind_latest = millis_behind_latest
         self.shard_ended = shard_ended
@@ -33,16 +36,25 @@ class BatchBase(Sequence[ReceivedRecord]):
 
     @classmethod
     def of(
-        cls, delivered: Delivered, records: list[ReceivedRecord], checkpoint: Callable[[Position | None], Any]
+        cls,
+        delivered: Delivered,
+        records: list[ReceivedRecord],
+        checkpoint: Callable[[Position | None], Any],
+        stream_name: str,
     ) -> Self:
-        """All or some of the records that were delivered, with the means to checkpoint them."""
+        """All or some of the records that were delivered, with the means to checkpoint them.
+
+        The stream's name is that of the only one; among several, the lease tells which.
+        """
+        key = delivered.hold.lease.key
         return cls(
-            delivered.hold.lease.key,
+            shard_id_of(key),
             records,
             delivered.millis_behind_latest,
             checkpoint,
             shard_ended=delivered.ends_with(records),
             shutdown_requested=delivered.shutdown_requested,
+            stream_name=stream_name_of(key) or stream_name,
         )
 
     @overload
@@ -88,6 +100,7 @@ class Batch(BatchBase):
     A batch is a sequence of `ReceivedRecord`: it may be iterated again, indexed and measured.
 
     Attributes:
+        stream_name: the stream's name.
         shard_id: the shard.
         millis_behind_latest: milliseconds between these records and the stream's newest, as Kinesis said with them.
             None if Kinesis did not say.

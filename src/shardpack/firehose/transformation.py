@@ -6,15 +6,20 @@ record with many user records inside: each is transformed, and the results are j
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from _collections_abc import Mapping  # see `values`
+from binascii import b2a_base64
 
 from ..errors import DecodeError
 from ..limits import MIB, check_callable, check_integer, check_type, shown
-from ..records import ReceivedRecord
-from ..unpacking.unpacker import OnCorrupt, unpack
+from ..unpacking.unpacker import unpack
+from ..values import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    from ..records import ReceivedRecord
+    from ..unpacking.unpacker import OnCorrupt
 
 MAX_RESPONSE_BYTES = 6 * MIB
 """What a synchronous invocation may answer ("Lambda quotas")."""
@@ -32,7 +37,7 @@ class Transformed(NamedTuple):
     partition_keys: Mapping[str, str]
 
 
-Transform: TypeAlias = Callable[[ReceivedRecord], bytes | Transformed | None]
+Transform: TypeAlias = "Callable[[ReceivedRecord], bytes | Transformed | None]"
 
 
 def transform(
@@ -114,7 +119,7 @@ def _transform(
         return _failed(record_id) | _data_of(record)
     if not results:
         return {"recordId": record_id, "result": "Dropped"} | _data_of(record)
-    answer = {"recordId": record_id, "result": "Ok", "data": base64.b64encode(delimiter.join(results)).decode()}
+    answer = {"recordId": record_id, "result": "Ok", "data": _base64(delimiter.join(results))}
     return {**answer, "metadata": {"partitionKeys": partition_keys}} if partition_keys else answer
 
 
@@ -168,12 +173,27 @@ def _data_of(record: Mapping[str, Any]) -> dict[str, str]:
     return {"data": data} if isinstance(data, str) else {}
 
 
+def _base64(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode()
+
+
 def _size(answer: Mapping[str, Any]) -> int:
     """Bytes in the JSON of the whole answer; base64 data is left out of the serialising, because none is escaped."""
     data = answer.get("data")
     if isinstance(data, str) and data.isascii() and answer["result"] == "Ok":
-        return len(json.dumps({**answer, "data": ""})) + len(data) + len(", ")
-    return len(json.dumps(answer)) + len(", ")
+        return _json_size({**answer, "data": ""}) + len(data) + len(", ")
+    return _json_size(answer) + len(", ")
+
+
+def _json_size(value: Any) -> int:
+    """``len(json.dumps(value))`` of an answer, or of what it holds."""
+    if isinstance(value, Mapping):
+        return 2 + sum(_json_size(key) + _json_size(one) + 2 for key, one in value.items()) + 2 * max(len(value) - 1, 0)
+    if isinstance(value, str) and value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return len(value) + 2
+    import json  # not before something has to be escaped: it loads `re`
+
+    return len(json.dumps(value))
 
 
 def _log(record_id: str, why: str, error: BaseException | None = None) -> None:

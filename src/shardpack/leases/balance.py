@@ -61,6 +61,8 @@ class LeaseView:
 
     Attributes:
         leases: by key.
+        foreign: keys of leases whose shards the stream does not have any more, though it has others with their ids.
+            That they are at their ends means nothing, so they are taken like others, to be told of.
     """
 
     def __init__(self, worker_id: str, config: BalanceSettings, random: Random) -> None:
@@ -68,6 +70,7 @@ class LeaseView:
         self._config = config
         self._random = random
         self.leases: dict[str, Lease] = {}
+        self.foreign: set[str] = set()
         self._unchanged_since: dict[str, float] = {}
         self._owned_since: dict[str, float] = {}
         self._first_seen: dict[str, float] = {}
@@ -210,6 +213,7 @@ class LeaseView:
             lease
             for lease in self.leases.values()
             if lease.checkpoint == Position.SHARD_END
+            and lease.key not in self.foreign
             and self._is_unchanged(lease, now, _SETTLED)
             and self._are_begun(lease.children)
         ]
@@ -220,7 +224,7 @@ class LeaseView:
     def _is_active(self, lease: Lease) -> bool:
         """Whether there is something to read: not at its end, and its parents are (a missing parent does not count)."""
         if lease.checkpoint == Position.SHARD_END:
-            return False
+            return lease.key in self.foreign
         parents = (self.leases.get(key) for key in lease.parents)
         return all(parent is None or parent.checkpoint == Position.SHARD_END for parent in parents)
 

@@ -13,7 +13,18 @@ from typing import Any
 
 from ..errors import LeaseStoreError
 from ..records import Position
-from .items import Values, as_read, as_read_or_handed_over, handed_over, is_lease_item, item_of, key_of
+from .items import (
+    ORIGIN,
+    Values,
+    as_read,
+    as_read_or_handed_over,
+    handed_over,
+    is_lease_item,
+    item_of,
+    key_of,
+    with_done_until,
+)
+from .keys import shard_ids_of
 from .lease import Lease
 from .local import in_order, is_switch, lost
 from .rows import CONDITION_FAILED, INDEX, TableRows, assigned_keys
@@ -138,7 +149,7 @@ class DynamoDBLeases:
         """Make `owner` the lease's owner, whoever held it (KCL: ``takeLease``).
 
         Args:
-            lease: as it was last read or written.
+            lease: as it was last read or written; its origin is written too, if it has one.
             owner: the worker that takes it.
 
         Returns:
@@ -147,8 +158,12 @@ class DynamoDBLeases:
         Raises:
             LeaseStoreError: the table cannot be written; whether the lease was taken is unknown.
         """
-        change = "SET leaseCounter = :next, leaseOwner = :taker REMOVE checkpointOwner"
+        change = "SET leaseCounter = :next, leaseOwner = :taker"
         values: Values = {":taker": {"S": owner}}
+        if lease.origin is not None:
+            change += f", {ORIGIN} = :origin"
+            values[":origin"] = {"S": lease.origin}
+        change += " REMOVE checkpointOwner"
         if is_switch(lease, owner):
             change += " ADD ownerSwitchesSinceCheckpoint :one"
             values[":one"] = {"N": "1"}
@@ -169,8 +184,10 @@ class DynamoDBLeases:
         """
         if lease.owner is None:
             raise lost(lease)
-        change = "SET leaseCounter = :next"
-        renewed = self._rows.update(lease, as_read, change, {}, lambda row: _holder(row) == _holder(lease), asked=True)
+        change, values = with_done_until("SET leaseCounter = :next", lease)
+        renewed = self._rows.update(
+            lease, as_read, change, values, lambda row: _holder(row) == _holder(lease), asked=True
+        )
         if renewed is None:
             raise lost(lease)
         return renewed
@@ -194,18 +211,19 @@ class DynamoDBLeases:
         """
         if lease.owner is None:
             raise lost(lease)
-        change = (
+        change, values = with_done_until(
             "SET leaseCounter = :next, checkpoint = :checkpoint, checkpointSubSequenceNumber = :sub,"
-            " ownerSwitchesSinceCheckpoint = :zero"
+            " ownerSwitchesSinceCheckpoint = :zero",
+            lease,
         )
-        values: Values = {
+        values |= {
             ":checkpoint": {"S": position.sequence_number},
             ":sub": {"N": str(position.sub_sequence_number)},
             ":zero": {"N": "0"},
         }
         if children:
             change += ", childShardIds = :children"
-            values[":children"] = {"SS": in_order(children)}
+            values[":children"] = {"SS": in_order(shard_ids_of(children))}
         change += " REMOVE pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState"
         written = self._rows.update(
             lease,

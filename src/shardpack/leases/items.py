@@ -9,10 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypedDict
 
 from ..records import Position
+from .keys import lease_keys_beside, shard_id_of, shard_ids_of, stream_identifier_of
 from .lease import Lease
 from .local import in_order
 
 _ENTITY_TYPE = "LEASE"
+
+# Attributes of our own. The KCL reads a lease's attributes by their names and updates items without replacing them, in
+# all its versions, so it neither sees nor removes these (DynamoDBLeaseSerializer.fromDynamoRecord).
+ORIGIN = "shardpackOrigin"
+DONE_UNTIL = "shardpackDoneUntil"
 
 
 class AttributeValue(TypedDict, total=False):
@@ -58,12 +64,19 @@ def item_of(lease: Lease) -> Values:
     if lease.checkpoint_owner is not None:
         item["checkpointOwner"] = {"S": lease.checkpoint_owner}
     if lease.parents:
-        item["parentShardId"] = {"SS": in_order(lease.parents)}
+        item["parentShardId"] = {"SS": in_order(shard_ids_of(lease.parents))}
     if lease.children:
-        item["childShardIds"] = {"SS": in_order(lease.children)}
+        item["childShardIds"] = {"SS": in_order(shard_ids_of(lease.children))}
     if lease.hash_range is not None:
         starting, ending = lease.hash_range
         item["startingHashKey"], item["endingHashKey"] = {"S": str(starting)}, {"S": str(ending)}
+    stream = stream_identifier_of(lease.key)
+    if stream is not None:  # KCL: DynamoDBMultiStreamLeaseSerializer
+        item["streamName"], item["shardId"] = {"S": stream}, {"S": shard_id_of(lease.key)}
+    if lease.origin is not None:
+        item[ORIGIN] = {"S": lease.origin}
+    if lease.done_until is not None:
+        item[DONE_UNTIL] = {"N": str(lease.done_until)}
     return item
 
 
@@ -74,17 +87,29 @@ def lease_of(item: Item) -> Lease:
         KeyError, ValueError: it is none.
     """
     starting, ending = (item.get(name, _ABSENT).get("S") for name in ("startingHashKey", "endingHashKey"))
+    key = item["leaseKey"]["S"]
+    done_until = item.get(DONE_UNTIL, _ABSENT).get("N")
     return Lease(
-        item["leaseKey"]["S"],
+        key,
         owner=item.get("leaseOwner", _ABSENT).get("S"),
         counter=int(item["leaseCounter"]["N"]),
         checkpoint=Position(item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", _ABSENT).get("N", 0))),
         owner_switches=int(item.get("ownerSwitchesSinceCheckpoint", _ABSENT).get("N", 0)),
-        parents=in_order(item.get("parentShardId", _ABSENT).get("SS", ())),
-        children=in_order(item.get("childShardIds", _ABSENT).get("SS", ())),
+        parents=in_order(lease_keys_beside(key, item.get("parentShardId", _ABSENT).get("SS", ()))),
+        children=in_order(lease_keys_beside(key, item.get("childShardIds", _ABSENT).get("SS", ()))),
         hash_range=(int(starting), int(ending)) if starting and ending else None,
         checkpoint_owner=item.get("checkpointOwner", _ABSENT).get("S"),
+        origin=item.get(ORIGIN, _ABSENT).get("S"),
+        done_until=None if done_until is None else int(done_until),
     )
+
+
+def with_done_until(change: str, lease: Lease) -> tuple[str, Values]:
+    """A change that begins with SET, and that writes the lease's `done_until` too, if there is one to write."""
+    if lease.done_until is None:
+        return change, {}
+    rest = change.removeprefix("SET ")
+    return f"SET {DONE_UNTIL} = :until, {rest}", {":until": {"N": str(lease.done_until)}}
 
 
 # Conditions: an expression and the values in it.

@@ -32,6 +32,11 @@ class Lease:
         hash_range: the shard's first and last hash key (``startingHashKey``, ``endingHashKey``); None: not known.
         checkpoint_owner: in a hand-over, the worker that finishes what it has and may still checkpoint, while `owner`
             waits (``checkpointOwner``).
+        origin: which shard it is a lease of, beyond its id, which every stream has: the stream's name, a slash and the
+            shard's first sequence number (see `origin_of`). A stream that was deleted and made again gives others.
+            None: the lease was made by a worker that does not write it, such as the KCL's.
+        done_until: everything that had arrived by this moment is done, in whole seconds since the epoch; None: not
+            known. It tells whether something can have expired unread, which the checkpoint alone does not.
     """
 
     key: str
@@ -43,6 +48,8 @@ class Lease:
     children: tuple[str, ...] = ()
     hash_range: tuple[int, int] | None = None
     checkpoint_owner: str | None = None
+    origin: str | None = None
+    done_until: int | None = None
 
 
 class Leases(Protocol):
@@ -63,10 +70,13 @@ class Leases(Protocol):
         """Add a lease; False if there is one with its key, which is then left as it is."""
 
     def take(self, lease: Lease, owner: str) -> Lease | None:
-        """Make `owner` the lease's owner, whoever held it; None if the lease has changed meanwhile, or is gone."""
+        """Make `owner` the lease's owner, whoever held it; None if the lease has changed meanwhile, or is gone.
+
+        If `Lease.origin` is given, it is written too.
+        """
 
     def renew(self, lease: Lease) -> Lease:
-        """Show that the holder is alive.
+        """Show that the holder is alive, and write `Lease.done_until`, if that is given.
 
         Raises:
             LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; or another worker has asked for it
@@ -74,7 +84,7 @@ class Leases(Protocol):
         """
 
     def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
-        """Record that everything up to and including `position` is done; renews the lease too.
+        """Record that everything up to and including `position` is done; renews the lease too, as `renew` does.
 
         Where another worker has asked for the lease since `lease` was read, its holder may still checkpoint: the
         answer then has another owner, and the holder as `Lease.checkpoint_owner`.
@@ -143,6 +153,11 @@ class OfOneStream(Protocol):
         Raises:
             LeaseStoreError: the store holds another stream's, which is named; it may not be tried again.
         """
+
+
+def origin_of(stream: str, first_sequence_number: str) -> str:
+    """What `Lease.origin` says of a shard; the stream may be given by its ARN."""
+    return f"{stream.rpartition('/')[2]}/{first_sequence_number}"
 
 
 def is_started(checkpoint: Position) -> bool:

@@ -38,6 +38,9 @@ class Rows(Protocol):
     def set_stream(self, stream: str) -> None:
         """Remember the stream's name."""
 
+    def forget_stream(self) -> None:
+        """Remember it no more."""
+
 
 class LocalLeases:
     """A store that reads and writes under a lock of its own; only `_rows` is left to say."""
@@ -73,6 +76,17 @@ class LocalLeases:
                     retriable=False,
                 )
 
+    def forget_stream(self) -> None:
+        """Let the next stream that asks have the store.
+
+        Raises:
+            LeaseStoreError: it holds leases still, or cannot be used.
+        """
+        with self._rows() as rows:
+            if rows.all():
+                raise LeaseStoreError(f"{self!r} holds leases of {rows.stream()!r}; delete them first", retriable=False)
+            rows.forget_stream()
+
     def list(self) -> list[Lease]:
         """Every lease there is.
 
@@ -101,7 +115,7 @@ class LocalLeases:
         """Make `owner` the lease's owner, whoever held it.
 
         Args:
-            lease: as it was last read or written.
+            lease: as it was last read or written; its origin is written too, if it has one.
             owner: the worker that takes it.
 
         Returns:
@@ -116,6 +130,7 @@ class LocalLeases:
                 return None
             switches = row.owner_switches + is_switch(row, owner)
             taken = replace(row, owner=owner, counter=row.counter + 1, owner_switches=switches, checkpoint_owner=None)
+            taken = replace(taken, origin=lease.origin or row.origin)
             rows.put(taken)
             return taken
 
@@ -136,7 +151,7 @@ class LocalLeases:
             row = rows.get(lease.key)
             if row is None or row.owner is None or not is_unchanged(row, lease):
                 raise lost(lease)
-            renewed = replace(row, counter=row.counter + 1)
+            renewed = replace(row, counter=row.counter + 1, done_until=_later(row, lease))
             rows.put(renewed)
             return renewed
 
@@ -165,6 +180,7 @@ class LocalLeases:
                 checkpoint=position,
                 owner_switches=0,
                 children=in_order(children) or row.children,
+                done_until=_later(row, lease),
             )
             rows.put(written)
             return written
@@ -250,6 +266,11 @@ class LocalLeases:
                 return False
             rows.remove(lease.key)
             return True
+
+
+def _later(row: Lease, lease: Lease) -> int | None:
+    """What the holder says of `Lease.done_until`, if it says something."""
+    return row.done_until if lease.done_until is None else lease.done_until
 
 
 def is_unchanged(row: Lease, lease: Lease) -> bool:

@@ -51,3 +51,6 @@ class _Rows:
 
     def set_stream(self, stream: str) -> None:
         self._stream = stream
+
+    def forget_stream(self) -> None:
+        self._stream = None

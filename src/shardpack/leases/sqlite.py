@@ -24,7 +24,7 @@ from .lease import Lease
 from .local import LocalLeases
 
 _APPLICATION_ID = 0x5350_6C73  # "SPls": tells our files from other people's
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2  # 1 had neither origin nor doneUntil, and is brought up to date by who writes
 # The KCL's attributes, so that `sqlite3 FILE 'select * from leases'` reads like its table. The order counts below.
 _CREATE = """
 CREATE TABLE leases (
@@ -38,9 +38,12 @@ CREATE TABLE leases (
     childShardIds TEXT NOT NULL,
     startingHashKey TEXT,
     endingHashKey TEXT,
-    checkpointOwner TEXT
+    checkpointOwner TEXT,
+    origin TEXT,
+    doneUntil INTEGER
 )
 """
+_ADD_TO_VERSION_1 = ("ALTER TABLE leases ADD COLUMN origin TEXT", "ALTER TABLE leases ADD COLUMN doneUntil INTEGER")
 
 # Beside the leases, and made when it is missing: files of before have none, and who does not know it passes it over.
 _CREATE_ABOUT = "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
@@ -100,6 +103,12 @@ class SQLiteLeases(LocalLeases):
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if (application, version) == (_APPLICATION_ID, _SCHEMA_VERSION):
+            return
+        if (application, version) == (_APPLICATION_ID, 1):
+            if not self._read_only:
+                for change in _ADD_TO_VERSION_1:
+                    connection.execute(change)
+                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
             return
         if application == _APPLICATION_ID:
             raise LeaseStoreError(
@@ -170,7 +179,7 @@ class _Rows:
         return [str(row[0]) for row in rows]
 
     def put(self, lease: Lease) -> None:
-        self._connection.execute("REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(lease))
+        self._connection.execute("REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(lease))
 
     def remove(self, key: str) -> None:
         self._connection.execute("DELETE FROM leases WHERE leaseKey = ?", (key,))
@@ -182,6 +191,10 @@ class _Rows:
 
     def set_stream(self, stream: str) -> None:
         self._connection.execute("REPLACE INTO about VALUES ('stream', ?)", (stream,))
+
+    def forget_stream(self) -> None:
+        self._connection.execute(_CREATE_ABOUT)
+        self._connection.execute("DELETE FROM about WHERE name = 'stream'")
 
     def _lease(self, row: tuple[Any, ...]) -> Lease:
         try:
@@ -208,6 +221,8 @@ def _row(lease: Lease) -> tuple[str | int | None, ...]:
         starting,
         ending,
         lease.checkpoint_owner,
+        lease.origin,
+        lease.done_until,
     )
 
 
@@ -223,6 +238,8 @@ def _lease(
     starting: str | None,
     ending: str | None,
     checkpoint_owner: str | None,
+    origin: str | None = None,
+    done_until: int | None = None,
 ) -> Lease:
     for name, value, kind in (
         ("leaseKey", key, str),
@@ -230,6 +247,8 @@ def _lease(
         ("leaseCounter", counter, int),
         ("ownerSwitchesSinceCheckpoint", owner_switches, int),
         ("checkpointOwner", checkpoint_owner, str | None),
+        ("origin", origin, str | None),
+        ("doneUntil", done_until, int | None),
     ):
         if not isinstance(value, kind):
             raise TypeError(f"{name} is {value!r:.60}, of type {type(value).__name__}")
@@ -243,6 +262,8 @@ def _lease(
         children=_shard_ids("childShardIds", children),
         hash_range=None if starting is None or ending is None else (int(starting), int(ending)),
         checkpoint_owner=checkpoint_owner,
+        origin=origin,
+        done_until=done_until,
     )
 
 

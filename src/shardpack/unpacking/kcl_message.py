@@ -20,6 +20,16 @@ from ..wire.backend import backend
 _MOST_NESTED = 100  # CodedInputStream.defaultRecursionLimit
 _ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that is not there
 _FIXED_SIZES = {f.FIXED64: 8, f.FIXED32: 4}
+_LED_BY_A_NUMBER = (f.VARINT, f.LENGTH_DELIMITED)
+# Tags, as they are on the wire.
+_PARTITION_KEY_TABLE = f.PARTITION_KEY_TABLE << 3 | f.LENGTH_DELIMITED
+_EXPLICIT_HASH_KEY_TABLE = f.EXPLICIT_HASH_KEY_TABLE << 3 | f.LENGTH_DELIMITED
+_RECORD = f.RECORDS << 3 | f.LENGTH_DELIMITED
+_PARTITION_KEY_INDEX = f.PARTITION_KEY_INDEX << 3 | f.VARINT
+_EXPLICIT_HASH_KEY_INDEX = f.EXPLICIT_HASH_KEY_INDEX << 3 | f.VARINT
+_DATA = f.DATA << 3 | f.LENGTH_DELIMITED
+_TAG = f.TAGS << 3 | f.LENGTH_DELIMITED
+_TAG_KEY = f.TAG_KEY << 3 | f.LENGTH_DELIMITED
 
 SubRecord = tuple[int, int | None, bytes]
 
@@ -62,11 +72,11 @@ def _read_any(body: bytes) -> Message:
     explicit_hash_keys: list[bytes] = []
     records: list[SubRecord] = []
     for tag, value, end in _fields(body, 0, len(body), depth=0):
-        if tag == _delimited(f.PARTITION_KEY_TABLE):
+        if tag == _PARTITION_KEY_TABLE:
             partition_keys.append(body[value:end])
-        elif tag == _delimited(f.EXPLICIT_HASH_KEY_TABLE):
+        elif tag == _EXPLICIT_HASH_KEY_TABLE:
             explicit_hash_keys.append(body[value:end])
-        elif tag == _delimited(f.RECORDS):
+        elif tag == _RECORD:
             records.append(_record(body, value, end))
     return Message(partition_keys, explicit_hash_keys, records)
 
@@ -76,14 +86,14 @@ def _record(body: bytes, start: int, end: int) -> SubRecord:
     explicit_hash_key_index: int | None = None
     data: bytes | None = None
     for tag, value, value_end in _fields(body, start, end, depth=1):
-        if tag == f.PARTITION_KEY_INDEX << 3 | f.VARINT:
+        if tag == _PARTITION_KEY_INDEX:
             partition_key_index = value
-        elif tag == f.EXPLICIT_HASH_KEY_INDEX << 3 | f.VARINT:
+        elif tag == _EXPLICIT_HASH_KEY_INDEX:
             explicit_hash_key_index = value
-        elif tag == _delimited(f.DATA):
+        elif tag == _DATA:
             data = body[value:value_end]
-        elif tag == _delimited(f.TAGS):
-            keys = [t for t, _, _ in _fields(body, value, value_end, depth=2) if t == _delimited(f.TAG_KEY)]
+        elif tag == _TAG:
+            keys = [t for t, _, _ in _fields(body, value, value_end, depth=2) if t == _TAG_KEY]
             if not keys:
                 raise _malformed("a tag lacks its required key", value)
     if partition_key_index is None or data is None:
@@ -95,21 +105,25 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[tuple[
     """The fields of a message, without groups: (tag, value of a varint or start of the content, end of the field)."""
     groups: list[int] = []
     while position < end:
+        # Nearly all numbers are one byte, which is read here: calls would be most of the time.
         offset = position
-        tag, position = _varint(body, position, end)
+        tag, position = (body[position], position + 1) if body[position] < 128 else _varint(body, position, end)
         tag &= 0xFFFF_FFFF  # readTag
         number, wire_type = tag >> 3, tag & 7
         value = position
         if number == 0 or wire_type > f.FIXED32:
             raise _malformed(f"a field has number {number} and wire type {wire_type}", offset)
-        if wire_type == f.VARINT:
-            value, position = _varint(body, position, end)
+        if wire_type in _LED_BY_A_NUMBER:
+            value = body[position] if position < end else 128
+            position += 1
+            if value > 127:
+                value, position = _varint(body, position - 1, end)
+            if wire_type == f.LENGTH_DELIMITED:
+                length = value & 0xFFFF_FFFF  # readRawVarint32
+                value = position
+                position += length  # a negative one is beyond the end too
         elif wire_type in _FIXED_SIZES:
             position += _FIXED_SIZES[wire_type]
-        elif wire_type == f.LENGTH_DELIMITED:
-            length, value = _varint(body, position, end)
-            length &= 0xFFFF_FFFF  # readRawVarint32
-            position = value + length  # a negative one is beyond the end too
         elif wire_type == f.START_GROUP:
             groups.append(number)
             if depth + len(groups) > _MOST_NESTED:  # checkRecursionLimit
@@ -132,10 +146,6 @@ def _varint(body: bytes, position: int, end: int) -> tuple[int, int]:
         if byte < 128:
             return number & 0xFFFF_FFFF_FFFF_FFFF, position + nth + 1
     raise _malformed("a number is cut short or takes more than ten bytes", position)
-
-
-def _delimited(number: int) -> int:
-    return number << 3 | f.LENGTH_DELIMITED
 
 
 def _given(index: int, record: Record) -> int | None:

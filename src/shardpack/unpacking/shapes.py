@@ -8,8 +8,7 @@ most of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from _collections_abc import Iterable, Mapping  # `collections.abc` has them from there, and loads `collections`
 from itertools import islice
 
 from ..errors import DecodeError
@@ -19,7 +18,16 @@ from ..values import TYPE_CHECKING, NamedTuple
 from ..wire.backend import backend
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import UTC, datetime
     from typing import Any
+else:
+    try:
+        from _datetime import datetime, timezone  # what `datetime` ends with; before 3.12 it takes long to come to it
+
+        UTC = timezone.utc
+    except ImportError:  # not CPython
+        from datetime import UTC, datetime
 
 
 class KinesisRecord(NamedTuple):
@@ -48,7 +56,7 @@ def kinesis_records(source: Any) -> Iterator[KinesisRecord]:
         raise TypeError(f"{type(source).__name__} is no Kinesis record and holds none{hint}")
 
 
-_MOST_IN_BATCH = 64
+MOST_IN_BATCH = 32  # as many as the core verifies side by side; what is read of more falls out of the cache before use
 _MOST_BYTES_IN_BATCH = 64 * MIB
 
 
@@ -76,7 +84,7 @@ def _batches(records: Iterator[KinesisRecord]) -> Iterator[list[KinesisRecord]]:
         for record in records:
             batch.append(record)
             size += len(record.data)
-            if len(batch) == _MOST_IN_BATCH or size >= _MOST_BYTES_IN_BATCH:
+            if len(batch) == MOST_IN_BATCH or size >= _MOST_BYTES_IN_BATCH:
                 yield batch
                 batch, size = [], 0
     except Exception:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 from itertools import chain, repeat
 
 from ..errors import DecodeError, InvalidRecordError, MalformedError, OutOfRangeError
-from ..hashing import Shard, md5_hash_key
 from ..limits import MAX_HASH_KEY, check_integer, shown
 from ..records import Position, ReceivedRecord
 from ..values import TYPE_CHECKING
 from ..wire.backend import backend
-from ..wire.format import MAGIC
-from .shapes import kinesis_record_batches
+from ..wire.frame import MAGIC
+from .shapes import MOST_IN_BATCH, kinesis_record_batches, kinesis_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, Literal, TypeAlias
 
+    from ..hashing import Shard
     from ..wire.core import Aggregate
     from .shapes import KinesisRecord
 
@@ -85,55 +84,83 @@ def unpack(
         read_ahead = _one_by_one
     if out_of_range == "keep":
         bounds = None
-    expand = functools.partial(
-        _expand,
-        read=read,
-        strict=on_corrupt == "raise",
-        bounds=bounds,
-        out_of_range=out_of_range,
-        max_key_characters=max_key_characters,
-    )
+    expand = _expander(read, on_corrupt == "raise", bounds, out_of_range, max_key_characters)
     batches = kinesis_record_batches(records)
     expanded = (map(expand, batch, read_ahead([record.data for record in batch])) for batch in batches)
     groups = chain.from_iterable(expanded)
     return core.flat(groups if after is None else (_after(group, after) for group in groups))
 
 
+def unpack_each(records: Sequence[Any], on_corrupt: OnCorrupt) -> Iterator[Iterable[ReceivedRecord] | Exception]:
+    """For each of some Kinesis records: its user records, or the error that `unpack` would raise for it alone.
+
+    Those at hand are verified side by side, some of them before their turn.
+    """
+    core = backend()
+    expand = _expander(
+        None if on_corrupt == "raw" else reader(on_corrupt, None, "keep"), on_corrupt == "raise", None, "keep", None
+    )
+    for start in range(0, len(records), MOST_IN_BATCH):
+        found = [_found(record) for record in records[start : start + MOST_IN_BATCH]]
+        blobs = [one.data for one in found if not isinstance(one, Exception)]
+        aggregates = iter(core.read_ahead(blobs) if on_corrupt != "kcl" else _one_by_one(blobs))
+        for one in found:
+            if isinstance(one, Exception):
+                yield one
+                continue
+            try:
+                user_records = expand(one, next(aggregates))
+            except DecodeError as error:
+                yield error
+            else:
+                yield user_records
+
+
+def _found(record: Any) -> KinesisRecord | Exception:
+    try:
+        (found,) = kinesis_records(record)
+    except Exception as error:  # noqa: BLE001  # it is another's turn; what is wrong with this one is said at its own
+        return error
+    return found
+
+
 def _one_by_one(_blobs: Sequence[bytes]) -> Iterable[None]:
     return repeat(None)
 
 
-def _expand(
-    record: KinesisRecord,
-    aggregate: Aggregate | None,
-    *,
+def _expander(
     read: Callable[[bytes], Aggregate] | None,
     strict: bool,
     bounds: tuple[int, int] | None,
     out_of_range: OutOfRange,
     max_key_characters: int | None,
-) -> Iterable[ReceivedRecord]:
-    if not record.data.startswith(MAGIC):
-        return (plain(record),)
-    try:
-        if aggregate is None:
-            if read is None:
-                return (plain(record),)
-            aggregate = read(record.data)
-        if error := long_key(aggregate, max_key_characters):
-            raise error
-        outside = frozenset() if bounds is None else outside_of(aggregate, bounds)
-    except DecodeError:
-        if strict:
-            raise
-        return (plain(record),)
-    if not outside:
-        return received(record, aggregate)
-    if out_of_range == "raise" and bounds is not None:
-        raise _out_of_range_error(record, aggregate, min(outside), bounds)
-    if out_of_range == "drop_record":
-        return (r for r in received(record, aggregate) if r.sub_sequence_number not in outside)
-    return ()
+) -> Callable[[KinesisRecord, Aggregate | None], Iterable[ReceivedRecord]]:
+    """What gives the user records of a Kinesis record, by these settings."""
+
+    def expand(record: KinesisRecord, aggregate: Aggregate | None) -> Iterable[ReceivedRecord]:
+        if not record.data.startswith(MAGIC):
+            return (plain(record),)
+        try:
+            if aggregate is None:
+                if read is None:
+                    return (plain(record),)
+                aggregate = read(record.data)
+            if error := long_key(aggregate, max_key_characters):
+                raise error
+            outside = frozenset() if bounds is None else outside_of(aggregate, bounds)
+        except DecodeError:
+            if strict:
+                raise
+            return (plain(record),)
+        if not outside:
+            return received(record, aggregate)
+        if out_of_range == "raise" and bounds is not None:
+            raise _out_of_range_error(record, aggregate, min(outside), bounds)
+        if out_of_range == "drop_record":
+            return (r for r in received(record, aggregate) if r.sub_sequence_number not in outside)
+        return ()
+
+    return expand
 
 
 def plain(record: KinesisRecord) -> ReceivedRecord:
@@ -164,7 +191,7 @@ def reader(
     from . import kcl  # here, because few ask for it, and it loads `re`
 
     kcl_bounds = (bounds or (0, MAX_HASH_KEY)) if out_of_range == "drop_aggregate" else None
-    return functools.partial(kcl.read, bounds=kcl_bounds)
+    return lambda blob: kcl.read(blob, kcl_bounds)
 
 
 def check_max_key_characters(number: int | None) -> None:
@@ -219,6 +246,8 @@ def outside_of(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:
 
 def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> int:
     if explicit_hash_key is None:
+        from ..hashing import md5_hash_key  # here, because nearly all read without a hash range
+
         return md5_hash_key(partition_key.encode())
     from .kcl import big_integer  # see `reader`
 
@@ -252,6 +281,8 @@ def bounds_of(hash_range: Shard | tuple[int, int] | None) -> tuple[int, int] | N
     """
     if hash_range is None:
         return None
+    from ..hashing import Shard  # see `_effective_hash_key`
+
     given = hash_range
     if isinstance(hash_range, Shard):
         hash_range = hash_range.starting_hash_key, hash_range.ending_hash_key

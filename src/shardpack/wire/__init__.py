@@ -7,7 +7,6 @@ An aggregate is ``F3 89 9A C2``, a protobuf ``AggregatedRecord`` (proto/kpl.prot
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
 from ..errors import InvalidRecordError
 from ..limits import check_iterable
@@ -16,6 +15,8 @@ from ..values import TYPE_CHECKING
 from .backend import backend
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..records import BytesLike, UserRecord, UserRecordLike
 
 __all__ = ["decode", "encode", "is_aggregated"]

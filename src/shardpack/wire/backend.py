@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 
 from ..values import TYPE_CHECKING
@@ -36,13 +35,18 @@ else:
     Adding = _native.Adding  # has an `add` for `Packer`, because a call in Python costs more than all that it does
 
 
-@functools.cache
+_loaded: list[Core] = []  # one at most; `functools.cache` would load what reading does without
+
+
 def backend() -> Core:
     """The core, loaded at the first use."""
-    if native == "pure":
-        from . import pure_core
+    if not _loaded:
+        if native == "pure":
+            from . import pure_core
 
-        return pure_core
-    from . import native_core
+            _loaded.append(pure_core)
+        else:
+            from . import native_core
 
-    return native_core
+            _loaded.append(native_core)
+    return _loaded[0]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 
-MAGIC = b"\xf3\x89\x9a\xc2"
-CHECKSUM_BYTES = 16
-FRAME_BYTES = len(MAGIC) + CHECKSUM_BYTES
+from . import frame
 
+MAGIC, CHECKSUM_BYTES, FRAME_BYTES = frame.MAGIC, frame.CHECKSUM_BYTES, frame.FRAME_BYTES
 # A field's tag: its number times 8 plus its wire type. All tags of the schema take one byte.
 VARINT, FIXED64, LENGTH_DELIMITED, START_GROUP, END_GROUP, FIXED32 = range(6)
 PARTITION_KEY_TABLE = 1

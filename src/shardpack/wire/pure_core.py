@@ -26,6 +26,7 @@ from ._generated.kpl_pb2 import (
     AggregatedRecord,
     AggregatedRecordOfBytes,
     Record,
+    Tag,
 )
 from .builder import AggregateBuilder
 from .columns import Columns
@@ -176,13 +177,18 @@ def _read_any(body: memoryview) -> Columns | None:
     explicit_hash_key_table = _texts(message.explicit_hash_key_table)
     try:
         partition_keys = [partition_key_table[record.partition_key_index] for record in records]
-        indices = map(_explicit_index, records)
+        indices: list[int | None] = [record.explicit_hash_key_index for record in records]
+        if _ABSENT in indices:  # so it is nearly always, and a call for each record would be a tenth of all the time
+            indices = [
+                None if index == _ABSENT and not record.HasField("explicit_hash_key_index") else index
+                for index, record in zip(indices, records, strict=True)
+            ]
         explicit_hash_keys = [None if index is None else explicit_hash_key_table[index] for index in indices]
     except IndexError:
         return None
     if not records:
         return None
-    return Columns(partition_keys, [record.data for record in records], explicit_hash_keys, list(map(_tags, records)))
+    return Columns(partition_keys, [record.data for record in records], explicit_hash_keys, _tags_of(records))
 
 
 def read_raw(blob: BytesLike) -> Raw:
@@ -255,11 +261,17 @@ def _explicit_index(record: Record) -> int | None:
     return index if index != _ABSENT or record.HasField("explicit_hash_key_index") else None
 
 
-def _tags(record: Record) -> Tags:
-    tags = record.tags
-    if not tags:
-        return ()
+def _tags_of(records: list[Record]) -> list[Tags]:
+    return [_tags(tags) if tags else () for tags in [record.tags for record in records]]
+
+
+def _tags(tags: Iterable[Tag]) -> Tags:
     return tuple(
-        (tag.key.decode("utf-8", "replace"), tag.value.decode("utf-8", "replace") if tag.HasField("value") else None)
-        for tag in tags
+        [
+            (
+                tag.key.decode("utf-8", "replace"),
+                tag.value.decode("utf-8", "replace") if tag.HasField("value") else None,
+            )
+            for tag in tags
+        ]
     )

@@ -8,6 +8,7 @@ groups, and 3 takes more, where it runs in Python. What one has parsed is looked
 from __future__ import annotations
 
 from . import format as f
+from .format import END_GROUP, LENGTH_DELIMITED, START_GROUP, VARINT  # by themselves, because each field asks for them
 
 _MOST_NESTED = 101  # protobuf's own limit for messages and groups inside each other, the outermost included
 _FIXED_SIZES = {f.FIXED64: 8, f.FIXED32: 4}
@@ -31,8 +32,10 @@ def _is_strict(body: bytes, at: int, end: int, depth: int) -> bool:
         at += 1
         if tag > 0x7F:
             tag, at = _number(body, at - 1)
+        if tag < 8 or tag > 0xFFFFFFFF:
+            return False
         kind = tag & 7
-        if kind == f.LENGTH_DELIMITED:
+        if kind == LENGTH_DELIMITED:
             length = body[at]
             at += 1
             if length > 0x7F:
@@ -40,7 +43,7 @@ def _is_strict(body: bytes, at: int, end: int, depth: int) -> bool:
             if tag == of_messages and not groups and not _is_strict(body, at, at + length, depth + 1):
                 return False
             at += length
-        elif kind == f.VARINT:
+        elif kind == VARINT:
             first = at
             while body[at] > 0x7F:
                 at += 1
@@ -49,11 +52,9 @@ def _is_strict(body: bytes, at: int, end: int, depth: int) -> bool:
                 return False
         elif kind in _FIXED_SIZES:
             at += _FIXED_SIZES[kind]
-        elif kind == f.START_GROUP and depth + len(groups) < _MOST_NESTED:
+        elif kind == START_GROUP and depth + len(groups) < _MOST_NESTED:
             groups.append(tag >> 3)
-        elif kind != f.END_GROUP or not groups or groups.pop() != tag >> 3:
-            return False
-        if tag < 8 or tag > 0xFFFFFFFF:
+        elif kind != END_GROUP or not groups or groups.pop() != tag >> 3:
             return False
     return at == end and not groups
 

@@ -10,7 +10,7 @@ use pyo3::types::PyBytes;
 /// Offsets, bytes and indices of a dictionary array.
 type Texts<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
-/// Counts by blob (-1: left alone); number of records; partition keys; explicit hash keys, and which records have one;
+/// Counts by blob, and negative for what was left alone (see `Columns::counts`); number of records; partition keys; explicit hash keys, and which records have one;
 /// data's offsets and bytes. All numbers have 32 bits.
 type Found<'py> =
     (Bound<'py, PyBytes>, usize, Texts<'py>, Texts<'py>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);

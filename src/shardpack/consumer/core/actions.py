@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ...aws.errors import PERMANENT
+from ...errors import LeaseStoreError
 from ...leases.lease import Lease
 from ...records import Position
 from ..start import IteratorArguments
@@ -132,3 +134,10 @@ LeaseAction: TypeAlias = (
 )
 KinesisAction: TypeAlias = ListShards | GetShardIterator | GetRecords
 Action: TypeAlias = LeaseAction | KinesisAction
+
+
+def is_permanent(action: Action, error: Exception, code: str) -> bool:
+    """Whether no retry mends the failure of a call, which has this code."""
+    if isinstance(action, KinesisAction):
+        return code in PERMANENT
+    return not (isinstance(error, LeaseStoreError) and error.retriable)

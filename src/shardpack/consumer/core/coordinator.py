@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ from ...leases.balance import LeaseView
 from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
+from ..origin import check_stream
 from ..start import Start
 from .actions import (
     Action,
@@ -34,13 +36,21 @@ _RETRY_SECONDS = 1.0  # before looking again at what did not work out
 class Coordinator:
     """One worker among those that share the leases.
 
+    Args:
+        stream_name: the stream's name or ARN.
+        worker_id: this worker, as it signs leases.
+        config: the settings.
+        start: where to read from when nothing is done yet.
+        random: for not taking the same leases as other workers.
+
     Attributes:
         view: the leases as this worker last saw them.
         shards: by shard id, as last listed; None before the first listing.
         held: the keys of the leases that this worker holds; the engine says so.
     """
 
-    def __init__(self, worker_id: str, config: ConsumerConfig, start: Start, random: Random) -> None:
+    def __init__(self, stream_name: str, worker_id: str, config: ConsumerConfig, start: Start, random: Random) -> None:
+        self._stream_name = stream_name
         self._worker_id = worker_id
         self._config = config
         self._start = start
@@ -58,6 +68,8 @@ class Coordinator:
         self._closing = False
         self._closed_at: float | None = None
         self._shards_asked_for = self._leases_listed = float("-inf")
+        self._looks = 0  # at all leases
+        self._looks_before = -1  # the shards were last asked for
         self.view = LeaseView(worker_id, config, random)
         self.shards: Mapping[str, ListedShard] | None = None
         self.held: set[str] = set()
@@ -73,6 +85,7 @@ class Coordinator:
             self._asked.clear()  # whoever gets them under this worker's name has nobody to wait for
         if not self._closing and self._shard_listing.begin(now):
             self._shards_asked_for = now
+            self._looks_before = self._looks
             actions.append(ListShards())
         if not self._closing and self._lease_listing.begin(now):
             actions.append(ListLeases())
@@ -149,8 +162,9 @@ class Coordinator:
         Raises:
             ValueError: the application wants to start in a shard that is not there.
         """
-        self.shards = listed_shards(shards)
+        self.shards = listed_shards(shards, self._stream_name)
         self._shard_listing.succeeded(now)
+        self._look_for_others(now)
         self._create_missing(now)
 
     def leases_listed(self, leases: Iterable[Lease], now: float) -> None:
@@ -158,22 +172,29 @@ class Coordinator:
 
         Raises:
             ValueError: the application wants to start in a shard that is not there.
+            LeaseStoreError: the leases are another stream's.
         """
         self._lease_listing.succeeded(now)
         self._leases_listed = now
+        self._looks += 1
         self.view.observe(leases, now)
         if self._closing:
             return
+        for lease in self.view.leases.values():
+            check_stream(lease, self._stream_name)
         self._create_missing(now)
+        suspects = self._look_for_others(now)
         others = {lease.owner for lease in self.view.leases.values()} - {None, self._worker_id}
         self._may_find = self._can_find and bool(others)
-        moves = self.view.moves(self.held | self._under_way, now)
+        moves = self.view.moves(self.held | self._under_way | suspects, now)
         self._takes_more = moves.is_first_of_more
         for lease in moves.take:
-            self._enqueue(TakeLease(lease, self._worker_id))
+            self._take(lease)
         for lease in moves.ask_for:
-            is_asked = self._config.graceful_lease_handoff_timeout > 0
-            self._enqueue((AskForLease if is_asked else TakeLease)(lease, self._worker_id))
+            if self._config.graceful_lease_handoff_timeout > 0:
+                self._enqueue(AskForLease(lease, self._worker_id))
+            else:
+                self._take(lease)
         for lease in self.view.to_delete(now):
             if lease.key not in self.held:
                 self._enqueue(DeleteLease(lease))
@@ -233,7 +254,7 @@ class Coordinator:
             self._under_way.add(key)
             self._queue.append(TakeBack(lease))
         elif len(self.held) < self._config.max_leases_for_worker:
-            self._enqueue(TakeLease(lease, self._worker_id))
+            self._take(lease)
 
     def failed(self, action: Action, now: float) -> None:
         """One of its calls has failed."""
@@ -256,6 +277,26 @@ class Coordinator:
         """Look at a lease until it is this worker's or somebody else's, if the store can do so."""
         if self._can_find:
             self._asked.add(key)
+
+    def is_of_another(self, lease: Lease) -> bool:
+        """Whether a lease is not of the shard that was last listed under its key."""
+        shard = (self.shards or {}).get(lease.key)
+        return shard is not None and shard.disowns(lease)
+
+    def _look_for_others(self, now: float) -> set[str]:
+        """Note leases of a stream that is no more; the keys of those of which that is not certain yet."""
+        suspects = {key for key, lease in self.view.leases.items() if self.is_of_another(lease)}
+        if suspects and self._looks_before < self._looks:  # a younger list of shards will tell
+            self.look_at_shards(now)
+            return suspects - self.view.foreign
+        self.view.foreign = suspects
+        return set()
+
+    def _take(self, lease: Lease) -> None:
+        shard = (self.shards or {}).get(lease.key)
+        if lease.origin is None and shard is not None and lease.key not in self.view.foreign:
+            lease = replace(lease, origin=shard.origin)  # a worker made it that does not write one
+        self._enqueue(TakeLease(lease, self._worker_id))
 
     def _create_missing(self, now: float) -> None:
         if self.shards is None or not self._lease_listing.has_succeeded or self._closing:

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from random import Random
 from typing import Any, TypeAlias
 
-from ...aws.errors import PERMANENT
 from ...errors import LeaseStoreError
 from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
+from ..failures import Failures
 from ..metrics import ConsumerStats, Metrics
+from ..origin import wrong_shard
 from ..start import Start
 from .actions import (
     Action,
@@ -38,6 +38,7 @@ from .actions import (
     RenewLease,
     TakeBack,
     TakeLease,
+    is_permanent,
 )
 from .coordinator import Coordinator, LeaseChange, key_of
 from .delivered import Delivered, batch_of
@@ -49,7 +50,6 @@ from .reader import Reader
 _log = logging.getLogger("shardpack.consumer")
 
 _RETRY_SECONDS = 1.0
-_LOUD = 5  # every so many failures of a call in a row are worth a warning
 
 Finished: TypeAlias = tuple[Any, Exception | None]
 _Read: TypeAlias = GetShardIterator | GetRecords
@@ -92,14 +92,14 @@ class Engine:
         self._start = start
         self._wall_clock_offset = wall_clock_offset
         self._random = random or Random()  # jitter, not secrets
-        self._coordinator = Coordinator(worker_id, config, start, self._random)
+        self._coordinator = Coordinator(stream_name, worker_id, config, start, self._random)
         self._ending = Ending(stream_name, self._coordinator)
         self._leaving = Leaving(config, self._coordinator.view)
         self._numbers = itertools.count(1)
         self._holds: dict[int, Hold] = {}  # in the order in which they give batches
         self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
         self._finished: list[Finished] = []
-        self._failures: Counter[str] = Counter()  # by the call's name, since it last succeeded
+        self._failures = Failures(stream_name)
         self._closing = False
         self.fatal: Exception | None = None
         self.needs_poll = True
@@ -241,7 +241,7 @@ class Engine:
 
     def answered(self, action: Action, answer: Any, now: float) -> None:
         """What was asked for has been done: the action, its answer, and seconds on the shell's clock."""
-        self._failures.pop(type(action).__name__, None)
+        self._failures.succeeded(type(action).__name__)
         try:
             if isinstance(action, ListShards):
                 self._shards_listed(answer, now)
@@ -260,7 +260,7 @@ class Engine:
                     self._taken(answer, now)
             elif (hold := self._holds.get(action.hold)) is not None:
                 self._answered(hold, action, answer, now)
-        except ValueError as error:  # start_at names shards that are not there
+        except (ValueError, LeaseStoreError) as error:  # start_at names no shard; the leases are another stream's
             self.fatal = self.fatal or error
 
     def failed(self, action: Action, error: Exception, code: str, now: float) -> None:
@@ -277,7 +277,7 @@ class Engine:
             if hold is None:
                 return  # the lease was lost meanwhile
             if isinstance(action, _Write):
-                if _is_permanent(action, error, code):
+                if is_permanent(action, error, code):
                     self._finished += [(token, error) for token in hold.take_tokens()]
                 hold.write_failed(now)
                 self._metrics.count("RenewLease.Failures", 1, hold.lease.key)
@@ -286,6 +286,10 @@ class Engine:
                 is_expired = code == "ExpiredIteratorException"
                 hold.reader.failed(now, expired=is_expired)
                 self._metrics.read_failed(hold.lease.key, is_expired=is_expired)
+                if code == "InvalidArgumentException" and isinstance(action, GetShardIterator) and hold.is_begun:
+                    hold.reader.error = wrong_shard(hold.lease, self.stream_name, str(error))
+                    hold.reader.error.__cause__ = error
+                    return
                 if code == "ResourceNotFoundException":  # the shard's records may all be gone; the listing will tell
                     hold.is_missing = True
                     self._coordinator.look_at_shards(now)
@@ -296,13 +300,10 @@ class Engine:
                 self._leaving.failed(key_of(action), now)
             if isinstance(action, ListLeases) and self._closing:
                 self._leaving.listed(now)
-        if _is_permanent(action, error, code):
+        if is_permanent(action, error, code):
             self.fatal = self.fatal or error
         elif code != "ExpiredIteratorException":
-            name = type(action).__name__
-            self._failures[name] += 1
-            level = logging.WARNING if self._failures[name] % _LOUD == 0 else logging.INFO
-            _log.log(level, "%s: %s failed (%s), trying again: %s", self.stream_name, name, code, error)
+            self._failures.failed(type(action).__name__, code, error)
 
     def _answered(self, hold: Hold, action: _Read | _Write, answer: Any, now: float) -> None:
         if isinstance(action, GetShardIterator):
@@ -346,19 +347,21 @@ class Engine:
                     "%s: %s is gone from the stream; what was not read of it is lost", self.stream_name, hold.lease.key
                 )
                 hold.reader.end()
+            elif self._coordinator.is_of_another(hold.lease):
+                hold.reader.error = wrong_shard(hold.lease, self.stream_name)
             hold.is_missing = False
 
     def _taken(self, lease: Lease, now: float) -> None:
         has_parents = self._coordinator.view.has_parents(lease)
         # A lease that is taken for the first time has the counter 1.
         since = None if lease.counter <= 1 else self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
-        arguments = self._start.iterator_arguments(
-            lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since
+        where = self._start.iterator_arguments(lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since)
+        reader = Reader(
+            lease, (self._coordinator.shards or {}).get(lease.key), where, self._config, self._random.random
         )
-        listed = (self._coordinator.shards or {}).get(lease.key)
-        hash_range = lease.hash_range if listed is None else listed.hash_range
-        reader = Reader(lease.key, hash_range, lease.checkpoint, arguments, self._config, self._random.random)
         hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
+        if self._coordinator.is_of_another(lease):
+            reader.error = wrong_shard(lease, self.stream_name)
         self._holds[hold.number] = hold
         self._coordinator.held.add(lease.key)
         self._metrics.taken(lease.key)
@@ -367,7 +370,7 @@ class Engine:
     def _written(self, hold: Hold, lease: Lease, now: float) -> None:
         tokens = hold.written(lease)
         self._coordinator.view.update(lease, now)
-        if lease.checkpoint == Position.SHARD_END:
+        if hold.is_ending and lease.checkpoint == Position.SHARD_END:
             tokens += hold.take_tokens()
             self._drop(hold)
             self._coordinator.look_at_leases(now)  # its children can be taken now
@@ -388,9 +391,3 @@ class Engine:
         del self._holds[hold.number]
         self._coordinator.held.discard(hold.lease.key)
         self._metrics.count("CurrentLeases", -1, hold.lease.key)
-
-
-def _is_permanent(action: Action, error: Exception, code: str) -> bool:
-    if isinstance(action, _Read | ListShards):
-        return code in PERMANENT
-    return not (isinstance(error, LeaseStoreError) and error.retriable)

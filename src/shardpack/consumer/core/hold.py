@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...aws.errors import backoff
 from ...errors import CheckpointError, LeaseLostError
-from ...leases.lease import Lease
+from ...leases.lease import Lease, is_started
 from ...records import Position
 from ..config import ConsumerConfig
 from .actions import Action, Checkpoint, GetRecords, GetShardIterator, ReleaseLease, RenewLease
@@ -107,8 +107,13 @@ class Hold:
 
     @property
     def is_ending(self) -> bool:
-        """Whether the shard's end is recorded, or about to be."""
-        return self.position == Position.SHARD_END
+        """Whether the shard's end is recorded, or about to be; not where that was another shard's end."""
+        return self.position == Position.SHARD_END and self.reader.error is None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether something of the shard was done or read before, so that reading goes on after a position."""
+        return is_started(self.lease.checkpoint) or self.reader.has_read
 
     @property
     def is_done(self) -> bool:

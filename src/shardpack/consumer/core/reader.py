@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Any
 
 from ...aws.errors import backoff
-from ...leases.lease import is_started
+from ...leases.keys import shard_id_of
+from ...leases.lease import Lease, is_started
 from ...limits import MIB
 from ...records import Position, ReceivedRecord
 from ...unpacking.unpacker import unpack
@@ -35,19 +36,18 @@ class Reader:
 
     def __init__(
         self,
-        shard_id: str,
-        hash_range: tuple[int, int] | None,
-        checkpoint: Position,
+        lease: Lease,
+        listed: ListedShard | None,
         iterator_arguments: IteratorArguments,
         config: ConsumerConfig,
         random: Callable[[], float],
     ) -> None:
-        self._shard_id = shard_id
-        self._hash_range = hash_range
+        self._shard_id = lease.key
+        self._hash_range = lease.hash_range if listed is None else listed.hash_range
         self._iterator_arguments = iterator_arguments
         self._config = config
         self._random = random
-        self._skip_to: Position | None = checkpoint if is_started(checkpoint) else None
+        self._skip_to: Position | None = lease.checkpoint if is_started(lease.checkpoint) else None
         self._iterator: str | None = None
         self._buffered_to: str | None = None  # sequence number of the last Kinesis record that was read
         self._pages: deque[tuple[list[dict[str, Any]], int, int | None]] = deque()
@@ -129,6 +129,11 @@ class Reader:
         """Whether Kinesis records wait that have not been given; they may all turn out to be skipped."""
         return self._unpacking is not None or bool(self._pages)
 
+    @property
+    def has_read(self) -> bool:
+        """Whether a Kinesis record has come."""
+        return self._buffered_to is not None
+
     def take(self) -> list[ReceivedRecord]:
         """The next user records; none if everything that waited was done before."""
         taken: list[ReceivedRecord] = []
@@ -146,8 +151,9 @@ class Reader:
         return taken
 
     def _unpacked(self, records: list[dict[str, Any]]) -> Iterator[ReceivedRecord]:
+        shard_id = shard_id_of(self._shard_id)
         for record in records:
-            record["ShardId"] = self._shard_id
+            record["ShardId"] = shard_id
         after = self._skip_to
         if after is not None and int(records[-1]["SequenceNumber"]) > int(after.sequence_number):
             self._skip_to = None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from ...leases.lease import Lease, is_started
+from ...leases.keys import stream_identifier_of
+from ...leases.lease import Lease, is_started, origin_of
 from ...limits import listed
 from ...records import Position
+from ..origin import is_of_another
 from ..start import Start
+
+_T = TypeVar("_T")
 
 
 class ListedShard(NamedTuple):
@@ -18,20 +22,32 @@ class ListedShard(NamedTuple):
     parents: tuple[str, ...]
     hash_range: tuple[int, int]
     is_open: bool
+    origin: str | None = None
 
     def lease(self, checkpoint: Position) -> Lease:
         """A new lease of the shard."""
-        return Lease(self.shard_id, checkpoint=checkpoint, parents=self.parents, hash_range=self.hash_range)
+        return Lease(
+            self.shard_id,
+            checkpoint=checkpoint,
+            parents=self.parents,
+            hash_range=self.hash_range,
+            origin=self.origin,
+        )
+
+    def disowns(self, lease: Lease) -> bool:
+        """Whether a lease with the shard's id is another shard's: of another stream, or of one that is no more."""
+        return is_of_another(lease, self.origin, is_open=self.is_open)
 
 
-def listed_shards(shards: Iterable[Mapping[str, Any]]) -> dict[str, ListedShard]:
-    """`ListShards` entries by shard id."""
+def listed_shards(shards: Iterable[Mapping[str, Any]], stream_name: str) -> dict[str, ListedShard]:
+    """`ListShards` entries of a stream by shard id."""
     return {
         shard["ShardId"]: ListedShard(
             shard["ShardId"],
             tuple(parent for key in ("ParentShardId", "AdjacentParentShardId") if (parent := shard.get(key))),
             _hash_range(shard),
             shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber") is None,
+            _origin(shard, stream_name),
         )
         for shard in shards
     }
@@ -54,20 +70,35 @@ def leases_to_create(shards: Mapping[str, ListedShard], leases: Mapping[str, Lea
     """The leases that are missing, parents before children.
 
     Until something is done, reading starts where the application wants it to. Later, a shard without a lease is either
-    new, and nothing of it may be missed, or its lease was deleted after its children were begun.
+    new, and nothing of it may be missed, or its lease was deleted after its children were begun. Of several streams,
+    that holds for each.
 
     Raises:
         ValueError: `start` names a shard that is not there.
     """
-    parents = {key: lease.parents for key, lease in leases.items()} | {s.shard_id: s.parents for s in shards.values()}
-    if any(is_started(lease.checkpoint) for lease in leases.values()):
-        over = ancestors(leases, parents)
-        missing = [s.lease(Position.TRIM_HORIZON) for key, s in shards.items() if key not in leases and key not in over]
-    else:
-        missing = [lease for lease in _first_leases(shards, leases, parents, start) if lease.key not in leases]
+    if not leases and (unknown := start.shards.keys() - shards.keys()):
+        raise ValueError(f"start_at names {listed(sorted(unknown))}; the stream has {listed(shards) or 'no shards'}")
+    leases_by_stream, missing = _by_stream(leases), list[Lease]()
+    for stream, of_stream in _by_stream(shards).items():
+        missing += _leases_of_stream(of_stream, leases_by_stream.get(stream, {}), start)
     # One that is begun without a parent's would make it look as if the parent's were over.
     keys = {lease.key for lease in missing}
     return [lease for lease in missing if keys.isdisjoint(lease.parents)]
+
+
+def _by_stream(by_key: Mapping[str, _T]) -> dict[str | None, dict[str, _T]]:
+    streams: dict[str | None, dict[str, _T]] = {}
+    for key, value in by_key.items():
+        streams.setdefault(stream_identifier_of(key), {})[key] = value
+    return streams
+
+
+def _leases_of_stream(shards: Mapping[str, ListedShard], leases: Mapping[str, Lease], start: Start) -> list[Lease]:
+    parents = {key: lease.parents for key, lease in leases.items()} | {s.shard_id: s.parents for s in shards.values()}
+    if any(is_started(lease.checkpoint) for lease in leases.values()):
+        over = ancestors(leases, parents)
+        return [s.lease(Position.TRIM_HORIZON) for key, s in shards.items() if key not in leases and key not in over]
+    return [lease for lease in _first_leases(shards, leases, parents, start) if lease.key not in leases]
 
 
 def _first_leases(
@@ -76,8 +107,6 @@ def _first_leases(
     parents: Mapping[str, tuple[str, ...]],
     start: Start,
 ) -> list[Lease]:
-    if not leases and (unknown := start.shards.keys() - shards.keys()):
-        raise ValueError(f"start_at names {listed(sorted(unknown))}; the stream has {listed(shards) or 'no shards'}")
     before_named = ancestors(start.shards, parents)
     first: list[Lease] = []
     for key, shard in shards.items():
@@ -99,6 +128,11 @@ def ancestors(keys: Iterable[str], parents: Mapping[str, tuple[str, ...]]) -> se
             found.add(key)
             left += parents.get(key, ())
     return found
+
+
+def _origin(shard: Mapping[str, Any], stream_name: str) -> str | None:
+    first = shard.get("SequenceNumberRange", {}).get("StartingSequenceNumber")
+    return None if first is None else origin_of(stream_name, first)
 
 
 def _hash_range(shard: Mapping[str, Any]) -> tuple[int, int]:

@@ -18,8 +18,9 @@ from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
 from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
+from ..reading.streams import NAME as MANY
 from .async_running import AsyncDivert, AsyncRun
-from .seat import Seat, check_arguments, engine_for
+from .seat import Seat, Streams, check_arguments, directory_of, engine_for
 from .tasks import AsyncShell
 
 
@@ -32,6 +33,7 @@ class AsyncConsumer:
     Args:
         stream_name: see `Consumer`, for this and what follows.
         leases: the same stores.
+        streams: several streams in the place of one.
         start: where to read from when nothing is done yet.
         start_at: for single shards.
         worker_id: this worker's name in the leases.
@@ -55,9 +57,10 @@ class AsyncConsumer:
 
     def __init__(
         self,
-        stream_name: str,
+        stream_name: str | None = None,
         *,
         leases: Leases,
+        streams: Streams | None = None,
         start: str | datetime = "TRIM_HORIZON",
         start_at: Mapping[str, tuple[str, str]] | None = None,
         worker_id: str | None = None,
@@ -70,8 +73,10 @@ class AsyncConsumer:
         fan_out: str | None = None,
         fan_out_client: Any = None,
     ) -> None:
-        check_arguments(stream_name, leases, worker_id, config)
         check_optional("fan_out", fan_out, str)
+        directory = directory_of(stream_name, streams, fan_out)
+        stream_name = stream_name or MANY
+        check_arguments(stream_name, leases, worker_id, config)
         config = config or ConsumerConfig()
         arguments = region_name, endpoint_url, profile_name
         stream = stream_argument(stream_name)
@@ -80,7 +85,7 @@ class AsyncConsumer:
             pushed = FanOut(fan_out_client or kinesis_client(config, *arguments), stream, fan_out)
             config = replace(config, idle_time_between_reads=LOOKING_SECONDS)
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
-        self._shell = AsyncShell(engine, config, client, arguments, stream, leases, pushed)
+        self._shell = AsyncShell(engine, config, client, arguments, stream, leases, pushed or directory)
         self._seat = Seat()
 
     async def next_batch(self) -> AsyncBatch | None:

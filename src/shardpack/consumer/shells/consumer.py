@@ -18,8 +18,10 @@ from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
 from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
+from ..reading.streams import NAME as MANY
+from ..reading.streams import ManyStreams
 from .running import Run
-from .seat import Seat, check_arguments, engine_for
+from .seat import Seat, Streams, check_arguments, directory_of, engine_for
 from .threads import Shell
 
 
@@ -33,6 +35,10 @@ class Consumer:
         stream_name: the stream's name or ARN.
         leases: where it is kept who reads which shard and how far they are: `SQLiteLeases` for the processes of one
             machine, `DynamoDBLeases` for a fleet, `MemoryLeases` for one process that begins anew each time.
+        streams: several streams in the place of one: their names or ARNs, or a function that finds them, which is asked
+            every ``shard_sync_interval`` seconds. `Batch.stream_name` tells which stream records are of. A stream that
+            is not given any more rests, and goes on where it was when it is given again. Leases have the KCL's keys of
+            multi-stream applications (``account:stream:epoch:shard``), and so does `start_at`.
         start: where to read from when nothing is done yet: ``"TRIM_HORIZON"`` (all that the stream holds),
             ``"LATEST"`` (what comes from now on) or a moment, a `datetime` with a time zone (``AT_TIMESTAMP``).
         start_at: for single shards, {shard id: (``"AT_SEQUENCE_NUMBER"`` or ``"AFTER_SEQUENCE_NUMBER"``, number)}.
@@ -56,9 +62,10 @@ class Consumer:
 
     def __init__(
         self,
-        stream_name: str,
+        stream_name: str | None = None,
         *,
         leases: Leases,
+        streams: Streams | None = None,
         start: str | datetime = "TRIM_HORIZON",
         start_at: Mapping[str, tuple[str, str]] | None = None,
         worker_id: str | None = None,
@@ -70,13 +77,17 @@ class Consumer:
         meter_provider: Any = None,
         fan_out: str | None = None,
     ) -> None:
-        check_arguments(stream_name, leases, worker_id, config)
         check_optional("fan_out", fan_out, str)
+        directory = directory_of(stream_name, streams, fan_out)
+        stream_name = stream_name or MANY
+        check_arguments(stream_name, leases, worker_id, config)
         config = config or ConsumerConfig()
         client = client or kinesis_client(config, region_name, endpoint_url, profile_name)
         self._fan_out = FanOut(client, stream_argument(stream_name), fan_out) if fan_out is not None else None
         if self._fan_out is not None:
             client, config = self._fan_out, replace(config, idle_time_between_reads=LOOKING_SECONDS)
+        if directory is not None:
+            client = ManyStreams(client, directory)
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
         self._failover_time = config.failover_time
         self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end)

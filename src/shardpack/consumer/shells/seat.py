@@ -6,9 +6,9 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...aws.streams import stream_argument
 from ...limits import check_optional, shown
@@ -17,8 +17,11 @@ from ..config import ConsumerConfig
 from ..core.delivered import Delivered
 from ..core.engine import Engine
 from ..metrics import INSTRUMENTS, Metrics
+from ..reading.streams import Directory
 from ..start import Start
 from .tickets import Ticket
+
+Streams: TypeAlias = Iterable[str] | Callable[[], Iterable[str]]
 
 
 class Seat:
@@ -49,6 +52,34 @@ def check_arguments(stream_name: str, leases: object, worker_id: object, config:
         )
     check_optional("worker_id", worker_id, str)
     check_optional("config", config, ConsumerConfig)
+
+
+def name_of(stream: Mapping[str, str]) -> str:
+    """A stream's name, by how calls name it."""
+    return next(iter(stream.values())).rpartition("/")[2]
+
+
+def directory_of(stream_name: str | None, streams: Streams | None, fan_out: str | None) -> Directory | None:
+    """The streams that an application names; None: it names one.
+
+    Raises:
+        TypeError, ValueError: it names none, one in two ways, or what is no stream.
+    """
+    if streams is None:
+        if stream_name is None:
+            raise TypeError("give the name of a stream, or streams=[...] to read several")
+        return None
+    if stream_name is not None:
+        raise ValueError("stream_name and streams are both given; give one of them")
+    if fan_out is not None:
+        raise ValueError("fan_out reads one stream; leave it out, or use a consumer for each stream")
+    if callable(streams):
+        return Directory(streams)
+    given = streams
+    directory = Directory(lambda: given)
+    if not directory.names():
+        raise ValueError("streams is empty; name the streams to read, or give a function that finds them")
+    return directory
 
 
 def engine_for(

@@ -20,10 +20,11 @@ from ..core.engine import Engine
 from ..core.hold import Hold
 from ..reading.async_fan_out import AsyncFanOut
 from ..reading.fan_out import FanOut
+from ..reading.streams import AsyncManyStreams, Directory
 from .calls import kinesis_call
 from .driver import Driver
 from .health import is_healthy
-from .seat import Seat
+from .seat import Seat, name_of
 from .tickets import AsyncTicket
 
 Found = TypeVar("Found")
@@ -44,7 +45,7 @@ class AsyncShell:
         client_arguments: tuple[str | None, str | None, str | None],
         stream: dict[str, str],
         leases: Leases,
-        fan_out: FanOut | None = None,
+        source: FanOut | Directory | None = None,
     ) -> None:
         self._config = config
         self._client = client
@@ -54,7 +55,7 @@ class AsyncShell:
         self._opening: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: set[asyncio.Task[None]] = set()
-        self._fan_out = fan_out
+        self._source = source
         self._driver = Driver(engine, leases, self._begin_call, self._end)
 
     async def take(self, seat: Seat) -> Delivered | None:
@@ -71,7 +72,7 @@ class AsyncShell:
     def batch(self, delivered: Delivered, records: list[ReceivedRecord]) -> AsyncBatch:
         """All or some of the records that were delivered, with the means to checkpoint them."""
         checkpoint = functools.partial(self.checkpoint, delivered.hold)
-        return AsyncBatch.of(delivered, records, checkpoint)
+        return AsyncBatch.of(delivered, records, checkpoint, name_of(self._stream))
 
     def done(self, seat: Seat, *, stop: bool = False) -> None:
         """See `Engine.done`."""
@@ -150,8 +151,10 @@ class AsyncShell:
         if self._client is None:
             manager = async_kinesis_client(self._config, *self._client_arguments)
             self._client = await self._opened.enter_async_context(manager)
-        if self._fan_out is not None and not isinstance(self._client, AsyncFanOut):
-            self._client = AsyncFanOut(self._client, self._fan_out)
+        if isinstance(self._source, FanOut) and not isinstance(self._client, AsyncFanOut):
+            self._client = AsyncFanOut(self._client, self._source)
+        if isinstance(self._source, Directory) and not isinstance(self._client, AsyncManyStreams):
+            self._client = AsyncManyStreams(self._client, self._source)
         ticket = AsyncTicket()
         self._driver.start(ticket)
         await ticket.come()
@@ -163,8 +166,8 @@ class AsyncShell:
 
     def _end(self) -> None:
         """The loop ends its own calls, in `close`."""
-        if self._fan_out is not None:
-            self._fan_out.close()
+        if isinstance(self._source, FanOut):
+            self._source.close()
 
     def _create_call(self, action: KinesisAction) -> None:
         call = cast("asyncio.AbstractEventLoop", self._loop).create_task(self._do(action))

@@ -19,7 +19,7 @@ from ..core.hold import Hold
 from .calls import kinesis_call
 from .driver import Driver
 from .health import is_healthy
-from .seat import Seat
+from .seat import Seat, name_of
 from .tickets import Ticket
 
 Found = TypeVar("Found")
@@ -66,7 +66,7 @@ class Shell:
     def batch(self, delivered: Delivered, records: list[ReceivedRecord]) -> Batch:
         """All or some of the records that were delivered, with the means to checkpoint them."""
         checkpoint = functools.partial(self.checkpoint, delivered.hold)
-        return Batch.of(delivered, records, checkpoint)
+        return Batch.of(delivered, records, checkpoint, name_of(self._stream))
 
     def done(self, seat: Seat, *, stop: bool = False) -> None:
         """See `Engine.done`."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ...errors import DecodeError
 from ...limits import shown
-from .events import records_of
+from .events import is_message, is_of_s3, records_of, text_in
 from .stretch import Stretch, stretch_of
 
 _MOST_ENVELOPES = 8  # a record of a topic, in a message of a queue, in a page of messages: half of it at most
@@ -69,39 +69,13 @@ def parts_of(document: Any, depth: int = 0) -> Iterator[Part]:
         yield _discarded(document)
     elif "kinesis" in document or "Data" in document:
         yield Records([document])
-    elif _is_of_s3(document):
+    elif is_of_s3(document):
         yield from _objects_of(document)
     elif document.get("Event") == "s3:TestEvent":
         return  # which S3 sends when notifications are turned on
     else:
         messages = document.get("Messages")  # the answer of ReceiveMessage
         yield from _parts_of_list(messages if isinstance(messages, list) else records_of(document), depth)
-
-
-def text_in(message: Any) -> str | None:
-    """The text that a message of SQS or SNS carries; None: it is none.
-
-    SQS has it in ``body`` for functions, in ``Body`` for its clients, and SNS in ``Message``, for functions one level
-    down, for queues in a text of its own.
-    """
-    if not isinstance(message, Mapping) or not _KINESIS.isdisjoint(message):
-        return None
-    notification = message.get("Sns")
-    if isinstance(notification, Mapping):
-        text = notification.get("Message")
-    elif message.get("Type") == "Notification":
-        text = message.get("Message")
-    else:
-        text = message.get("body", message.get("Body"))
-    return text if isinstance(text, str) else None
-
-
-_KINESIS = frozenset({"kinesis", "data", "Data"})
-
-
-def is_message(record: Any) -> bool:
-    """Whether a record of an event says where Kinesis records lie, or carries them in a text."""
-    return text_in(record) is not None or (isinstance(record, Mapping) and _is_of_s3(record))
 
 
 def _parts_of_list(items: list[Any], depth: int) -> Iterator[Part]:
@@ -124,10 +98,6 @@ def _discarded(document: Mapping[str, Any]) -> Stretch | Records:
         payload = _json(payload, "the 'payload' of an on-failure record")
     records = records_of(payload) if payload else []
     return Records(records) if records else stretch_of(document)
-
-
-def _is_of_s3(document: Mapping[str, Any]) -> bool:
-    return isinstance(document.get("s3"), Mapping) or document.get("source") == "aws.s3"
 
 
 def _objects_of(document: Mapping[str, Any]) -> Iterator[ObjectName]:

@@ -1,13 +1,19 @@
-"""What AWS hands to a function, and the Kinesis records in it."""
+"""What AWS hands to a function, and the Kinesis records in it.
+
+Every function loads this at its cold start, and so it loads nothing that telling one event from another can do without.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from _collections_abc import Mapping  # see `values`
 from itertools import islice
-from typing import Any
 
 from ...errors import DecodeError
 from ...limits import shown
+from ...values import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def records_of(event: Any) -> list[Any]:
@@ -32,6 +38,42 @@ def records_of(event: Any) -> list[Any]:
         f"an event of type {type(event).__name__} with the keys {keys or 'none'} has no list of 'Records', as Lambda's"
         f" events from Kinesis have, and is no list of records, as those of EventBridge Pipes are{_hint(event)}"
     )
+
+
+def is_of_window(event: object) -> bool:
+    """Whether an event is of a tumbling window."""
+    return isinstance(event, Mapping) and ("window" in event or "state" in event)
+
+
+def is_message(record: Any) -> bool:
+    """Whether a record of an event says where Kinesis records lie, or carries them in a text."""
+    return text_in(record) is not None or (isinstance(record, Mapping) and is_of_s3(record))
+
+
+def is_of_s3(document: Mapping[str, Any]) -> bool:
+    """Whether it is a notification about an object in S3."""
+    return isinstance(document.get("s3"), Mapping) or document.get("source") == "aws.s3"
+
+
+def text_in(message: Any) -> str | None:
+    """The text that a message of SQS or SNS carries; None: it is none.
+
+    SQS has it in ``body`` for functions, in ``Body`` for its clients, and SNS in ``Message``, for functions one level
+    down, for queues in a text of its own.
+    """
+    if not isinstance(message, Mapping) or not _KINESIS.isdisjoint(message):
+        return None
+    notification = message.get("Sns")
+    if isinstance(notification, Mapping):
+        text = notification.get("Message")
+    elif message.get("Type") == "Notification":
+        text = message.get("Message")
+    else:
+        text = message.get("body", message.get("Body"))
+    return text if isinstance(text, str) else None
+
+
+_KINESIS = frozenset({"kinesis", "data", "Data"})
 
 
 def _hint(event: Any) -> str:

@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,26 +62,36 @@ def show_command(
     The stream is asked where botocore finds it (AWS_ENDPOINT_URL_KINESIS, say), in the region and by the profile given.
     """
     is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
-    opened = _open(store, None if is_file else region, None if is_file else profile, endpoint_url, only_look=True)
-    leases = sorted(opened.list(), key=lambda lease: lease.key)
-    behind: dict[str, int | None] = {}
+    there = opened(store, None if is_file else region, None if is_file else profile, endpoint_url, only_look=True)
+    leases = sorted(there.list(), key=lambda lease: lease.key)
+    behind: dict[str, int | str | None] = {}
+    trouble: InputError | None = None
     if stream:
         from .lag import millis_behind
 
-        behind = millis_behind(stream, leases, region, profile)
+        try:
+            behind = millis_behind(stream, leases, region, profile)
+        except InputError as error:  # the leases are worth a look all the same
+            trouble = error
+    _print(leases, behind, as_json=as_json, with_lag=stream is not None)
+    if trouble is not None:
+        raise trouble
+
+
+def _print(leases: Sequence[Lease], behind: Mapping[str, int | str | None], *, as_json: bool, with_lag: bool) -> None:
     if as_json:
         for lease in leases:
-            told = _told(lease) | ({"millis_behind_latest": behind[lease.key]} if stream else {})
+            told = _told(lease) | (_told_lag(behind.get(lease.key)) if with_lag else {})
             typer.echo(json_text(told))
         return
     # The digits of a sequence number matter to the last: broken in a terminal, never cut off.
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("shard", "owner", "counter", "checkpoint", "sub", "switches", "parents", "children"):
         table.add_column(name, overflow="fold", justify="right" if name in {"counter", "sub", "switches"} else "left")
-    if stream:
+    if with_lag:
         table.add_column("behind", justify="right")
     for lease in leases:
-        table.add_row(*row(_row(lease)), *([_lag(behind[lease.key])] if stream else []))
+        table.add_row(*row(_row(lease)), *([_lag(behind.get(lease.key))] if with_lag else []))
     console(width=None if sys.stdout.isatty() else _ONE_LINE).print(table)
 
 
@@ -113,7 +124,7 @@ def set_command(
     """
     target = _position(position)
     is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
-    leases = _open(store, None if is_file else region, None if is_file else profile, endpoint_url)
+    leases = opened(store, None if is_file else region, None if is_file else profile, endpoint_url)
     if stream is not None or not yes:
         _confirm_change(_find(leases, shard), position, target, stream, region, profile, yes=yes)
     before = _resting(leases, shard, watch, force=force)
@@ -143,7 +154,7 @@ def release_command(
 
     A worker that is alive loses it, and reads what it has not checkpointed again if it takes it back.
     """
-    leases = _open(store, region, profile, endpoint_url)
+    leases = opened(store, region, profile, endpoint_url)
     for _ in range(_ATTEMPTS):
         before = _find(leases, shard)
         if before.owner is None:
@@ -167,13 +178,13 @@ def delete_command(
     endpoint_url: EndpointUrl = None,
 ) -> None:
     """Delete a shard's lease. Workers that find the shard without one begin it anew, where they are told to start."""
-    leases = _open(store, region, profile, endpoint_url, only_look=not yes)
+    leases = opened(store, region, profile, endpoint_url, only_look=not yes)
     if not yes:
-        raise InputError(f"{shard} has {_line(_find(leases, shard))}; to delete that, add --yes")
+        raise InputError(f"{shard} has {line(_find(leases, shard))}; to delete that, add --yes")
     lease = _resting(leases, shard, watch, force=force)
     for _ in range(_ATTEMPTS if force else 1):
         if leases.delete(lease):
-            typer.echo(printable(f"deleted {shard}: {_line(lease)}"))
+            typer.echo(printable(f"deleted {shard}: {line(lease)}"))
             return
         lease = _find(leases, shard)
     raise _moving(shard, lease)
@@ -201,14 +212,14 @@ def _confirm_change(
         doubt = doubt_about(target, before.key, stream, region, profile)
     if doubt is None or yes:
         return
-    change = f"{before.key} has {_line(before)}, which {text} would overwrite, and {doubt}"
+    change = f"{before.key} has {line(before)}, which {text} would overwrite, and {doubt}"
     if sys.stdin is None or not sys.stdin.isatty():
         raise InputError(f"{change}; to do it all the same, add --yes")
     if not typer.confirm(printable(f"{change}. Do it all the same?")):
         raise InputError("nothing was changed")
 
 
-def _open(
+def opened(
     store: str,
     region: str | None = None,
     profile: str | None = None,
@@ -216,6 +227,11 @@ def _open(
     *,
     only_look: bool = False,
 ) -> Leases:
+    """The store that an argument names; `only_look`: nothing of it is made or changed.
+
+    Raises:
+        InputError, BadParameter, LeaseStoreError: there is none, or it cannot be used.
+    """
     kind, _, name = store.partition(":")
     if kind not in {"sqlite", "dynamodb"} or not name:
         raise typer.BadParameter(f"STORE is {store!r:.100}; give sqlite:PATH or dynamodb:TABLE")
@@ -285,11 +301,12 @@ def _position(text: str) -> Position:
 
 
 def _print_change(leases: Leases, before: Lease) -> None:
-    typer.echo(printable(f"before: {_line(before)}"))
-    typer.echo(printable(f"after:  {_line(_find(leases, before.key))}"))
+    typer.echo(printable(f"before: {line(before)}"))
+    typer.echo(printable(f"after:  {line(_find(leases, before.key))}"))
 
 
-def _line(lease: Lease) -> str:
+def line(lease: Lease) -> str:
+    """A lease in a few words."""
     position = lease.checkpoint
     where = position.sequence_number + f":{position.sub_sequence_number}" * position.sequence_number.isdigit()
     return f"owner {lease.owner or 'nobody'}, counter {lease.counter}, checkpoint {where}"
@@ -302,8 +319,16 @@ def _row(lease: Lease) -> tuple[object, ...]:
     return lease.key, owner, *numbers, " ".join(lease.parents), " ".join(lease.children)
 
 
-def _lag(millis: int | None) -> str:
-    return "-" if millis is None else str(timedelta(seconds=round(millis / 1000)))
+def _lag(millis: int | str | None) -> str:
+    if millis is None or isinstance(millis, str):
+        return millis or "-"
+    return str(timedelta(seconds=round(millis / 1000)))
+
+
+def _told_lag(millis: int | str | None) -> dict[str, int | str | None]:
+    if isinstance(millis, str):
+        return {"millis_behind_latest": None, "trouble": millis}
+    return {"millis_behind_latest": millis}
 
 
 def _told(lease: Lease) -> dict[str, Any]:
@@ -319,4 +344,6 @@ def _told(lease: Lease) -> dict[str, Any]:
         "children": lease.children,
         "hash_range": lease.hash_range and [str(key) for key in lease.hash_range],
         "checkpoint_owner": lease.checkpoint_owner,
+        "origin": lease.origin,
+        "done_until": lease.done_until,
     }

@@ -9,29 +9,65 @@ from ....aws.client import kinesis_client
 from ....aws.errors import error_of
 from ....aws.streams import ALL_SHARDS, list_shards, stream_argument
 from ....consumer.config import ConsumerConfig
+from ....consumer.core.shards import ListedShard, listed_shards
 from ....leases.lease import Lease, is_started
 from ....records import Position
 from ...reading import InputError
 
+OF_ANOTHER = "not this stream's: see `shardpack leases reset`"
 
-def millis_behind(
-    stream: str, leases: Iterable[Lease], region_name: str | None, profile_name: str | None
-) -> dict[str, int | None]:
-    """Milliseconds by shard; None where the checkpoint is none of a record, or the shard is gone.
+# The stream's word that it has no such position, or no such shard; it may have the others.
+_OF_ONE_SHARD = frozenset({"InvalidArgumentException", "ResourceNotFoundException"})
+
+
+def shards_of(stream: str, region_name: str | None, profile_name: str | None) -> dict[str, ListedShard]:
+    """The stream's shards by their ids.
 
     Raises:
         InputError: the stream cannot be asked.
     """
+    return _asked(stream, region_name, profile_name)[1]
+
+
+def millis_behind(
+    stream: str, leases: Iterable[Lease], region_name: str | None, profile_name: str | None
+) -> dict[str, int | str | None]:
+    """Milliseconds by shard; None where the checkpoint is none of a record, or the shard is gone; else what is wrong.
+
+    Raises:
+        InputError: the stream cannot be asked.
+    """
+    client, shards = _asked(stream, region_name, profile_name)
+    name = stream_argument(stream)
+    behind: dict[str, int | str | None] = {}
+    for lease in leases:
+        shard = shards.get(lease.key)
+        try:
+            if shard is None:
+                behind[lease.key] = None
+            else:
+                behind[lease.key] = OF_ANOTHER if shard.disowns(lease) else _millis_behind(client, name, lease)
+        except Exception as error:  # noqa: BLE001  # botocore's, of which there are many
+            code, message = error_of(error)
+            if code not in _OF_ONE_SHARD:
+                raise _failed(stream, error) from None
+            behind[lease.key] = OF_ANOTHER if code == "InvalidArgumentException" else message
+    return behind
+
+
+def _asked(stream: str, region_name: str | None, profile_name: str | None) -> tuple[Any, dict[str, ListedShard]]:
     try:
         client = kinesis_client(ConsumerConfig(), region_name, None, profile_name)
-        name = stream_argument(stream)
-        there = {shard["ShardId"] for shard in list_shards(client, name, ALL_SHARDS)}
-        return {lease.key: _millis_behind(client, name, lease) if lease.key in there else None for lease in leases}
+        return client, listed_shards(list_shards(client, stream_argument(stream), ALL_SHARDS), stream)
     except ModuleNotFoundError as error:
         raise InputError(error) from None
     except Exception as error:  # noqa: BLE001  # botocore's, of which there are many
-        code, message = error_of(error)
-        raise InputError(f"the stream {stream} does not say how far behind its shards are: {code}: {message}") from None
+        raise _failed(stream, error) from None
+
+
+def _failed(stream: str, error: Exception) -> InputError:
+    code, message = error_of(error)
+    return InputError(f"the stream {stream} does not say how far behind its shards are: {code}: {message}")
 
 
 def _millis_behind(client: Any, stream: dict[str, str], lease: Lease) -> int | None:

@@ -1,0 +1,134 @@
+"""Spark's writers: rows into a stream, by the producer, which says of each whether it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSourceArrowWriter, DataSourceStreamWriter, WriterCommitMessage
+
+from ...limits import listed
+from ...producer import Delivery, Producer, ProducerConfig
+from ..core.options import SinkOptions
+from .clients import Caller, kinesis_of
+
+_AT_ONCE = 2000  # rows that are put together
+_WAITING = 50  # of those that are on their way before the oldest is waited for
+
+Columns = dict[str, str]
+"""The names of the columns by what they are: partition_key, data, and perhaps explicit_hash_key."""
+
+_KINDS = {"partition_key": ("string",), "data": ("binary", "string"), "explicit_hash_key": ("string",)}
+
+
+def check_columns(schema: Any) -> Columns:
+    """Which columns hold what; others are not written.
+
+    Raises:
+        ValueError: one is missing, there twice, or of another type.
+    """
+    found: Columns = {}
+    for field in schema.fields:
+        meaning = field.name.replace("_", "").lower()
+        name = next((one for one in _KINDS if one.replace("_", "") == meaning), None)
+        if name is None:
+            continue
+        if name in found:
+            raise ValueError(f"the columns {found[name]!r} and {field.name!r} both mean {name}; drop one")
+        kind = field.dataType.simpleString()
+        if kind not in _KINDS[name]:
+            raise ValueError(
+                f"the column {field.name!r} has the type {kind}; it takes {' or '.join(_KINDS[name])}: cast it, for"
+                f' instance with .withColumn("{field.name}", col("{field.name}").cast("{_KINDS[name][0]}"))'
+            )
+        found[name] = field.name
+    for name, as_written in (("partition_key", "partitionKey"), ("data", "data")):
+        if name not in found:
+            raise ValueError(
+                f"the rows have no column {as_written}, but {listed(schema.fieldNames()) or 'none'}; name one so:"
+                f' df.withColumnRenamed("...", "{as_written}")'
+            )
+    return found
+
+
+@dataclass
+class Written(WriterCommitMessage):
+    """What a task has put.
+
+    Attributes:
+        rows: how many.
+    """
+
+    rows: int
+
+
+class _Writer:
+    """Puts the rows of a task. It travels to the executors, without a client.
+
+    Raises:
+        CallError: the stream is not there, or may not be described; raised on the driver, before the first task.
+    """
+
+    def __init__(self, options: SinkOptions, columns: Columns) -> None:
+        self._options = options
+        self._columns = columns
+        name = options.connection.stream
+        call = Caller(kinesis_of(options.connection), f"the stream {name}")
+        call("describe_stream_summary", **{"StreamARN" if name.startswith("arn:") else "StreamName": name})
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
+        """Put all rows of a task, and return when all of them are stored.
+
+        Raises:
+            DeliveryError: some are not; Spark runs the task again, and it puts all of them once more.
+            InvalidRecordError, RecordTooLargeError: a row breaks a rule of the service.
+        """
+        options = self._options
+        config = ProducerConfig(
+            aggregation_enabled=options.aggregation,
+            aggregation_max_size=options.aggregation_max_size,
+            record_ttl=options.record_ttl,
+            route=options.route,
+            ordering=options.ordering,
+            metrics_level="none",
+        )
+        rows = 0
+        waiting: list[Future[list[Delivery]]] = []
+        client = kinesis_of(options.connection)
+        with Producer(options.connection.stream, config, client=client) as producer:
+            for batch in iterator:
+                for start in range(0, batch.num_rows, _AT_ONCE):
+                    some = self._records(batch.slice(start, _AT_ONCE))
+                    waiting.append(producer.put_many(some))
+                    rows += len(some)
+                    if len(waiting) > _WAITING:
+                        waiting.pop(0).result()
+            producer.flush()
+            for future in waiting:
+                future.result()
+        return Written(rows)
+
+    def _records(self, batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
+        columns = self._columns
+        keys = batch[columns["partition_key"]].to_pylist()
+        data = batch[columns["data"]].cast(pa.large_binary()).to_pylist()
+        if "explicit_hash_key" not in columns:
+            return list(zip(keys, data, strict=True))
+        return list(zip(keys, data, batch[columns["explicit_hash_key"]].to_pylist(), strict=True))
+
+
+class BatchWriter(_Writer, DataSourceArrowWriter):
+    """For ``df.write``."""
+
+
+class StreamWriter(_Writer, DataSourceStreamWriter, DataSourceArrowWriter):
+    """For ``df.writeStream``. Spark asks by the second class whether to hand over Arrow."""
+
+    def commit(self, messages: Sequence[Any], batchId: int) -> None:  # noqa: N803  # Spark's name
+        """Nothing: what a task has put is stored."""
+
+    def abort(self, messages: Sequence[Any], batchId: int) -> None:  # noqa: N803  # Spark's name
+        """Nothing can be taken back."""

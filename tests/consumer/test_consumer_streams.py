@@ -1,0 +1,312 @@
+"""Several streams read by one consumer, whose leases are those of a multi-stream application of the KCL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from consumer_setup import until
+
+import shardpack as sp
+from shardpack.consumer import Lease
+from shardpack.consumer.reading.streams import Directory, GoneError, ManyStreams
+from shardpack.leases.items import item_of, lease_of
+from shardpack.testing import AsyncFakeKinesis, FakeKinesis, SystemClock
+
+CONFIG = sp.ConsumerConfig(failover_time=1, shard_sync_interval=1, idle_time_between_reads=0.2)
+
+
+def fake(**streams: int) -> FakeKinesis:
+    return FakeKinesis(streams=streams, clock=SystemClock())
+
+
+def put(kinesis: FakeKinesis, stream: str, *data: bytes) -> None:
+    for number, one in enumerate(data):
+        kinesis.put_record(StreamName=stream, PartitionKey=f"key-{number}", Data=sp.encode([(f"key-{number}", one)]))
+
+
+def read(consumer: sp.Consumer, is_enough: Callable[[list[tuple[str, bytes]]], bool]) -> list[tuple[str, bytes]]:
+    seen: list[tuple[str, bytes]] = []
+    deadline = time.monotonic() + 30
+    while not is_enough(seen):
+        assert time.monotonic() < deadline, seen
+        batch = consumer.next_batch(0.2)
+        if batch is not None:
+            assert all(record.shard_id == batch.shard_id for record in batch)
+            assert batch.shard_id.startswith("shardId-")
+            seen += [(batch.stream_name, record.data) for record in batch]
+            batch.checkpoint()
+    return seen
+
+
+def consumer(kinesis: Any, streams: Any, leases: Any = None, **arguments: Any) -> sp.Consumer:
+    config = arguments.pop("config", CONFIG)
+    return sp.Consumer(leases=leases or sp.MemoryLeases(), streams=streams, client=kinesis, config=config, **arguments)
+
+
+def test_each_stream_is_read_whole() -> None:
+    kinesis, leases = fake(clicks=2, orders=3), sp.MemoryLeases()
+    put(kinesis, "clicks", *(b"c%d" % n for n in range(10)))
+    put(kinesis, "orders", *(b"o%d" % n for n in range(10)))
+    with consumer(kinesis, ["clicks", "orders"], leases) as reading:
+        seen = read(reading, lambda seen: len(seen) >= 20)
+    wanted = [("clicks", b"c%d" % n) for n in range(10)] + [("orders", b"o%d" % n) for n in range(10)]
+    assert sorted(seen) == sorted(wanted)
+
+    keys = sorted(lease.key for lease in leases.list())
+    summary = kinesis.describe_stream_summary(StreamName="clicks")["StreamDescriptionSummary"]
+    account = summary["StreamARN"].split(":")[4]
+    epoch = int(summary["StreamCreationTimestamp"].timestamp())
+    assert keys[:2] == [f"{account}:clicks:{epoch}:shardId-{n:012}" for n in range(2)]
+    assert len(keys) == 5
+
+    put(kinesis, "orders", b"later")
+    with consumer(kinesis, ["clicks", "orders"], leases) as reading:
+        assert read(reading, bool) == [("orders", b"later")]
+
+
+def test_children_follow_their_parents_in_each_stream() -> None:
+    kinesis, leases = fake(clicks=1, orders=1), sp.MemoryLeases()
+    for stream in ("clicks", "orders"):
+        put(kinesis, stream, b"before")
+        kinesis.autoscale("shardId-000000000000", stream_name=stream)
+        put(kinesis, stream, b"after")
+    with consumer(kinesis, ["clicks", "orders"], leases) as reading:
+        seen = read(reading, lambda seen: len(seen) >= 4)
+        assert sorted(seen, key=lambda one: one[0]) == [
+            ("clicks", b"before"),
+            ("clicks", b"after"),
+            ("orders", b"before"),
+            ("orders", b"after"),
+        ]
+        parents = {lease.parents for lease in leases.list() if lease.parents}
+        assert all(parent.endswith(":shardId-000000000000") for lease in parents for parent in lease)
+
+
+class Names:
+    """What is found, and how often it was looked for."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.looked = 0
+
+    def __call__(self) -> Iterable[str]:
+        self.looked += 1
+        return self.names
+
+    def become(self, *names: str) -> None:
+        """Return when it was found that these are there."""
+        self.names = names
+        looked = self.looked
+        until(lambda: self.looked >= looked + 2)  # by then the first look has come to its end
+
+
+def nothing_comes(reading: sp.Consumer, streams: int) -> None:
+    """Until so many shards are read to their latest."""
+
+    def is_read() -> bool:
+        assert reading.next_batch(0.1) is None
+        behind = reading.millis_behind_latest
+        return len(behind) == streams and None not in behind.values()
+
+    until(is_read)
+
+
+def test_streams_come_and_go_while_it_runs() -> None:
+    kinesis, leases, names = fake(clicks=1), sp.MemoryLeases(), Names("clicks")
+    put(kinesis, "clicks", b"before")
+    with consumer(kinesis, names, leases, start="LATEST") as reading:
+        nothing_comes(reading, streams=1)
+        put(kinesis, "clicks", b"1")
+        assert read(reading, bool) == [("clicks", b"1")]
+
+        kinesis.create_stream(StreamName="orders", ShardCount=1)
+        put(kinesis, "orders", b"before")
+        names.become("clicks", "orders")
+        nothing_comes(reading, streams=2)
+        put(kinesis, "orders", b"2")
+        assert read(reading, bool) == [("orders", b"2")]
+
+        names.become("orders")
+        put(kinesis, "clicks", b"3")
+        assert reading.next_batch(0.5) is None
+        assert all(lease.checkpoint != sp.Position.SHARD_END for lease in leases.list())
+        names.become("clicks", "orders")
+        assert read(reading, bool) == [("clicks", b"3")]
+
+
+def test_one_that_is_missing_does_not_hold_up_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    kinesis = fake(clicks=1)
+    put(kinesis, "clicks", b"1")
+    with caplog.at_level(logging.WARNING), consumer(kinesis, ["clicks", "missing"]) as reading:
+        assert read(reading, bool) == [("clicks", b"1")]
+        assert reading.next_batch(1.5) is None  # it has looked again
+    (warning,) = (record.getMessage() for record in caplog.records if "missing" in record.getMessage())
+    assert "cannot be listed, the other streams are read on" in warning
+
+
+def test_where_all_are_missing_it_says_so() -> None:
+    with consumer(fake(), ["missing"]) as reading, pytest.raises(Exception, match="missing"):
+        reading.next_batch(30)
+
+
+def test_one_that_was_made_again_begins_anew() -> None:
+    kinesis, leases = fake(clicks=1, orders=1), sp.MemoryLeases()
+    put(kinesis, "clicks", b"1")
+    with consumer(kinesis, ["clicks", "orders"], leases) as reading:
+        assert read(reading, bool) == [("clicks", b"1")]
+        kinesis.delete_stream(StreamName="clicks")
+        time.sleep(1.1)  # two streams of one second have one name in the KCL's table
+        kinesis.create_stream(StreamName="clicks", ShardCount=1)
+        put(kinesis, "clicks", b"2")
+        assert read(reading, bool) == [("clicks", b"2")]
+
+
+def test_two_workers_share_all_shards() -> None:
+    kinesis, leases = fake(**{f"s{n}": 1 for n in range(6)}), sp.MemoryLeases()
+    names = [f"s{n}" for n in range(6)]
+    with consumer(kinesis, names, leases, worker_id="a") as one, consumer(kinesis, names, leases, worker_id="b") as two:
+
+        def are_shared() -> bool:
+            for worker in (one, two):
+                worker.next_batch(0.02)
+            owners = [lease.owner for lease in leases.list() if lease.checkpoint_owner is None]
+            return owners.count("a") == owners.count("b") == 3
+
+        until(are_shared)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, TypeError, "give the name of a stream"),
+        ({"stream_name": "a", "streams": ["b"]}, ValueError, "both given"),
+        ({"streams": []}, ValueError, "streams is empty"),
+        ({"streams": "clicks"}, TypeError, "one name; give a list"),
+        ({"streams": [""]}, ValueError, "stream"),
+        ({"streams": ["a"], "fan_out": "app"}, ValueError, "fan_out reads one stream"),
+    ],
+)
+@pytest.mark.parametrize("kind", [sp.Consumer, sp.AsyncConsumer])
+def test_wrong_streams_are_refused(kind: Any, arguments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        kind(leases=sp.MemoryLeases(), **arguments)
+
+
+def test_an_item_is_as_the_kcl_writes_it() -> None:
+    """KCL: DynamoDBMultiStreamLeaseSerializer, and HierarchicalShardSyncer.newKCLMultiStreamLease."""
+    stream = "123456789012:clicks:1700000000"
+    lease = Lease(f"{stream}:shardId-2", parents=(f"{stream}:shardId-0", f"{stream}:shardId-1"))
+    item = item_of(lease)
+    assert item["leaseKey"] == {"S": f"{stream}:shardId-2"}
+    assert item["streamName"] == {"S": stream}
+    assert item["shardId"] == {"S": "shardId-2"}
+    assert item["parentShardId"] == {"SS": ("shardId-0", "shardId-1")}
+    assert lease_of(item) == lease
+    alone = item_of(Lease("shardId-2", parents=("shardId-0",)))
+    assert alone.keys().isdisjoint({"streamName", "shardId"})
+
+
+def test_a_function_that_fails_is_asked_again() -> None:
+    kinesis = fake(clicks=1)
+    put(kinesis, "clicks", b"1")
+    asked: list[int] = []
+
+    def find() -> Iterable[str]:
+        asked.append(1)
+        if len(asked) < 3:
+            raise ConnectionError("the catalog does not answer")
+        return ["clicks"]
+
+    with consumer(kinesis, find) as reading:
+        assert read(reading, bool) == [("clicks", b"1")]
+
+
+def test_an_iterator_of_a_stream_that_rests_gives_nothing() -> None:
+    kinesis, names = fake(clicks=1, orders=1), ["clicks", "orders"]
+    put(kinesis, "clicks", b"1")
+    many = ManyStreams(kinesis, Directory(lambda: names))
+    key = next(one["ShardId"] for one in many.list_shards()["Shards"] if ":clicks:" in one["ShardId"])
+    names = ["orders"]
+    many.list_shards()
+    resting = many.get_shard_iterator(ShardId=key, ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+    answer = many.get_records(ShardIterator=resting)
+    assert answer == {"Records": [], "NextShardIterator": resting, "MillisBehindLatest": 0}
+    names = ["clicks"]
+    many.list_shards()
+    with pytest.raises(GoneError) as caught:
+        many.get_records(ShardIterator=resting)
+    assert caught.value.response["Error"]["Code"] == "ExpiredIteratorException"
+    again = many.get_shard_iterator(ShardId=key, ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+    assert len(many.get_records(ShardIterator=again)["Records"]) == 1
+
+
+EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```$",
+    (Path(__file__).parents[2] / "docs/several-streams.md").read_text(encoding="utf-8"),
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def test_the_examples_on_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3 = pytest.importorskip("boto3")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    script = tmp_path / "example.py"
+    script.write_text(EXAMPLES[0], encoding="utf-8")
+    with servers.kinesalite() as url:
+        client = servers.client("kinesis", url)
+        for name in ("clicks", "orders", "shop-1"):
+            servers.create_stream(client, name, 1)
+            client.put_record(StreamName=name, PartitionKey="k", Data=sp.encode([("k", name.encode())]))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", url)
+        process = subprocess.Popen([sys.executable, script], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert {process.stdout.readline() for _ in range(2)} == {"clicks b'clicks'\n", "orders b'orders'\n"}
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == ""
+        assert process.returncode == 0
+
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        namespace: dict[str, Any] = {}
+        exec(compile(EXAMPLES[1], "docs/several-streams.md", "exec"), namespace)
+        with sp.Consumer(leases=sp.MemoryLeases(), streams=namespace["find"], client=client) as reading:
+            assert read(reading, bool) == [("shop-1", b"shop-1")]
+
+
+def test_with_asyncio() -> None:
+    kinesis = fake(clicks=2, orders=1)
+    put(kinesis, "clicks", *(b"c%d" % n for n in range(10)))
+    put(kinesis, "orders", *(b"o%d" % n for n in range(10)))
+    seen: list[tuple[str, bytes]] = []
+
+    async def main() -> None:
+        async with (
+            asyncio.timeout(30),
+            sp.AsyncConsumer(
+                leases=sp.MemoryLeases(),
+                streams=["clicks", "orders", "missing"],
+                client=AsyncFakeKinesis(kinesis),
+                config=CONFIG,
+            ) as reading,
+        ):
+            async for batch in reading:
+                seen.extend((batch.stream_name, record.data) for record in batch)
+                await batch.checkpoint()
+                if len(seen) >= 20:
+                    reading.stop()
+
+    asyncio.run(main())
+    wanted = [("clicks", b"c%d" % n) for n in range(10)] + [("orders", b"o%d" % n) for n in range(10)]
+    assert sorted(seen) == sorted(wanted)

@@ -1,0 +1,133 @@
+"""What Spark does with a streaming source, as far as it matters for what is read: offsets, batches, commits, crashes.
+
+By Spark's ``MicroBatchExecution``: a batch's end is written down before the batch is run; a batch that was not
+committed is run again after a restart, with the same offsets. The initial offset is not kept, so it is asked for again
+when the first batch is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from shardpack.consumer.core.shards import ListedShard
+from shardpack.spark.core.limits import Limits
+from shardpack.spark.core.marks import Mark
+from shardpack.spark.core.offsets import Offset
+from shardpack.spark.core.options import SourceOptions, source_options
+from shardpack.spark.core.ranges import Range
+from shardpack.spark.core.rows import COLUMNS
+from shardpack.spark.shells.clients import Caller
+from shardpack.spark.shells.driver import NO_LIMITS, Driver
+from shardpack.spark.shells.stream import KinesisStream
+from shardpack.spark.shells.tasks import RangeReader
+
+Row = tuple[str, int, int, bytes]
+"""Shard, sequence number, sub-sequence number, data."""
+
+
+class Crash(Exception):  # noqa: N818  # no error: what a test orders
+    """The driver or a task ends here."""
+
+
+def no_leases(options: SourceOptions, now: int) -> dict[str, Mark]:
+    raise AssertionError(f"nobody has asked for leases: {options} {now}")
+
+
+class MiniSpark:
+    """A query over a stream "s" of a fake Kinesis, with a checkpoint and a sink that remembers each batch."""
+
+    def __init__(
+        self,
+        client: Any,
+        clock: Any,
+        given: dict[str, str] | None = None,
+        marks_of_leases: Callable[[SourceOptions, int], dict[str, Mark]] = no_leases,
+        *,
+        page: int = 5,
+    ) -> None:
+        self.client = client
+        self.page = page
+        self.clock = clock
+        self.options = source_options({"streamName": "s", **(given or {})}, is_stream=True)
+        self.marks_of_leases = marks_of_leases
+        self.log: list[str] = []
+        self.committed = 0
+        self.batches: dict[int, list[Row]] = {}
+        self.replayed = 0
+        self.driver = self.restart()
+
+    def restart(self) -> Driver:
+        """A new driver, which knows what is in the checkpoint alone."""
+        call = Caller(self.client, "the stream s", sleep=self.clock.wait)
+        stream = KinesisStream(call, "s", max_records=self.page, clock=self.clock.now, sleep=self.clock.wait)
+        self.driver = Driver(stream, self.options, self.marks_of_leases, workers=1, clock=self.clock.now)
+        return self.driver
+
+    def start_of(self, batch: int) -> Offset:
+        if batch:
+            return Offset.from_json(json.loads(self.log[batch - 1]))
+        return Offset.from_json(json.loads(json.dumps(self.driver.initial(self.options.initial).as_json())))
+
+    def trigger(self, limits: Limits = NO_LIMITS, crash: str | None = None) -> bool:
+        """Run a batch, if there is something to read; whether there was. `crash`: planned, halfway or done."""
+        batch = self.committed
+        start = self.start_of(batch)
+        if len(self.log) == batch:
+            end = json.dumps(self.driver.next(start, limits).as_json())
+            if batch and end == self.log[batch - 1]:
+                return False
+            self.log.append(end)
+            if crash == "planned":
+                raise Crash
+        ranges = self.driver.plan(start, Offset.from_json(json.loads(self.log[batch])))
+        rows = self.run(ranges, crash == "halfway")
+        self.keep(batch, rows)
+        if crash == "done":
+            raise Crash
+        self.committed += 1
+        return True
+
+    def run(self, ranges: Iterable[Range], is_halfway: bool = False) -> list[Row]:
+        rows: list[Row] = []
+        for one in ranges:
+            call = Caller(self.client, "the stream s", sleep=self.clock.wait)
+            reader = RangeReader(
+                call, {"StreamName": "s"}, "s", self.options, [*COLUMNS], clock=self.clock.now, sleep=self.clock.wait
+            )
+            for found in reader.read(one):
+                told = zip(*(found[name].to_pylist() for name in NAMES), strict=True)
+                rows += [(shard, int(number), sub, data) for shard, number, sub, data in told]
+                if is_halfway:
+                    raise Crash
+        return rows
+
+    def keep(self, batch: int, rows: list[Row]) -> None:
+        """What a batch reads is the same whenever it is run."""
+        if batch in self.batches:
+            assert self.batches[batch] == rows, f"batch {batch} was {self.batches[batch]} and is {rows}"
+            self.replayed += 1
+        self.batches[batch] = rows
+
+    def rows(self) -> list[Row]:
+        return [row for batch in range(self.committed) for row in self.batches[batch]]
+
+
+NAMES = ("shardId", "sequenceNumber", "subSequenceNumber", "data")
+
+
+def check_order(batches: dict[int, list[Row]], shards: dict[str, ListedShard]) -> None:
+    """Each shard's rows come in its order, and a child's in later batches than its parents'."""
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    positions: dict[str, tuple[int, int]] = {}
+    for batch, rows in sorted(batches.items()):
+        for shard, number, sub, _ in rows:
+            assert positions.get(shard, (0, -1)) < (number, sub)
+            positions[shard] = number, sub
+            first.setdefault(shard, batch)
+            last[shard] = batch
+    for key, one in shards.items():
+        for parent in one.parents:
+            assert last.get(parent, -1) < first.get(key, len(batches) + 1), (parent, key)

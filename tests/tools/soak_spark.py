@@ -1,0 +1,268 @@
+"""Kills a Spark query again and again while a stream is written to and resharded, and counts what its sink holds.
+
+The query reads the stream by the source ``kinesis`` and writes Parquet, which Spark does exactly once. It is killed at
+random moments, with all its processes, and started again. In the end the sink has to hold every user record once: the
+digests of what was put and of what is there are compared. Calls fail meanwhile, and shards are split and merged while
+the query runs and while it is down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import servers
+from fault_proxy import FaultProxy, Faults
+from fault_services import Kinesis
+
+import shardpack as sp
+
+STREAM = "soak"
+MOST_SHARDS = 8
+FAULTS = Faults(reset_before=0.01, reset_after=0.01, internal_failure=0.01, throttle=0.02, latency=0.02)
+
+
+def session(master: str) -> Any:
+    """A Spark that talks to nobody outside."""
+    from pyspark.sql import SparkSession
+
+    return (
+        SparkSession.builder.master(master)
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.session.timeZone", "UTC")
+        .getOrCreate()
+    )
+
+
+def query(arguments: argparse.Namespace) -> None:
+    """The query, in a process of its own; with ``--finish``, until nothing is left, and then what the sink holds."""
+    import shardpack.spark
+
+    spark = session(arguments.master)
+    spark.sparkContext.setLogLevel("ERROR")
+    shardpack.spark.register(spark)
+    folder = Path(arguments.folder)
+    events = (
+        spark.readStream.format("kinesis")
+        .option("streamName", STREAM)
+        .option("endpointUrl", arguments.url)
+        .option("initialPosition", "trim_horizon")
+        .options(**json.loads(arguments.options))
+        .load()
+    )
+    writer = events.writeStream.format("parquet").option("path", str(folder / "sink"))
+    writer = writer.option("checkpointLocation", str(folder / "checkpoint"))
+    while not arguments.finish:
+        started = writer.start()
+        print("up", flush=True)
+        with suppress(Exception):  # whatever it says when one of its processes has been killed
+            started.awaitTermination()
+    batches = -1
+    while batches != (batches := len(batches_of(folder, "commits"))):
+        writer.trigger(availableNow=True).start().awaitTermination()
+    digest = _digest()
+    rows = spark.read.parquet(str(folder / "sink")).select("partitionKey", "data").toArrow()
+    seen: dict[bytes, int] = {}
+    for key, data in zip(rows["partitionKey"].to_pylist(), rows["data"].to_pylist(), strict=True):
+        digest.add(sp.UserRecord(key, data))
+        seen[data] = seen.get(data, 0) + 1
+    told = {"digest": digest.hexdigest(), "rows": digest.count, "twice": sum(n > 1 for n in seen.values())}
+    print(json.dumps(told | {"different": len(seen), "batches": batches, "version": spark.version}), flush=True)
+    spark.stop()
+
+
+def _digest() -> Any:
+    from shardpack.dedup import RecordDigest
+
+    return RecordDigest()
+
+
+class Query:
+    """The query's processes."""
+
+    def __init__(self, arguments: argparse.Namespace, url: str, folder: Path, *, finish: bool = False) -> None:
+        command = [sys.executable, __file__, "--query", "--url", url, "--folder", str(folder)]
+        command += ["--master", arguments.master, "--options", arguments.options, *(["--finish"] if finish else [])]
+        env = os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "SPARK_LOCAL_IP": "127.0.0.1"}
+        env |= {"AWS_DEFAULT_REGION": "us-east-1", "PYSPARK_PYTHON": sys.executable}
+        with (folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=env, stdout=subprocess.PIPE, stderr=log, start_new_session=True, text=True
+            )
+
+    def line(self) -> str:
+        """What it says next."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def kill(self) -> None:
+        """All of its processes, at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+    def kill_pythons(self, module: str) -> int:
+        """Those of its processes that run a module of pyspark: the source's, which plans, or the tasks'."""
+        pids = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._runs(path, module)]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(pids)
+
+    def _runs(self, process: Path, module: str) -> bool:
+        try:
+            command = (process / "cmdline").read_text()
+            return (
+                os.getpgid(int(process.name)) == self.process.pid and "\0-m\0pyspark" in command and module in command
+            )
+        except OSError:  # it has ended
+            return False
+
+
+class Stream:
+    """What is put, and the shards it is put into."""
+
+    def __init__(self, url: str, seed: int) -> None:
+        self.kinesis = servers.client("kinesis", url)
+        self.random = random.Random(seed)
+        self.digest = _digest()
+        self.reshards = 0
+
+    def put(self, count: int) -> None:
+        """Put so many user records, in aggregates of some hundreds."""
+        first = self.digest.count
+        records = [sp.UserRecord(f"key-{nth % 997}", b"%012d" % nth + b"x" * 60) for nth in range(first, first + count)]
+        self.digest.update(records)
+        shard_map = sp.ShardMap(self.open_shards())
+        limits = sp.Limits(max_user_records=self.random.randint(20, 300))
+        for request in sp.put_requests(sp.pack(records, by="shard", shard_map=shard_map, limits=limits)):
+            answer = self.kinesis.put_records(StreamName=STREAM, Records=request.entries)
+            assert not answer["FailedRecordCount"], answer
+
+    def open_shards(self) -> list[Any]:
+        shards = self.kinesis.list_shards(StreamName=STREAM)["Shards"]
+        return [one for one in shards if "EndingSequenceNumber" not in one["SequenceNumberRange"]]
+
+    def reshard(self) -> None:
+        """Split a shard, or merge two."""
+        shards = sorted(self.open_shards(), key=lambda one: int(one["HashKeyRange"]["StartingHashKey"]))
+        place = self.random.randrange(len(shards))
+        low, high = (int(shards[place]["HashKeyRange"][name]) for name in ("StartingHashKey", "EndingHashKey"))
+        if len(shards) < MOST_SHARDS and (self.random.random() < 0.5 or place == 0):
+            middle = str((low + high) // 2 + 1)
+            self.kinesis.split_shard(
+                StreamName=STREAM, ShardToSplit=shards[place]["ShardId"], NewStartingHashKey=middle
+            )
+        elif place:
+            pair = [shards[place - 1]["ShardId"], shards[place]["ShardId"]]
+            self.kinesis.merge_shards(StreamName=STREAM, ShardToMerge=pair[0], AdjacentShardToMerge=pair[1])
+        else:
+            return
+        servers.wait_until_active(self.kinesis, STREAM)
+        self.reshards += 1
+
+
+KILLED = {"the source": "python_streaming_source_runner", "the tasks": "pyspark.daemon", "both": "pyspark"}
+
+
+def batches_of(folder: Path, kind: str) -> list[Path]:
+    return list((folder / "checkpoint" / kind).glob("[0-9]*"))
+
+
+def wait_for_batches(folder: Path, count: int) -> None:
+    """Until so many more are planned, or nothing comes."""
+    wanted = len(batches_of(folder, "offsets")) + count
+    deadline = time.monotonic() + 60
+    while len(batches_of(folder, "offsets")) < wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def soak(arguments: argparse.Namespace) -> bool:
+    dice = random.Random(arguments.seed)
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="shardpack-spark-") as name,
+        servers.kinesalite() as server,
+        FaultProxy(server, Kinesis(), FAULTS, seed=arguments.seed) as proxy,
+    ):
+        folder = Path(name)
+        stream = Stream(server, arguments.seed)
+        servers.create_stream(stream.kinesis, STREAM, 3)
+        share = arguments.records // (2 * arguments.kills + 1)
+        this = None
+        for nth in range(arguments.kills):
+            stream.put(share)
+            stream.reshard()
+            if this is None:
+                this = Query(arguments, proxy.url, folder)
+            if this.line() != "up\n":  # it ends when what was killed was more than it can go on without
+                this.kill()
+                this = Query(arguments, proxy.url, folder)
+                assert this.line() == "up\n", (folder / "log").read_text(errors="replace")[-5000:]
+            wait_for_batches(folder, dice.choice([0, 1, 1, 2]))
+            stream.put(share)
+            stream.reshard()
+            time.sleep(dice.uniform(0, arguments.most_seconds))
+            victim = dice.choice([*KILLED]) if nth % 4 else "all"
+            if victim == "all":
+                this.kill()
+                this = None
+            elif not this.kill_pythons(KILLED[victim]):
+                this.kill_pythons("pyspark")
+            state = " planned, ".join(str(len(batches_of(folder, kind))) for kind in ("offsets", "commits"))
+            print(f"{time.monotonic() - began:6.0f} s  kill {nth + 1}: {victim}; batches {state} committed", flush=True)
+        if this is not None:
+            this.kill()
+        stream.put(arguments.records - stream.digest.count)
+        proxy.faults = Faults()
+        last = Query(arguments, proxy.url, folder, finish=True)
+        line = last.line()
+        last.process.communicate()
+        if not line:
+            print((folder / "log").read_text(errors="replace")[-5000:])
+            return False
+        told = json.loads(line)
+        counts = dict(proxy.counts)
+    lost = stream.digest.count - told["different"]
+    print(
+        f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {arguments.kills} kills,"
+        f" {stream.reshards} reshards, {sum(counts.values())} faults, {told['batches']} batches,"
+        f" {time.monotonic() - began:.0f} s: {lost} lost, {told['twice']} twice, digests"
+        f" {'equal' if told['digest'] == stream.digest.hexdigest() else 'DIFFERENT'}"
+    )
+    return bool(told["digest"] == stream.digest.hexdigest() and not lost and not told["twice"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=200_000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--master", default="local[2]", help="such as local-cluster[2,1,1024]")
+    parser.add_argument("--options", default="{}", help="more options of the source, as JSON")
+    parser.add_argument("--most-seconds", type=float, default=3.0, help="after a batch was planned, before a kill")
+    parser.add_argument("--query", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--finish", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.query:
+        query(arguments)
+    elif not soak(arguments):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
