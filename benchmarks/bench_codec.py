@@ -17,6 +17,7 @@ import argparse
 import base64
 import gc
 import hashlib
+import struct
 import sys
 import time
 from collections import deque
@@ -95,7 +96,7 @@ def main() -> int:
         packing.add(shape, len(records), rounds, _packers(records, packed))
         from_boto3.add(shape, len(records), rounds, _unpackers(records, list(map(_boto3_record, packed))))
         one_by_one.add(shape, len(records), rounds, _adders(records))
-        limits.add(shape, len(records), rounds, _limits([record.data for record in packed]))
+        limits.add(shape, len(records), rounds, _limits(packed, shape, len(records)))
         fewer = records[: _LAMBDA_BYTES // (shape.size + 20)]
         in_event = list(sp.pack(fewer, limits=sp.Limits(_LAMBDA_LIMIT)))
         if in_event[-1].user_record_count == 1:  # goes out plain, which not every contender reads
@@ -161,12 +162,24 @@ def _adders(records: UserRecords) -> dict[str, Callable[[], object]]:
     return {"shardpack": add, **_with_pure_core(add)}
 
 
-def _limits(blobs: list[bytes]) -> dict[str, Callable[[], object]]:
+def _limits(packed: Sequence[sp.PackedRecord], shape: Shape, count: int) -> dict[str, Callable[[], object]]:
     core = backend()
+    blobs = [record.data for record in packed]
+    data = bytes(shape.size * count)
+    kinesis_records = list(map(_boto3_record, packed))
+
+    def use_up(records: Iterable[object]) -> None:
+        for _ in records:
+            pass
+
     return {
         "one MD5 after another": lambda: [hashlib.md5(blob).digest() for blob in blobs],
         **({} if sp.native == "pure" else {"verified and read side by side": lambda: core.read_ahead(blobs)}),
         "copied": lambda: [bytes(memoryview(blob)) for blob in blobs],
+        "a tuple and bytes each, in a loop": lambda: use_up(struct.iter_unpack(f"{shape.size}s", data)),
+        "shardpack in a loop": lambda: use_up(sp.unpack(kinesis_records)),
+        "a tuple and bytes each, in a list": lambda: list(struct.iter_unpack(f"{shape.size}s", data)),
+        "shardpack in a list": lambda: list(sp.unpack(kinesis_records)),
     }
 
 

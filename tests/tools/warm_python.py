@@ -226,7 +226,20 @@ def main() -> None:
     gc.freeze()
     arguments = _serve(listener)
     sys.path.pop(0)  # the folder of this file
-    if arguments[0] == "-m":
+    try:
+        _run(arguments)
+    except SystemExit as ending:
+        _end(ending.code)
+    _end(None)
+
+
+def _run(arguments: list[str]) -> None:
+    """What Python does with its arguments."""
+    if arguments[0] == "-c":
+        sys.argv = ["-c", *arguments[2:]]
+        sys.path.insert(0, "")
+        exec(compile(arguments[1], "<string>", "exec"), vars(sys.modules["__main__"]))
+    elif arguments[0] == "-m":
         sys.path.insert(0, str(Path.cwd()))
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
@@ -234,6 +247,24 @@ def main() -> None:
         sys.path.insert(0, str(Path(arguments[0]).absolute().parent))
         sys.argv = arguments
         runpy.run_path(arguments[0], run_name="__main__")
+
+
+def _end(code: object) -> None:
+    """End as Python does, but for taking everything apart, which costs more than most of what is run here.
+
+    What is not well when it ends, or was not, ends as Python does.
+    """
+    if not (code is None or isinstance(code, int)):
+        sys.exit(str(code))
+    try:
+        vars(threading)["_shutdown"]()  # which Python calls, and which waits for threads
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except (OSError, ValueError):
+        sys.exit(code)
+    os._exit((code or 0) & 0xFF)
 
 
 if __name__ == "__main__":

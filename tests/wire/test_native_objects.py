@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import shardpack as sp
@@ -161,6 +161,85 @@ def test_no_reference_to_what_records_share_is_lost_or_left(kind: str) -> None:
     one_more = bytes([100] * 100)
     assert sys.getrefcount(data) == sys.getrefcount(one_more)
     assert [sys.getrefcount(one) for one in (blob, *shared)] == before
+
+
+class Renamed(sp.ReceivedRecord):
+    """What a record may be made into, because it has the same layout."""
+
+    __slots__ = ()
+
+
+FATES = ("let go", "let go", "kept", "kept for one more", "hashed", "hashed and kept", "of another class")
+
+
+@given(
+    st.lists(st.sampled_from(FATES), min_size=1, max_size=12).map(lambda fates: fates * 4),
+    st.booleans(),
+    st.booleans(),
+)
+@example(["kept for one more"] * 12, True, False)
+@example(["of another class", "let go", "let go", "let go"], False, False)
+def test_whatever_becomes_of_records_the_next_ones_are_right_and_those_kept_do_not_change(
+    fates: list[str], has_explicit_hash_keys: bool, has_tags: bool
+) -> None:
+    """An iterator fills records again that nobody has any more."""
+    users = [
+        sp.UserRecord(
+            f"k{nth % 3}",
+            b"%d" % nth,
+            str(nth % 5) if has_explicit_hash_keys and nth % 4 else None,
+            ((f"tag {nth}", None),) if has_tags and nth % 3 else (),
+        )
+        for nth in range(len(fates))
+    ]
+    pure = list(_pure.read(sp.encode(users)).received("495903", NOW, "shardId-0"))
+    kept: dict[int, sp.ReceivedRecord] = {}
+    passing: sp.ReceivedRecord | None = None
+    for nth, record in enumerate(native.read(sp.encode(users)).received("495903", NOW, "shardId-0")):
+        assert record == pure[nth]
+        assert type(record) is sp.ReceivedRecord
+        assert (passing is None) or passing == pure[nth - 1]
+        passing = record if fates[nth] == "kept for one more" else None
+        if fates[nth].startswith("hashed"):
+            assert hash(record) == hash(pure[nth])
+        if fates[nth].endswith("kept"):
+            kept[nth] = record
+        if fates[nth] == "of another class":
+            record.__class__ = Renamed
+        assert all(one == pure[earlier] for earlier, one in kept.items())
+    del record, passing
+    assert len(set(map(id, kept.values()))) == len(kept)
+    assert [hash(one) for one in kept.values()] == [hash(pure[nth]) for nth in kept]
+    assert [sys.getrefcount(kept[nth]) for nth in kept] == [sys.getrefcount(pure[nth]) for nth in kept]
+
+
+def test_an_iterator_that_is_let_go_half_way_keeps_nothing() -> None:
+    blob = sp.encode([("key", b"data %d" % nth) for nth in range(10)])
+    records = iter(native.read(blob).received(None, None, None))
+    first, second = next(records), next(records)
+    assert first.data + second.data == b"data 0data 1"
+    del records
+    other = sp.UserRecord("k", bytes([100] * 6))
+    assert sys.getrefcount(first) == sys.getrefcount(second) == sys.getrefcount(other)
+    assert sys.getrefcount(first.data) == sys.getrefcount(other.data)
+
+
+@pytest.mark.parametrize("count", [8191, 8192, 8193])
+def test_numbers_of_records_that_are_made_once_are_right_beyond_them(count: int) -> None:
+    blob = sp.encode([("key", b"")] * count)
+    for _ in range(2):
+        received = native.read(blob).received(None, None, None)
+        assert [record.sub_sequence_number for record in received] == list(range(count))
+
+
+def test_keys_are_right_where_they_take_each_others_place() -> None:
+    """Keys that come again in other aggregates are made once, as long as no other takes their place."""
+    for prefix in ("k", "\N{GREEK SMALL LETTER ALPHA}", "\N{GRINNING FACE}"):
+        aggregates = [[(f"{prefix}{nth * step}", b"%d" % nth) for nth in range(3000)] for step in (1, 1, 2, 7)]
+        read = native.read_ahead([sp.encode(users) for users in aggregates])
+        for aggregate, users in zip(read, aggregates, strict=True):
+            assert aggregate is not None
+            assert list(aggregate.partition_keys) == [key for key, _ in users]
 
 
 def test_records_of_plain_fields_are_hidden_from_the_collector_as_plain_tuples_are() -> None:

@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
+use rustc_hash::FxBuildHasher;
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 static USER_RECORD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -23,15 +25,15 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    pub fn new(blob: Bound<'_, PyBytes>, parsed: read::Aggregate) -> PyResult<Self> {
-        let texts = |table: &[Range<usize>]| table.iter().map(|at| text(&blob, at).into_any().unbind()).collect();
-        Ok(Aggregate {
-            partition_keys: texts(&parsed.partition_keys),
-            explicit_hash_keys: texts(&parsed.explicit_hash_keys),
+    pub fn new<'a>(blob: &'a Bound<'_, PyBytes>, parsed: read::Aggregate, texts: &mut Texts<'a>) -> Self {
+        let mut each = |table: &[Range<usize>]| table.iter().map(|at| texts.of(blob, at).into_any().unbind()).collect();
+        Aggregate {
+            partition_keys: each(&parsed.partition_keys),
+            explicit_hash_keys: each(&parsed.explicit_hash_keys),
             records: parsed.records,
             tags: parsed.tags,
-            blob: blob.unbind(),
-        })
+            blob: blob.clone().unbind(),
+        }
     }
 
     fn partition_key<'py>(&self, py: Python<'py>, sub: &Sub) -> Bound<'py, PyAny> {
@@ -139,15 +141,25 @@ impl Received {
     #[inline]
     pub fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let aggregate = self.aggregate.get();
-        let Some(sub) = aggregate.records.get(self.at) else { return Ok(None) };
-        if !aggregate.tags.is_empty() {
+        let Some(sub) = aggregate.records.get(self.at) else {
+            self.maker.forget();
+            return Ok(None);
+        };
+        let fields = [
+            (0, aggregate.partition_key(py, sub)),
+            (1, aggregate.data_of(py, sub)),
+            (2, aggregate.explicit_hash_key(py, sub)),
+            (4, index(py, self.at)),
+        ];
+        let record = if aggregate.tags.is_empty() {
+            self.maker.make_next(py, fields)?
+        } else {
             self.maker.set(py, 8, aggregate.tags_of(py, self.at)?);
-        }
-        self.maker.set(py, 0, aggregate.partition_key(py, sub));
-        self.maker.set(py, 1, aggregate.data_of(py, sub));
-        self.maker.set(py, 2, aggregate.explicit_hash_key(py, sub));
-        self.maker.set(py, 4, PyInt::new(py, self.at).into_any());
-        let record = self.maker.make(py)?;
+            for (place, field) in fields {
+                self.maker.set(py, place, field);
+            }
+            self.maker.make(py)?
+        };
         self.at += 1;
         Ok(Some(record))
     }
@@ -168,6 +180,54 @@ impl Received {
     }
 }
 
+/// An index as Python's number. Those that come again and again are made once.
+#[inline]
+fn index(py: Python<'_>, nth: usize) -> Bound<'_, PyAny> {
+    static MADE: [PyOnceLock<Py<PyInt>>; 8192] = [const { PyOnceLock::new() }; 8192];
+    match MADE.get(nth) {
+        // Without a GIL, threads would get in each other's way with counting who has it.
+        Some(made) if cfg!(not(Py_GIL_DISABLED)) => {
+            made.get_or_init(py, || PyInt::new(py, nth).unbind()).bind(py).clone().into_any()
+        }
+        _ => PyInt::new(py, nth).into_any(),
+    }
+}
+
 fn text<'py>(blob: &Bound<'py, PyBytes>, at: &Range<usize>) -> Bound<'py, PyString> {
-    PyString::new(blob.py(), &String::from_utf8_lossy(&blob.as_bytes()[at.clone()]))
+    let bytes = &blob.as_bytes()[at.clone()];
+    match std::str::from_utf8(bytes) {
+        Ok(text) => PyString::new(blob.py(), text),
+        Err(_) => PyString::new(blob.py(), &String::from_utf8_lossy(bytes)),
+    }
+}
+
+/// Texts that were made for other aggregates: most keys of one are those of the next.
+#[derive(Default)]
+pub struct Texts<'a> {
+    /// By a part of their hash; a text takes the place of another that has the same.
+    made: Vec<Option<(&'a [u8], Py<PyString>)>>,
+}
+
+const PLACES: usize = 1024;
+
+impl<'a> Texts<'a> {
+    /// For so many aggregates.
+    pub fn of_many(aggregates: usize) -> Self {
+        Texts { made: (0..if aggregates > 1 { PLACES } else { 0 }).map(|_| None).collect() }
+    }
+
+    fn of<'py>(&mut self, blob: &'a Bound<'py, PyBytes>, at: &Range<usize>) -> Bound<'py, PyString> {
+        let bytes = &blob.as_bytes()[at.clone()];
+        let Some(place) = self.made.get_mut(FxBuildHasher.hash_one(bytes) as usize % PLACES) else {
+            return text(blob, at);
+        };
+        match place {
+            Some((known, made)) if *known == bytes => made.bind(blob.py()).clone(),
+            _ => {
+                let made = text(blob, at);
+                *place = Some((bytes, made.clone().unbind()));
+                made
+            }
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::{frame, md5, read};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-pub use aggregate::Aggregate;
+pub use aggregate::{Aggregate, Texts};
 
 /// Work on fewer bytes than this is done before other threads have noticed that they may run.
 pub const WORTH_DETACHING: usize = 8 * 1024;
@@ -58,22 +58,20 @@ fn read_one(py: Python<'_>, blob: &Bound<'_, PyBytes>) -> PyResult<Aggregate> {
     let bytes = blob.as_bytes();
     let parsed = if bytes.len() < WORTH_DETACHING { read::read(bytes) } else { py.detach(|| read::read(bytes)) };
     match parsed {
-        Ok(parsed) => Aggregate::new(blob.clone(), parsed),
+        Ok(parsed) => Ok(Aggregate::new(blob, parsed, &mut Texts::default())),
         Err(fault) => Err(errors::raised(py, &fault)?),
     }
 }
 
 /// Several, whose checksums are made side by side; None for what is no sound aggregate.
 #[pyfunction]
-fn read_many<'py>(py: Python<'py>, blobs: Vec<Bound<'py, PyBytes>>) -> PyResult<Vec<Option<Aggregate>>> {
+fn read_many<'py>(py: Python<'py>, blobs: Vec<Bound<'py, PyBytes>>) -> Vec<Option<Aggregate>> {
     let slices: Vec<&[u8]> = blobs.iter().map(|blob| blob.as_bytes()).collect();
     let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
     let parsed =
         if bytes < WORTH_DETACHING { read::read_many(&slices) } else { py.detach(|| read::read_many(&slices)) };
-    let made = blobs
-        .iter()
-        .zip(parsed)
-        .map(|(blob, parsed)| parsed.map(|parsed| Aggregate::new(blob.clone(), parsed)).transpose());
+    let mut texts = Texts::of_many(blobs.len());
+    let made = blobs.iter().zip(parsed).map(|(blob, parsed)| Some(Aggregate::new(blob, parsed?, &mut texts)));
     made.collect()
 }
 

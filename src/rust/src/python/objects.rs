@@ -20,6 +20,8 @@ pub struct Maker<const N: usize> {
     fields: Py<PyTuple>,
     arguments: Py<PyTuple>,
     is_hidden: bool,
+    /// What `make_next` gave last, the older one first.
+    given: [Option<Py<PyAny>>; 2],
 }
 
 impl<const N: usize> Maker<N> {
@@ -45,20 +47,53 @@ impl<const N: usize> Maker<N> {
             fields: fields.unbind(),
             arguments: arguments.unbind(),
             is_hidden,
+            given: [None, None],
         })
+    }
+
+    /// An object with some other fields than the one before, as `set` takes them; for an iterator.
+    ///
+    /// A loop lets go of an object when it has the next one. So the one before the last is mostly in nobody's hands, and
+    /// is filled again, as `zip` does with its tuple: to make an object and to free it costs more than all the rest.
+    #[inline]
+    pub fn make_next<'py, const K: usize>(
+        &mut self,
+        py: Python<'py>,
+        changed: [(usize, Bound<'py, PyAny>); K],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let [older, newer] = &mut self.given;
+        std::mem::swap(older, newer);
+        if let Some(free) = newer.take().filter(|object| is_free(py, object, &self.class)) {
+            let object = free.into_bound(py);
+            for (place, field) in changed {
+                assert!(place < N);
+                // SAFETY: see `is_free`.
+                unsafe { put(object.as_ptr(), place, field) };
+            }
+            *newer = Some(object.clone().unbind());
+            return Ok(object);
+        }
+        for (place, field) in changed {
+            self.set(py, place, field);
+        }
+        let object = self.make(py)?;
+        if self.is_hidden {
+            self.given[1] = Some(object.clone().unbind());
+        }
+        Ok(object)
+    }
+
+    /// Let go of what was given, when no more will be.
+    pub fn forget(&mut self) {
+        self.given = [None, None];
     }
 
     /// Put a field in its place: text, bytes, a number or None, which no cycle goes through.
     #[inline]
     pub fn set(&mut self, _py: Python<'_>, place: usize, field: Bound<'_, PyAny>) {
         assert!(place < N);
-        // SAFETY: the tuple has N items, and only `arguments` refers to it besides `self`. The reference that was there
-        // is given up, after the new one has taken its place.
-        unsafe {
-            let before = ffi::PyTuple_GET_ITEM(self.fields.as_ptr(), place as ffi::Py_ssize_t);
-            ffi::PyTuple_SET_ITEM(self.fields.as_ptr(), place as ffi::Py_ssize_t, field.into_ptr());
-            ffi::Py_DECREF(before);
-        }
+        // SAFETY: the tuple has N items, and only `arguments` refers to it besides `self`.
+        unsafe { put(self.fields.as_ptr(), place, field) };
     }
 
     /// An object with the fields as they are now.
@@ -81,6 +116,37 @@ impl<const N: usize> Maker<N> {
         visit.call(&self.class)?;
         visit.call(&self.fields)?;
         visit.call(&self.arguments)
+    }
+}
+
+/// Put a field in its place. The reference that was there is given up, after the new one has taken its place.
+///
+/// # Safety
+/// The object is a tuple with so many items, which nobody else looks at.
+#[inline]
+unsafe fn put(tuple: *mut ffi::PyObject, place: usize, field: Bound<'_, PyAny>) {
+    let before = ffi::PyTuple_GET_ITEM(tuple, place as ffi::Py_ssize_t);
+    ffi::PyTuple_SET_ITEM(tuple, place as ffi::Py_ssize_t, field.into_ptr());
+    ffi::Py_DECREF(before);
+}
+
+/// Whether nobody else has an object that was made here, so that it may be filled again; then it is as new.
+///
+/// Without a GIL, no count of references tells that for certain.
+#[inline]
+fn is_free(py: Python<'_>, object: &Py<PyAny>, class: &Py<PyType>) -> bool {
+    let object = object.as_ptr();
+    // SAFETY: the object is alive, and a tuple. Only `Maker` has it when its count is 1: it is hidden from the collector,
+    // and tuples have no weak references. Whoever had it may have given it another class of the same layout.
+    unsafe {
+        let is_free = cfg!(not(Py_GIL_DISABLED))
+            && ffi::Py_REFCNT(object) == 1
+            && std::ptr::eq(ffi::Py_TYPE(object), class.bind(py).as_type_ptr());
+        #[cfg(Py_3_14)]
+        if is_free {
+            (*object.cast::<ffi::PyTupleObject>()).ob_hash = -1; // not known yet
+        }
+        is_free
     }
 }
 

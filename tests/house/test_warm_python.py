@@ -1,0 +1,105 @@
+"""A process that begins warm is what a cold one is: the same arguments, surroundings, streams and endings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import warm_python
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="without fork, all processes begin cold")
+
+Ended = tuple[int, bytes, bytes]
+
+
+def cold(*arguments: str, stdin: bytes = b"") -> Ended:
+    done = subprocess.run([sys.executable, *arguments], input=stdin, capture_output=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def warm(*arguments: str, stdin: bytes = b"", **environment: str) -> Ended:
+    return warm_python.run(arguments, stdin, environment)
+
+
+ENDINGS = {
+    "at the end": "print('out'); import sys; print('error', file=sys.stderr)",
+    "a status": "print('out'); raise SystemExit(7)",
+    "a large status": "raise SystemExit(258)",
+    "no status": "raise SystemExit",
+    "a message": "raise SystemExit('what is wrong')",
+    "at once": "import os; print('lost'); os._exit(3)",
+    "killed": "import os; os.kill(os.getpid(), 9)",
+    "at exit": "import atexit; atexit.register(print, 'last'); print('first')",
+    "a thread": "import threading, time; threading.Thread(target=lambda: (time.sleep(0.1), print('late'))).start()",
+    "a full disk": "import sys; sys.stdout = open('/dev/full', 'w'); print('lost')",
+    "standard input": "import sys; print(sys.stdin.read()[::-1], sys.argv, __name__, sys.path[0])",
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_it_ends_as_a_cold_one_does(name: str) -> None:
+    arguments = ("-c", ENDINGS[name], "an argument", "--another")
+
+    assert warm(*arguments, stdin=b"abc") == cold(*arguments, stdin=b"abc")
+
+
+def test_an_exception_is_told_on_standard_error() -> None:
+    status, out, error = warm("-c", "print('before'); raise KeyError('k')")
+
+    assert (status, out) == (1, b"before\n")
+    assert error.endswith(b"KeyError: 'k'\n")
+
+
+def test_where_it_runs_and_what_it_knows_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(
+        "import json, os, sys; print(json.dumps([os.getcwd(), os.environ['AWS_X'], sys.path[0]]))"
+    )
+
+    status, out, _ = warm("script.py", AWS_X="1")
+
+    assert (status, json.loads(out)) == (0, [str(tmp_path), "1", str(tmp_path)])
+    assert "AWS_X" not in os.environ
+
+
+def test_where_the_environment_could_matter_to_an_import_it_begins_cold() -> None:
+    loaded = "import sys; print('shardpack.cli.app' in sys.modules)"
+
+    assert warm("-c", loaded) == (0, b"True\n", b"")
+    assert warm("-c", loaded, SHARDPACK_NATIVE="0") == (0, b"False\n", b"")
+
+
+def test_one_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with pytest.raises(subprocess.TimeoutExpired):
+        warm_python.run(
+            ["-c", f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(600)"], seconds=1
+        )
+
+    deadline = time.monotonic() + 60
+    while is_there(int(told.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_signals_are_heeded() -> None:
+    code = (
+        "from signal import *; print(getsignal(SIGINT) is default_int_handler, getsignal(SIGTERM), getsignal(SIGHUP))"
+    )
+
+    assert warm("-c", code) == cold("-c", code)
+    assert warm("-c", f"import os; os.kill(os.getpid(), {signal.SIGTERM})")[0] == -signal.SIGTERM
