@@ -41,6 +41,7 @@ class AsyncRun:
 
         Raises:
             ExceptionGroup: what stopped shards.
+            RuntimeError: the consumer has failed.
         """
         self._shell.check()
         works: list[asyncio.Task[None]] = []
@@ -55,6 +56,7 @@ class AsyncRun:
             self._shell.stop()
             results = await asyncio.gather(*works, return_exceptions=True)
         raise_failures(self._errors, results)
+        self._shell.check_unbroken()
 
     async def _work(self) -> None:
         seat = Seat()

@@ -38,6 +38,7 @@ class Run:
 
         Raises:
             ExceptionGroup: what stopped shards.
+            RuntimeError: the consumer has failed.
         """
         self._shell.check()
         works = [Ticket() for _ in range(self._policy.workers)]
@@ -54,6 +55,7 @@ class Run:
         for work in works:
             work.result()  # a thread could not be started
         raise_failures(self._errors, self._failures)
+        self._shell.check_unbroken()
 
     def _work_on(self) -> None:
         try:
