@@ -136,7 +136,7 @@ class TestElection:
 
 
 def effect(leases: LedLeases, action: MemberAction) -> Any:
-    return call_leases(leases, action)
+    return call_leases(leases, action, 0.0)
 
 
 def tell(worker: Election, action: MemberAction, answer: Any, now: float) -> None:

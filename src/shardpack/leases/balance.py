@@ -57,6 +57,28 @@ class Moves(NamedTuple):
     is_first_of_more: bool
 
 
+class Look(NamedTuple):
+    """What a worker found when it looked at all leases, as the KCL's ``DynamoDBLeaseTaker`` counts it.
+
+    Attributes:
+        total: leases.
+        expired: those of a worker whose counters have stood still for the failover time.
+        very_old: those of them that have for three times as long.
+        workers: workers that have leases, this one counted.
+        to_take: leases that this worker is to take, or to ask for.
+        spillover: leases by which this worker's share is more than it may hold.
+        seconds: how long listing them took.
+    """
+
+    total: int
+    expired: int
+    very_old: int
+    workers: int
+    to_take: int
+    spillover: int
+    seconds: float
+
+
 class LeaseView:
     """The leases as this worker last saw them, and since when their counters stand still.
 
@@ -155,6 +177,21 @@ class LeaseView:
         take, is_first_of_more = self._to_take(free, part, math.ceil(total / len(owned)), len(owned[me]), room, now)
         return Moves(take, self._to_ask_for(part, room - len(take), now, is_known=is_known), is_first_of_more)
 
+    def look(self, moves: Moves, seconds: float, now: float) -> Look:
+        """What there is to tell of a look at all leases, which took so long, and of which this follows."""
+        old = [lease for lease in self.leases.values() if lease.owner is not None and self._is_unchanged(lease, now, 1)]
+        workers = {lease.owner for lease in self.leases.values()} - {None} | {self._worker_id}
+        share = math.ceil(sum(1 for _ in self._active()) / len(workers))
+        return Look(
+            total=len(self.leases),
+            expired=len(old),
+            very_old=sum(self._is_unchanged(lease, now, _ABANDONED) for lease in old),
+            workers=len(workers),
+            to_take=len(moves.take) + len(moves.ask_for),
+            spillover=max(0, share - self._config.max_leases_for_worker),
+            seconds=seconds,
+        )
+
     def _part(self, owned: Mapping[str, list[Lease]], free: list[Lease], total: int) -> list[Lease]:
         for leases in (free, *owned.values()):
             leases.sort(key=_KEY)
@@ -239,13 +276,19 @@ class LeaseView:
         alive = {lease.owner for lease in self.leases.values() if not self._is_unchanged(lease, now, 1)}
         return Counter({owner: count for owner, count in counts.items() if owner is not None and owner in alive})
 
-    def to_delete(self, now: float) -> list[Lease]:
+    @property
+    def has_others(self) -> bool:
+        """Whether other workers have leases."""
+        return bool({lease.owner for lease in self.leases.values()} - {None, self._worker_id})
+
+    def to_delete(self, held: Collection[str], now: float) -> list[Lease]:
         """The leases of shards that are done, and whose children are begun: nobody needs them any more."""
         return [
             lease
             for lease in self.leases.values()
             if lease.checkpoint == Position.SHARD_END
             and lease.key not in self.foreign
+            and lease.key not in held
             and self._is_unchanged(lease, now, _SETTLED)
             and self._are_begun(lease.children)
         ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from ...leases.balance import LeaseView
+from ...leases.balance import LeaseView, Look
 from ...leases.fleet.states import WorkerStats
 from ...leases.lease import Lease
 from ...records import Position
@@ -32,7 +32,7 @@ from .fleet.actions import AssignLease, MemberAction, SurveyFleet
 from .fleet.member import Member
 from .fleet.parents import Parents
 from .periodic import Periodic
-from .shards import ListedShard, ancestors, leases_to_create, listed_shards
+from .shards import ListedShard, ancestors, is_of_another, leases_to_create, listed_shards
 
 _RETRY_SECONDS = 1.0  # before looking again at what did not work out
 
@@ -52,6 +52,9 @@ class Coordinator:
         shards: by shard id, as last listed; None before the first listing.
         held: the keys of the leases that this worker holds; the engine says so.
         member: this worker's part in a fleet that may be led.
+        overdue: the keys of leases that were let go because the application has had a batch for too long. They are not
+            taken before it is done with it; the engine says so.
+        look: what was found when all leases were last looked at.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class Coordinator:
         self._create_due = float("-inf")  # not before, because the last try has failed
         self._closing = False
         self._closed_at: float | None = None
-        self._shards_asked_for = self._leases_listed = float("-inf")
+        self._shards_asked_for = self._leases_asked_for = self._leases_listed = float("-inf")
         self._looks = 0  # at all leases
         self._looks_before = -1  # the shards were last asked for
         self.view = LeaseView(worker_id, config, random)
@@ -88,6 +91,8 @@ class Coordinator:
         self.held: set[str] = set()
         self.member = member or Member(worker_id, config, random, is_alone=True)
         self._parents = Parents(self.view, config)
+        self.overdue: set[str] = set()
+        self.look: Look | None = None
 
     # What to do.
 
@@ -105,6 +110,7 @@ class Coordinator:
             actions.append(ListShards())
         actions += self.member.poll(now)
         if not self._closing and self.member.is_known and self._lease_listing.begin(now):
+            self._leases_asked_for = now
             actions.append(SurveyFleet(self.member.tables) if self.member.is_leader(now) else ListLeases())
         if self._is_finding and self._finding.begin(now):
             actions.append(FindLeases(self._worker_id))
@@ -144,10 +150,10 @@ class Coordinator:
             shards = {**(self.shards or {}), **missing}
             parents = {shard.shard_id: shard.parents for shard in shards.values()}
             needed = missing.keys() | ancestors(missing, parents)
-            self._create(lease for lease in self._missing(shards) if lease.key in needed)
+            self._create((lease for lease in self._missing(shards) if lease.key in needed), now)
             # Somebody has leases of their children already. Rather read them twice than not at all.
             over = missing.keys() & ancestors(self.view.leases, parents)
-            self._create(missing[key].lease(Position.TRIM_HORIZON) for key in over)
+            self._create((missing[key].lease(Position.TRIM_HORIZON) for key in over), now)
         return not missing
 
     def look_at_shards(self, moment: float) -> None:
@@ -233,17 +239,16 @@ class Coordinator:
                 apart = self._under_way | self._look_for_others(now)
                 for assigned in self.member.assignments(self.view.candidates(apart, now), workers, now):
                     self._enqueue(AssignLease(*assigned))
-        for lease in self.view.to_delete(now) if self._looks_at_all(now) else ():
-            if lease.key not in self.held:
-                self._enqueue(DeleteLease(lease))
+        for lease in self.view.to_delete(self.held, now) if self._looks_at_all(now) else ():
+            self._enqueue(DeleteLease(lease))
 
     def _take_share(self, now: float) -> None:
         """Nobody leads: take what is this worker's share, or ask for it."""
         suspects = self._look_for_others(now)
-        others = {lease.owner for lease in self.view.leases.values()} - {None, self._worker_id}
-        self._may_find = self._can_find and bool(others)
-        moves = self.view.moves(self.held | self._under_way | suspects, now)
+        self._may_find = self._can_find and self.view.has_others
+        moves = self.view.moves(self.held | self.overdue | self._under_way | suspects, now)
         self._takes_more = moves.is_first_of_more
+        self.look = self.view.look(moves, now - self._leases_asked_for, now)
         for lease in moves.take:
             self._take(lease)
         for lease in moves.ask_for:
@@ -275,10 +280,9 @@ class Coordinator:
             self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
             return
         self.view.update(answer, now)
-        if action.owner != self._worker_id:
-            return
         if isinstance(action, AssignLease) or answer.checkpoint_owner is not None:
-            self._follow(answer.key)
+            if action.owner == self._worker_id:
+                self._follow(answer.key)
             return
         self._asked.discard(answer.key)
         if self._takes_more and not self._under_way:
@@ -320,7 +324,7 @@ class Coordinator:
             if parents is not None:
                 self._look_at(parents)
                 return
-        if not self.view.may_take(lease, now):
+        if not self.view.may_take(lease, now) or key in self.overdue:
             return
         if self._closing:  # nobody waits for it here any more
             self._under_way.add(key)
@@ -353,14 +357,9 @@ class Coordinator:
         if self._can_find:
             self._asked.add(key)
 
-    def is_of_another(self, lease: Lease) -> bool:
-        """Whether a lease is not of the shard that was last listed under its key."""
-        shard = (self.shards or {}).get(lease.key)
-        return shard is not None and shard.disowns(lease)
-
     def _look_for_others(self, now: float) -> set[str]:
         """Note leases of a stream that is no more; the keys of those of which that is not certain yet."""
-        suspects = {key for key, lease in self.view.leases.items() if self.is_of_another(lease)}
+        suspects = {key for key, lease in self.view.leases.items() if is_of_another(self.shards, lease)}
         if suspects and self._looks_before < self._looks:  # a younger list of shards will tell
             self.look_at_shards(now)
             return suspects - self.view.foreign
@@ -385,14 +384,15 @@ class Coordinator:
         elif now - self._leases_listed > 2 * self._config.failover_time:
             self.look_at_leases(now)
         else:
-            self._create(missing)
+            self._create(missing, now)
 
     def _missing(self, shards: Mapping[str, ListedShard]) -> list[Lease]:
         return leases_to_create(shards, self.view.leases, self._start)
 
-    def _create(self, leases: Iterable[Lease]) -> None:
+    def _create(self, leases: Iterable[Lease], now: float) -> None:
         for lease in leases:
-            self._enqueue(CreateLease(lease))
+            # With the age that the list of leases may have, that is when leases are deleted at the earliest.
+            self._enqueue(CreateLease(lease, now + self._config.failover_time))
 
     def _enqueue(self, action: LeaseChange) -> None:
         if action.lease.key not in self._under_way and not self._closing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import LeaseLostError
+from ...errors import LeaseLostError, LeaseStoreError
 from ...leases.fleet.states import HasFleet
 from ...leases.lease import HandsOver, Lease, Leases
 from ..core.actions import (
@@ -39,13 +39,18 @@ from ..core.fleet.actions import (
 )
 
 
-def call_leases(leases: Leases, action: LeaseAction) -> Any:
-    """What the store of leases answers; a lost lease is None."""
+def call_leases(leases: Leases, action: LeaseAction, now: float) -> Any:
+    """What the store of leases answers; a lost lease is None.
+
+    Raises:
+        LeaseStoreError: the store's own; or a lease was to be made too long ago.
+    """
     try:
         match action:
             case ListLeases():
                 return leases.list()
-            case CreateLease(lease):
+            case CreateLease(lease, until):
+                _check_time(lease, until, now)
                 return leases.create(lease)
             case TakeLease() | AskForLease() | AssignLease():
                 return _move(leases, action)
@@ -100,6 +105,13 @@ def _call_fleet(leases: Leases, action: SurveyFleet | MemberAction) -> Any:
             return fleet.survey(tables)
         case Forget(stats):
             return fleet.forget(stats)
+
+
+def _check_time(lease: Lease, until: float, now: float) -> None:
+    if now > until:
+        raise LeaseStoreError(
+            f"{lease.key}: its lease was to be made {now - until:.0f} s ago at the latest; looking anew", retriable=True
+        )
 
 
 def kinesis_call(
