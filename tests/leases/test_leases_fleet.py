@@ -63,6 +63,13 @@ class TestCounting:
         counting.even_out(again)
         assert again.moved == []
 
+    def test_who_has_everything_gives_the_others_their_shares(self) -> None:
+        found = candidates(["a"] * 10)
+        one = board(found, dict.fromkeys(NAMES))
+        counting.even_out(one)
+        assert sorted(after(found, one.moved).values()) == [2, 2, 3, 3]
+        assert len(one.moved) == 7
+
     def test_nobody_is_given_more_than_may_be(self) -> None:
         found = candidates([None] * 10)
         one = board(found, dict.fromkeys("ab"), 3)
@@ -113,6 +120,12 @@ class TestLoads:
     def test_a_little_noise_moves_nothing(self) -> None:
         found = candidates(["a"] * 4 + ["b"] * 4, [10.0] * 8)
         one = board(found, {"a": [2.5], "b": [1.5]})
+        loads.even_out(one)
+        assert one.moved == []
+
+    def test_two_workers_do_not_merely_change_places(self) -> None:
+        found = candidates(["a"] * 2 + ["b"] * 2 + ["c"], [10.0] * 5)
+        one = board(found, {"a": [60.0], "b": [60.0], "c": [30.0]})
         loads.even_out(one)
         assert one.moved == []
 

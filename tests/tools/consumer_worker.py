@@ -16,9 +16,9 @@ from shardpack.consumer import FleetConfig, Leases
 
 QUICK = FleetConfig(
     strategy="lease_count_based",
-    reporting_interval=2,
-    leader_lease_duration=6,
-    leader_heartbeat=1.5,
+    reporting_interval=5,
+    leader_lease_duration=12,
+    leader_heartbeat=2,
     assignment_interval=2,
 )
 """A fleet in which a dead leader is found out within seconds, and a new worker too."""

@@ -97,10 +97,10 @@ public final class KclRead {
 
     /** A fleet in which a dead leader is found out within seconds, and a new worker too. */
     private static LeaseManagementConfig quick(LeaseManagementConfig config, LeaseAssignmentStrategy strategy) {
-        config.workerUtilizationAwareAssignmentConfig().workerMetricsReporterFreqInMillis(2000);
+        config.workerUtilizationAwareAssignmentConfig().workerMetricsReporterFreqInMillis(5000);
         return config.leaseAssignmentStrategy(strategy)
-                .dynamoDbLockBasedLeaderLeaseDurationInMillis(6000)
-                .dynamoDbLockBasedLeaderHeartbeatPeriodInMillis(1500);
+                .dynamoDbLockBasedLeaderLeaseDurationInMillis(12000)
+                .dynamoDbLockBasedLeaderHeartbeatPeriodInMillis(2000);
     }
 
     private static <B extends AwsClientBuilder<B, ?> & AwsAsyncClientBuilder<B, ?>> B local(B builder, URI endpoint) {
