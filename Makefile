@@ -102,6 +102,10 @@ ifdef CARGO
 	cd $(RUST) && RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps --document-private-items
 endif
 
+.PHONY: hostile
+hostile: $(BIN)/shardpack ## time fifty hostile Kinesis records in every reader: at most 3 times as long as a sound one
+	SHARDPACK_NATIVE=1 $(BIN)/python tests/tools/hostile_readers.py --most 3 $(ARGS)
+
 ROUNDS ?= 100000
 .PHONY: test-leaks
 test-leaks: $(BIN)/shardpack ## count what round trips leave behind, with a checked allocator; make test-leaks ROUNDS=1000000
@@ -110,6 +114,19 @@ test-leaks: $(BIN)/shardpack ## count what round trips leave behind, with a chec
 .PHONY: test-leaks-debug
 test-leaks-debug: ## the same on a debug build of Python, which counts all references and checks itself
 	SHARDPACK_BUILD_NATIVE=yes SHARDPACK_NATIVE=1 $(PYTHON) tests/platforms/on_pythons.py --only codec --run tests/tools/leaks.py 3.13d -- $(ROUNDS)
+
+# The native core under AddressSanitizer, with Python's own allocator put aside so that it sees each object. A module that
+# Python loads has no run-time library of its own, so the compiler's is loaded first; leaks are what test-leaks counts.
+ASAN := build/asan
+ASAN_TESTS := tests/wire tests/packing tests/unpacking/test_unpacker.py tests/unpacking/test_kcl_vectors.py tests/arrow/test_arrow.py
+.PHONY: test-asan
+test-asan: $(BIN)/shardpack ## the codec's tests with the native core under AddressSanitizer
+	cd $(RUST) && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo build --quiet --locked --release --target $(HOST) --target-dir $(CURDIR)/$(ASAN)/target
+	rm -rf $(ASAN)/src && mkdir -p $(ASAN)/src && cp -r src/shardpack $(ASAN)/src && rm -f $(ASAN)/src/shardpack/wire/_native.*.so
+	cp $(ASAN)/target/$(HOST)/release/lib_native.so \
+	  $(ASAN)/src/shardpack/wire/_native$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+	LD_PRELOAD=$$(cc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/$(ASAN)/src \
+	  SHARDPACK_NATIVE=1 $(BIN)/python -m pytest -q -p no:cacheprovider $(or $(ARGS),$(ASAN_TESTS))
 
 # libFuzzer under AddressSanitizer. RUSTC_BOOTSTRAP: the sanitizer is there in the stable compiler, and not yet stable.
 SECONDS ?= 60

@@ -22,6 +22,7 @@ pa = pytest.importorskip("pyarrow")
 
 from shardpack import arrow  # needs pyarrow
 from shardpack.arrow import _cut, _expand, _unpack
+from shardpack.arrow._blobs import ArrayBlobs
 
 MAGIC = bytes.fromhex("f3899ac2")
 EVERYTHING = (0, 2**128 - 1)
@@ -201,7 +202,7 @@ class TestCut:
 
     @staticmethod
     def cut(*blobs: bytes) -> Any:
-        return _cut.cut(pa.array(blobs, pa.large_binary()))
+        return _cut.cut([ArrayBlobs(pa.array(blobs, pa.large_binary()))])[0]
 
     @pytest.mark.parametrize(
         "sizes",
@@ -225,14 +226,16 @@ class TestCut:
             assert keys < 300 or result is None
             return
         assert result.counts == {0: len(records), 2: len(records)}
-        assert result.partition_keys.to_pylist() == [record[0] for record in expected]
-        assert result.data.to_pylist() == [record[1] for record in expected]
-        assert result.explicit_hash_keys.to_pylist() == [record[2] if explicit else None for record in expected]
+        assert result.columns["partition_key"].to_pylist() == [record[0] for record in expected]
+        assert result.columns["data"].to_pylist() == [record[1] for record in expected]
+        assert result.columns["explicit_hash_key"].to_pylist() == [
+            record[2] if explicit else None for record in expected
+        ]
 
     def test_the_dictionary_is_the_key_table_without_repetition(self) -> None:
         result = self.cut(sp.encode([("a", b""), ("b", b"")]), sp.encode([("b", b""), ("c", b"")]))
 
-        assert result.partition_keys.dictionary.to_pylist() == ["a", "b", "c"]
+        assert result.columns["partition_key"].dictionary.to_pylist() == ["a", "b", "c"]
 
     def test_one_unusual_aggregate_leaves_the_others(self) -> None:
         usual, unusual = sp.encode([("a", b"x")] * 3), sp.encode([("a", b"x"), ("a", b"x", None, [("tag", "1")])])
@@ -275,9 +278,9 @@ class TestCut:
     def test_a_part_of_an_array(self) -> None:
         blobs = pa.array([b"before", *[sp.encode([(str(nth), b"x")]) for nth in range(3)]], pa.large_binary())
 
-        result: Any = _cut.cut(blobs.slice(2, 1))
+        result: Any = _cut.cut([ArrayBlobs(blobs.slice(2, 1))])[0]
 
-        assert (result.counts, result.partition_keys.to_pylist()) == ({0: 1}, ["1"])
+        assert (result.counts, result.columns["partition_key"].to_pylist()) == ({0: 1}, ["1"])
 
     @pytest.mark.parametrize("explicit", [True, False])
     def test_what_the_awslabs_aggregator_writes(self, explicit: bool) -> None:
@@ -288,12 +291,12 @@ class TestCut:
 
         result = self.cut(aggregated.get_contents()[2])
 
-        assert result.data.to_pylist() == [b"%d" % nth for nth in range(100)]
+        assert result.columns["data"].to_pylist() == [b"%d" % nth for nth in range(100)]
 
     def test_keys_that_are_not_utf8(self) -> None:
         result = self.cut(frame(b"\x0a\x02k\xff\x1a\x05\x08\x00\x1a\x01x"))
 
-        assert result.partition_keys.to_pylist() == ["k\ufffd"]
+        assert result.columns["partition_key"].to_pylist() == ["k\ufffd"]
 
     @pytest.mark.parametrize("on_corrupt", ["raw", "kcl"])
     def test_an_encoded_surrogate_is_one_replacement_character_for_the_kcl_only(self, on_corrupt: Any) -> None:
@@ -719,11 +722,13 @@ class TestBounds:
         monkeypatch.setattr(_unpack, "_GROUP_BYTES", 10)
 
         def groups(*sizes: int, max_rows: int = 100) -> list[tuple[int, int]]:
-            return list(_unpack._groups(pa.array([bytes(size) for size in sizes], pa.large_binary()), max_rows))
+            return list(_unpack._groups(sizes, max_rows))
 
         assert groups() == []
         assert groups(100) == [(0, 1)]
         assert groups(5, 5, 1, 20, 9, 1) == [(0, 2), (2, 1), (3, 1), (4, 2)]
+        assert groups(5, 5, 1, 4) == [(0, 4)]  # a rest of half a group, and not more, goes with what is before it
+        assert groups(5, 5, 1, 5) == [(0, 2), (2, 2)]
         assert groups(0, 0, 0, 0, 0, max_rows=2) == [(0, 2), (2, 2), (4, 1)]
 
     def test_a_batch_may_be_full_to_the_byte(self) -> None:

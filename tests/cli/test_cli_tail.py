@@ -131,6 +131,48 @@ class TestWhereItBegins:
         done = tail(server, name, "--from", moment.isoformat(), "--no-follow")
         assert done.stdout == b"after\n"
 
+    def test_a_window_of_the_past(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0], 2)
+        keys = {"0": "low", str(2**128 - 1): "high"}
+
+        def put_both(data: str) -> datetime:
+            for hash_key, key in keys.items():
+                blob = f"{data} {key}".encode()
+                server[0].put_record(StreamName=name, PartitionKey="k", Data=blob, ExplicitHashKey=hash_key)
+            time.sleep(1.1)  # kinesalite keeps whole seconds
+            return datetime.now(UTC)
+
+        begin = put_both("before")
+        server[0].put_record(StreamName=name, PartitionKey="k", Data=b"within low", ExplicitHashKey="0")
+        time.sleep(1.1)
+        end = datetime.now(UTC)
+        put_both("after")
+        done = tail(server, name, "--from", begin.isoformat(), "--until", end.isoformat())
+        assert (done.returncode, done.stdout) == (0, b"within low\n")
+        done = tail(server, name, "--until", begin.isoformat())
+        assert sorted(done.stdout.splitlines()) == [b"before high", b"before low"]
+
+    def test_until_a_sequence_number(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0])
+        numbers = [*put(server[0], name, b"one", b"two"), *put(server[0], name, b"three")]
+        where = f"shardId-000000000000:{numbers[0]}"
+        done = tail(server, name, "--until", where)
+        assert (done.returncode, done.stdout) == (0, b"one\ntwo\n")
+        # Nothing follows: it ends all the same.
+        assert tail(server, name, "--until", f"shardId-000000000000:{numbers[1]}").stdout == b"one\ntwo\nthree\n"
+
+    def test_hot_keys_and_shards_in_place_of_records(self, server: tuple[Any, str]) -> None:
+        name = new_stream(server[0], 2)
+        for packed in sp.pack([("hot", b"x")] * 30 + [("cold", b"yy")] * 10):
+            server[0].put_record(StreamName=name, **packed.entry)
+        done = tail(server, name, "--no-follow", "--stats")
+        rows = [line.split() for line in done.stdout.decode().splitlines()]
+        assert done.returncode == 0
+        assert ["hot", "30", "75.0%"] in rows
+        assert ["cold", "10", "25.0%"] in rows
+        assert sum(int(row[1]) for row in rows if row and row[0].startswith("shardId-")) == 40
+        assert sum(int(row[2]) for row in rows if row and row[0].startswith("shardId-")) == 30 * 4 + 10 * 6
+
     def test_it_follows_from_now_on_until_it_is_told_to_end(self, server: tuple[Any, str]) -> None:
         client, url = server
         name = new_stream(client)
@@ -166,6 +208,9 @@ class TestErrors:
             (("--from", "9" * 5000 + "s"), "give LATEST, TRIM_HORIZON, a time"),
             (("--at", "shardId-000000000000"), "give SHARD:SEQ"),
             (("--json", "--base64"), "choose one of"),
+            (("--json", "--stats"), "--stats writes no records"),
+            (("--until", "tomorrow"), "--until is 'tomorrow'; give SHARD:SEQ, a time"),
+            (("--until", "1h", "--until", "2h"), "--until names 2 moments"),
         ],
     )
     def test_options(self, server: tuple[Any, str], arguments: tuple[str, ...], message: str) -> None:

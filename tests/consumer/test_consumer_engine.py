@@ -1113,7 +1113,7 @@ class TestShardEnd:
         worker = stream.worker()
         worker.run(1)
         worker.fate = lambda action: self.gone(action)
-        worker.run(60)
+        worker.read(60)
         assert stream.lease(0).checkpoint == sp.Position.SHARD_END
         assert worker.engine.fatal is None
         assert shard(1) in worker.held

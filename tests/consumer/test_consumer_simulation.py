@@ -30,6 +30,7 @@ from shardpack.consumer.core.actions import (
     Action,
     Checkpoint,
     CreateLease,
+    DescribeStream,
     GetRecords,
     GetShardIterator,
     ListShards,
@@ -285,6 +286,8 @@ class Simulation(RuleBasedStateMachine):
                 return self.kinesis.get_shard_iterator(**arguments)["ShardIterator"]
             case ListShards():
                 return self.listing()
+            case DescribeStream():
+                return self.kinesis.describe_stream_summary(**STREAM)["StreamDescriptionSummary"]
         before = {lease.key: lease for lease in self.leases.list()}
         answer = call_leases(self.leases, action)
         if isinstance(action, CreateLease) and answer:

@@ -241,7 +241,7 @@ def test_an_iterator_of_a_stream_that_rests_gives_nothing() -> None:
     many.list_shards()
     resting = many.get_shard_iterator(ShardId=key, ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
     answer = many.get_records(ShardIterator=resting)
-    assert answer == {"Records": [], "NextShardIterator": resting, "MillisBehindLatest": 0}
+    assert answer == {"Records": [], "NextShardIterator": resting, "MillisBehindLatest": 0, "Rests": True}
     names = ["clicks"]
     many.list_shards()
     with pytest.raises(GoneError) as caught:

@@ -10,7 +10,7 @@ import shardpack as sp
 from shardpack.aws.errors import error_of
 from shardpack.aws.streams import ALL_SHARDS, list_shards
 from shardpack.consumer import ConsumerConfig, Lease, Leases
-from shardpack.consumer.core.actions import Action, GetRecords, GetShardIterator, ListShards
+from shardpack.consumer.core.actions import Action, DescribeStream, GetRecords, GetShardIterator, ListShards
 from shardpack.consumer.core.delivered import Delivered
 from shardpack.consumer.core.engine import Engine
 from shardpack.consumer.shells.calls import call_leases
@@ -126,6 +126,8 @@ class Worker:
                 return self.stream.kinesis.get_shard_iterator(**arguments)["ShardIterator"]
             case ListShards():
                 return list_shards(self.stream.kinesis, STREAM, ALL_SHARDS)
+            case DescribeStream():
+                return self.stream.kinesis.describe_stream_summary(**STREAM)["StreamDescriptionSummary"]
         return call_leases(self.stream.leases, action)
 
     def run(self, seconds: float = 0.0) -> None:

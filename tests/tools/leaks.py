@@ -40,7 +40,12 @@ def round_trip() -> None:
         hash(tuple(records))
     sp.decode(TAGGED)
     native_core.read(BLOB).data  # noqa: B018
-    native_core.cut(memoryview(BLOB), memoryview(array("q", [0, len(BLOB)])))
+    for views in (False, True):
+        for cut in native_core.cut(
+            [[BLOB, UNSOUND], (memoryview(BLOB), memoryview(array("q", [0, len(BLOB)])))], views
+        ):
+            cut.__arrow_c_array__()
+            cut.spread(memoryview(array("i", array("i", cut.counts)))).__arrow_c_array__()
     for wrong in (UNSOUND, b"", BLOB[:9]):
         try:
             sp.decode(wrong)

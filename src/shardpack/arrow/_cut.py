@@ -1,8 +1,7 @@
 """Sound aggregates to columns, many at once.
 
-The data of Kinesis records as one Arrow array in, one `Cut` out, and whatever it leaves out is read by
-`shardpack.unpack`. A core that has a function ``cut`` is asked to do it: it gives the buffers of the columns, of which
-Arrow makes arrays as they are.
+The data of Kinesis records in, one `Cut` out, and whatever it leaves out is read by `shardpack.unpack`. A core that has
+a function ``cut`` is asked to do it: it hands its columns over by Arrow's C data interface, as they are.
 
 Without one, protobuf's parser tells how long each record is, and Arrow's kernels take the records apart where they are:
 all that stands before a record's data follows from its size and the indices of its keys, so its first eight bytes are
@@ -13,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, chain, compress
 from typing import Any, NamedTuple
 
@@ -24,7 +23,9 @@ from google.protobuf.message import DecodeError as ProtobufDecodeError
 from ..wire._generated.kpl_pb2 import AggregatedRecordOfBytes
 from ..wire.backend import backend
 from ..wire.format import CHECKSUM_BYTES, MAGIC, data_head_of_field, record_head
+from ._blobs import Blobs, ends_and_buffer
 
+_FEW = 1 << 16  # user records
 _WORD = 8
 _LONG_BIT = 15  # of the word: the index of the partition key goes on in a second byte
 _LONGEST = [(1 << 7 * nth) - 1 for nth in range(1, 5)]  # whose length takes so many bytes
@@ -33,22 +34,49 @@ _FAULTS = {-2: "checksum_mismatch", -3: "truncated", -4: "malformed"}  # by what
 LARGEST = 2**29  # bytes that are cut at once: offsets of four bytes do, also when each byte of a key becomes U+FFFD
 
 
+# What differs between the user records of one Kinesis record.
+COLUMNS = pa.schema(
+    {
+        "partition_key": pa.dictionary(pa.int32(), pa.string()),
+        "explicit_hash_key": pa.dictionary(pa.int32(), pa.string()),
+        "data": pa.binary(),
+        "sub_sequence_number": pa.uint32(),
+        "aggregated": pa.bool_(),
+        "fault": pa.string(),
+    }
+)
+
+
 class Cut(NamedTuple):
     """The user records of those Kinesis records that were cut, in their order.
 
     Attributes:
         counts: how many user records there are in each Kinesis record, by its place in the input.
-        partition_keys: strings, as a dictionary array.
-        explicit_hash_keys: likewise; null where there is none.
-        data: binary.
+        columns: as `COLUMNS`; the data may be binary views.
+        spread: what each Kinesis record has, an array of numbers of 32 or 64 bits without nulls, as often as it has
+            user records; only where all Kinesis records were cut, by a core that can.
         faults: what is wrong with aggregates that are not sound, by their places, as far as it was found out.
     """
 
     counts: dict[int, int]
-    partition_keys: pa.Array
-    explicit_hash_keys: pa.Array
-    data: pa.Array
+    columns: pa.RecordBatch
+    spread: Callable[[pa.Array], pa.Array] | None
     faults: dict[int, str]
+
+
+def _columns(cut: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """`COLUMNS`, of those of them that are not the same for all that was cut."""
+    count = len(cut["data"])
+    columns = {name: cut[name] for name in COLUMNS.names[:4]}
+    most = 1 << max(count - 1, _FEW).bit_length()
+    columns |= {name: array.slice(0, count) for name, array in _of_all(most).items()}
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=COLUMNS.names)
+
+
+@functools.lru_cache(maxsize=1)
+def _of_all(count: int) -> dict[str, pa.Array]:
+    """The columns that are the same for all that was cut."""
+    return {"aggregated": pa.repeat(True, count), "fault": pa.nulls(count, pa.string())}
 
 
 def repeated(counts: Sequence[int], values: Iterable[int]) -> pa.Array:
@@ -73,7 +101,7 @@ class _Aggregate(NamedTuple):
     record_count: int
 
 
-def cut(blobs: pa.Array) -> Cut | None:
+def cut(groups: Sequence[Blobs], *, views: bool = False) -> list[Cut | None]:
     """The user records of the Kinesis records that are sound aggregates, and what is wrong with others; None: nothing.
 
     Not cut in Python are: aggregates that are not sound; those with anything but tables before records, and those of
@@ -81,41 +109,36 @@ def cut(blobs: pa.Array) -> Cut | None:
     whose first bytes, up to the data, are more than eight.
 
     Args:
-        blobs: large binary, without nulls.
+        groups: the data of Kinesis records that are cut together; a core that can works on all groups at once.
+        views: have the core, if it can, make the column of data of views of what came in, without a copy.
     """
-    ends = pa.Array.from_buffers(pa.int64(), len(blobs) + 1, [None, blobs.buffers()[1]], offset=blobs.offset)
-    start, end = ends[0].as_py(), ends[-1].as_py()
-    if not 0 < end - start <= LARGEST:
-        return None
-    ends, buffer = pc.subtract(ends, start), blobs.buffers()[2].slice(start, end - start)
-    native = getattr(backend(), "cut", None)
-    return _cut_in_python(blobs, ends, buffer) if native is None else _cut_natively(native, ends, buffer)
+    fitting = [blobs for blobs in groups if 0 < sum(blobs.sizes()) <= LARGEST]
+    core = backend()
+    if hasattr(core, "cut"):
+        made = core.cut([blobs.group() for blobs in fitting], views)
+        found = [_cut_natively(native, len(blobs)) for native, blobs in zip(made, fitting, strict=True)]
+    else:
+        found = [_cut_in_python(array, *ends_and_buffer(array)) for array in (blobs.array() for blobs in fitting)]
+    by_identity = dict(zip(map(id, fitting), found, strict=True))
+    return [by_identity.get(id(blobs)) for blobs in groups]
 
 
-def _cut_natively(native: Callable[..., Any], ends: pa.Array, buffer: pa.Buffer) -> Cut | None:
-    offsets = memoryview(ends.buffers()[1]).cast("B")[: 8 * len(ends)].cast("q")
-    counts, count, keys, explicit, has_explicit, data_offsets, data = native(memoryview(buffer).cast("B"), offsets)
-    numbers = list(enumerate(array("i", counts)))
+def _cut_natively(native: Any, count: int) -> Cut | None:
+    numbers = list(enumerate(array("i", native.counts)))
     found = {place: number for place, number in numbers if number >= 0}
     faults = {place: _FAULTS[number] for place, number in numbers if number in _FAULTS}
     if not found and not faults:
         return None
-    cells = [None, pa.py_buffer(data_offsets), pa.py_buffer(data)]
-    return Cut(
-        found,
-        _dictionary(count, keys, None),
-        _dictionary(count, explicit, pa.py_buffer(has_explicit)),
-        pa.Array.from_buffers(pa.binary(), count, cells),
-        faults,
-    )
+    batch = pa.record_batch(native)
+    columns = _columns(dict(zip(batch.schema.names, batch.columns, strict=True)))
+    return Cut(found, columns, functools.partial(_spread, native) if len(found) == count else None, faults)
 
 
-def _dictionary(count: int, texts: tuple[bytes, bytes, bytes], validity: pa.Buffer | None) -> pa.Array:
-    offsets, values, indices = map(pa.py_buffer, texts)
-    return pa.DictionaryArray.from_arrays(
-        pa.Array.from_buffers(pa.int32(), count, [validity, indices]),
-        pa.Array.from_buffers(pa.string(), len(texts[0]) // 4 - 1, [None, offsets, values]),
-    )
+def _spread(native: Any, column: pa.Array) -> pa.Array:
+    width = column.type.bit_width // 8
+    buffer = memoryview(column.buffers()[1]).cast("B")
+    values = buffer[width * column.offset : width * (column.offset + len(column))].cast("i" if width == 4 else "q")
+    return pa.array(native.spread(values)).view(column.type)
 
 
 def _cut_in_python(blobs: pa.Array, ends: pa.Array, buffer: pa.Buffer) -> Cut | None:
@@ -176,13 +199,15 @@ def _cut(aggregates: list[_Aggregate], sizes: pa.Array, buffer: pa.Buffer) -> Cu
     unusual = pc.or_(pc.or_(shapes.differ(words), keys.lack(indices)), explicit.lack(explicit_indices))
     if pc.any(unusual).as_py():
         return set(each(range(len(aggregates))).filter(unusual).unique().to_pylist())
-    return Cut(
-        {one.place: one.record_count for one in aggregates},
-        keys.take(indices),
-        explicit.take(explicit_indices),
-        _cells(buffer, pc.add(starts, shapes.start), ends),
-        {},
-    )
+    counts = {one.place: one.record_count for one in aggregates}
+    first_of_each = each(accumulate([one.record_count for one in aggregates[:-1]], initial=0))
+    columns = {
+        "partition_key": keys.take(indices),
+        "explicit_hash_key": explicit.take(explicit_indices),
+        "data": _cells(buffer, pc.add(starts, shapes.start), ends),
+        "sub_sequence_number": pc.subtract(count_up(len(ends)), first_of_each).cast(pa.uint32()),
+    }
+    return Cut(counts, _columns(columns), None, {})
 
 
 def _ends(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, repeat
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,23 +17,11 @@ from ..unpacking.kcl import big_integer
 from ..unpacking.unpacker import OnCorrupt, OutOfRange, bounds_of, long_key, outside_of, reader, unpack
 from ..wire import decode
 from ..wire.core import Aggregate
-from ..wire.format import MAGIC
-from ._cut import LARGEST, Cut, count_up, cut, repeated
-from ._schema import TEXTS, Rows
+from ._cut import COLUMNS, LARGEST, Cut, count_up, cut, repeated
+from ._schema import Rows
 
 _T = TypeVar("_T")
 HashRange = Shard | tuple[int, int]
-
-_COLUMNS = pa.schema(
-    {
-        "partition_key": TEXTS,
-        "explicit_hash_key": TEXTS,
-        "data": pa.binary(),
-        "sub_sequence_number": pa.uint32(),
-        "aggregated": pa.bool_(),
-        "fault": pa.string(),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -79,49 +67,115 @@ class Policy:
         list(records)
 
 
-class Expanded(NamedTuple):
+class Expanded:
     """User records.
 
     Attributes:
-        parents: the place of the Kinesis record that held each.
         columns: what differs between the user records of one Kinesis record.
     """
 
-    parents: pa.Array
-    columns: pa.RecordBatch
+    def __init__(
+        self, columns: pa.RecordBatch, parents: pa.Array | None, spread: Callable[[pa.Array], pa.Array] | None = None
+    ) -> None:
+        """`parents`: the place of the Kinesis record that held each; may be None where there is a `Cut.spread`."""
+        self.columns = columns
+        self._parents = parents
+        self._spread = spread
+        self._known: dict[int, tuple[pa.Array, pa.Array]] = {}
+
+    def spread(self, column: pa.Array, start: int, length: int) -> pa.Array:
+        """What Kinesis records have, for some of their user records."""
+        if column.null_count == len(column):
+            return pa.nulls(length, column.type)
+        if self._spread is not None and not column.null_count:
+            if pa.types.is_dictionary(column.type):
+                indices = self._numbers(self._spread, column.indices).slice(start, length)
+                return pa.DictionaryArray.from_arrays(indices, column.dictionary, safe=False)
+            if pa.types.is_primitive(column.type) and column.type.bit_width in (32, 64):
+                return self._numbers(self._spread, column).slice(start, length)
+        return column.take(self._places(len(column)).slice(start, length))
+
+    def _places(self, count: int) -> pa.Array:
+        if self._parents is None and self._spread is not None:
+            self._parents = self._spread(count_up(count))
+        return self._parents
+
+    def _numbers(self, spread: Callable[[pa.Array], pa.Array], column: pa.Array) -> pa.Array:
+        """All of a column of numbers, which is little, and is asked for again for the next output batch."""
+        key = column.buffers()[1].address
+        if key not in self._known:
+            self._known[key] = column, spread(column)
+        return self._known[key][1]
 
 
-def expand(rows: Rows, policy: Policy) -> Expanded:
-    """The user records of Kinesis records, in their order.
+def expand(groups: Sequence[Rows], policy: Policy, *, views: bool = False) -> Iterator[Expanded]:
+    """The user records of each group of Kinesis records, in their order.
+
+    Args:
+        groups: the Kinesis records; a core that can works on all groups at once.
+        policy: what to do with those that are not as they should be.
+        views: have the data as views of the Kinesis records', without a copy where the core can.
 
     Raises:
         DecodeError, OutOfRangeError: as the policy has it.
         ValueError: a shard has no hash range.
     """
-    blobs = rows.data.fill_null(b"") if rows.data.null_count else rows.data  # which would copy
+    wholes: Sequence[Cut | None] = [None] * len(groups)
+    if policy.on_corrupt != "kcl":
+        wholes = cut([rows.data for rows in groups], views=views)
+    for rows, whole in zip(groups, wholes, strict=True):
+        yield _expand(rows, policy, whole, views=views)
+
+
+def _expand(rows: Rows, policy: Policy, whole: Cut | None, *, views: bool) -> Expanded:
     parts: list[pa.RecordBatch] = []
     found: dict[int, tuple[int, int]] = {}  # place of a Kinesis record -> its first user record, and how many
     end = 0
-    whole = None if policy.on_corrupt == "kcl" else cut(blobs)
     if whole is not None and whole.counts:
         starts = accumulate(whole.counts.values(), initial=0)
         found = {place: (start, count) for (place, count), start in zip(whole.counts.items(), starts, strict=False)}
-        parts.append(_cut_columns(whole, found.values()))
-        end = len(parts[0])
         found = _accepted(whole, found, rows, policy)
+        if whole.spread is not None and len(found) == len(rows.data):
+            return Expanded(_as_views(whole.columns) if views else whole.columns, None, whole.spread)
+        parts.append(_with_data(whole.columns, pa.binary()))
+        end = len(parts[0])
     # Who is to be told more than that something is wrong has it read again.
     others = _Others(rows, policy, {} if whole is None or policy.on_corrupt == "raise" else whole.faults)
-    for place in pc.indices_nonzero(pc.starts_with(blobs, pattern=MAGIC)).to_pylist():
+    for place in rows.data.like_aggregates():
         if place not in found:
             count = others.read(place)
             if count is not None:
                 found[place] = end, count
                 end += count
     parts.append(others.columns())
-    plain = [place for place in range(len(blobs)) if place not in found]
+    plain = [place for place in range(len(rows.data)) if place not in found]
     parts.append(_plain_columns(rows, plain, others.faults))
     found |= zip(plain, zip(range(end, end + len(plain)), repeat(1), strict=False), strict=True)
-    return _in_order([part for part in parts if len(part)] or parts[-1:], found)
+    expanded = _in_order([part for part in parts if len(part)] or parts[-1:], found)
+    if views:
+        expanded.columns = _as_views(expanded.columns)
+    return expanded
+
+
+def _as_views(columns: pa.RecordBatch) -> pa.RecordBatch:
+    return _with_data(columns, pa.binary_view())
+
+
+def _with_data(columns: pa.RecordBatch, kind: pa.DataType) -> pa.RecordBatch:
+    """The same columns with data of another type."""
+    if columns["data"].type == kind:
+        return columns
+    place = columns.schema.get_field_index("data")
+    field = columns.schema.field(place).with_type(kind)
+    return columns.set_column(place, field, as_type(columns["data"], kind))
+
+
+def as_type(data: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Binary as binary views, or the other way."""
+    try:
+        return data.cast(kind)
+    except pa.ArrowNotImplementedError:  # of older releases of pyarrow
+        return pa.array(data.to_pylist(), kind)
 
 
 def _accepted(whole: Cut, found: dict[int, tuple[int, int]], rows: Rows, policy: Policy) -> dict[int, tuple[int, int]]:
@@ -130,7 +184,7 @@ def _accepted(whole: Cut, found: dict[int, tuple[int, int]], rows: Rows, policy:
     if most is not None:
         long = [
             pc.greater(pc.utf8_length(keys.dictionary), most).take(keys.indices)
-            for keys in (whole.partition_keys, whole.explicit_hash_keys)
+            for keys in (whole.columns["partition_key"], whole.columns["explicit_hash_key"])
         ]
         if any(pc.any(one).as_py() for one in long):
             found = {
@@ -166,7 +220,7 @@ class _Others:
         if place in self._known:
             self.faults[place] = self._known[place]
             return None
-        blob = self._rows.data[place].as_py()
+        blob = self._rows.data.value(place)
         if len(blob) > LARGEST:
             self.faults[place] = "malformed"
             return None
@@ -207,7 +261,7 @@ class _Others:
     def _raise(self, place: int, bounds: tuple[int, int] | None) -> None:
         rows = self._rows
         number = rows.metadata["sequence_number"][place].as_py()
-        self._policy.unpack({"Data": rows.data[place].as_py(), "SequenceNumber": number}, bounds)
+        self._policy.unpack({"Data": rows.data.value(place), "SequenceNumber": number}, bounds)
 
     def columns(self) -> pa.RecordBatch:
         count = len(self._data)
@@ -219,7 +273,7 @@ class _Others:
             pa.repeat(True, count),
             pa.array(self._faults, pa.string()),
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=_COLUMNS)
+        return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 
 
 def _picked(column: Sequence[_T], numbers: Sequence[int]) -> Sequence[_T]:
@@ -256,27 +310,12 @@ def _in_order(parts: list[pa.RecordBatch], found: dict[int, tuple[int, int]]) ->
     if starts != new_starts[:-1] or new_starts[-1] != len(columns):
         moves = repeated(counts, [start - new for start, new in zip(starts, new_starts, strict=False)])
         columns = columns.take(pc.add(count_up(new_starts[-1]), moves))
-    return Expanded(repeated(counts, places), columns)
+    return Expanded(columns, repeated(counts, places))
 
 
 def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
-    columns = (pa.concat_arrays([part.column(nth) for part in parts]) for nth in range(len(_COLUMNS)))
-    return pa.RecordBatch.from_arrays(list(columns), schema=_COLUMNS)
-
-
-def _cut_columns(whole: Cut, runs: Iterable[tuple[int, int]]) -> pa.RecordBatch:
-    count = len(whole.data)
-    starts, counts = zip(*runs, strict=True)
-    sub_sequence_numbers = pc.subtract(count_up(count), repeated(list(counts), starts)).cast(pa.uint32())
-    columns = [
-        whole.partition_keys,
-        whole.explicit_hash_keys,
-        whole.data,
-        sub_sequence_numbers,
-        pa.repeat(True, count),
-        pa.nulls(count, pa.string()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=_COLUMNS)
+    columns = (pa.concat_arrays([part.column(nth) for part in parts]) for nth in range(len(COLUMNS)))
+    return pa.RecordBatch.from_arrays(list(columns), schema=COLUMNS)
 
 
 def _plain_columns(rows: Rows, places: list[int], faults: Mapping[int, str]) -> pa.RecordBatch:
@@ -286,12 +325,12 @@ def _plain_columns(rows: Rows, places: list[int], faults: Mapping[int, str]) -> 
     columns = [
         taken["partition_key"].dictionary_encode(),
         taken["explicit_hash_key"].dictionary_encode(),
-        rows.data.take(where).cast(pa.binary()),
+        rows.data.take(places),
         taken["sub_sequence_number"],
         pa.repeat(False, len(places)),
         pa.array([faults.get(place) for place in places], pa.string()),
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=_COLUMNS)
+    return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 
 
 def _fault(blob: bytes, error: DecodeError, policy: Policy) -> str:
@@ -311,7 +350,7 @@ def _all_in_range(whole: Cut, run: tuple[int, int], bounds: tuple[int, int] | No
     """Whether all user records of a Kinesis record are; not if an explicit hash key is no number."""
     if bounds is None:
         return True
-    explicit, keys = whole.explicit_hash_keys.slice(*run), whole.partition_keys.slice(*run)
+    explicit, keys = (whole.columns[name].slice(*run) for name in ("explicit_hash_key", "partition_key"))
     numbers = explicit.dictionary.take(explicit.indices.drop_null().unique()).to_pylist()
     texts = keys.dictionary.take(keys.indices.filter(explicit.is_null()).unique()).to_pylist()
     try:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..limits import MAX_SEQUENCE_NUMBER_CHARACTERS, MAX_SHARD_ID_CHARACTERS, check_type, shown
+from ._blobs import ArrayBlobs, Blobs
 
 Repeated: TypeAlias = Literal["dictionary", "plain"]
 """How texts that user records of one aggregate share come out."""
@@ -55,13 +56,13 @@ class Rows(NamedTuple):
     """A batch of Kinesis records.
 
     Attributes:
-        data: large binary.
+        data: the data of each.
         metadata: the columns of `ROW_FIELDS`, by name.
         others: the columns that are none of ours, to be repeated for each user record.
         other_fields: their fields in the output.
     """
 
-    data: pa.Array
+    data: Blobs
     metadata: dict[str, pa.Array]
     others: list[pa.Array]
     other_fields: list[pa.Field]
@@ -96,13 +97,16 @@ class Rows(NamedTuple):
         )
 
 
-def unpacked_schema(schema: pa.Schema, *, data: str = "data", repeated: Repeated = "dictionary") -> pa.Schema:
+def unpacked_schema(
+    schema: pa.Schema, *, data: str = "data", repeated: Repeated = "dictionary", views: bool = False
+) -> pa.Schema:
     """The schema that `unpack_batches` gives to what it makes of batches with this one: `SCHEMA` and the other columns.
 
     Args:
         schema: of the batches of Kinesis records.
         data: the name of the column with their data.
         repeated: see `unpack_batches`.
+        views: likewise.
 
     Raises:
         ValueError: there is no such column, two columns would have the same name in the output, or ``repeated`` is
@@ -113,14 +117,15 @@ def unpacked_schema(schema: pa.Schema, *, data: str = "data", repeated: Repeated
     check_type("data", data, str, "the name of a column")
     check_repeated(repeated)
     _, others = _places(schema, data)
-    return output_schema([_plain(schema.field(place)) for place in others], repeated)
+    return output_schema([_plain(schema.field(place)) for place in others], repeated, views)
 
 
-def output_schema(others: Iterable[pa.Field], repeated: Repeated) -> pa.Schema:
+def output_schema(others: Iterable[pa.Field], repeated: Repeated = "dictionary", views: bool = False) -> pa.Schema:
     """`SCHEMA` and other columns."""
+    ours = [field.with_type(pa.binary_view()) if views and field.name == "data" else field for field in SCHEMA]
     if repeated == "dictionary":
-        return pa.schema([*SCHEMA, *map(_as_dictionary, others)])
-    return pa.schema([*(field.with_type(pa.string()) if field.type == TEXTS else field for field in SCHEMA), *others])
+        return pa.schema([*ours, *map(_as_dictionary, others)])
+    return pa.schema([*(field.with_type(pa.string()) if field.type == TEXTS else field for field in ours), *others])
 
 
 def check_repeated(repeated: object) -> None:
@@ -156,7 +161,7 @@ def rows_of(batch: pa.RecordBatch, data: str) -> Rows:
     metadata["sub_sequence_number"] = metadata["sub_sequence_number"].fill_null(0)
     other_fields = [_plain(batch.schema.field(place)) for place in others]
     return Rows(
-        _cast(batch.column(_place(batch.schema, data)), pa.large_binary()),
+        ArrayBlobs(_cast(batch.column(_place(batch.schema, data)), pa.large_binary())),
         metadata,
         [_cast(batch.column(place), field.type) for place, field in zip(others, other_fields, strict=True)],
         other_fields,

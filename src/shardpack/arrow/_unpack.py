@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from ..limits import MIB, check_integer, check_type, shown
 from ..unpacking.shapes import KinesisRecord, kinesis_records
 from ..unpacking.unpacker import OnCorrupt, OutOfRange
-from ._expand import Expanded, HashRange, Policy, expand
+from ._blobs import ObjectBlobs
+from ._expand import Expanded, HashRange, Policy, as_type, expand
 from ._schema import (
     ROW_FIELDS,
     SCHEMA,
@@ -28,7 +29,7 @@ from ._schema import (
 
 MAX_ROWS = 65_536
 MAX_BYTES = 64 * MIB
-_GROUP_BYTES = 8 * MIB  # expanded at a time: large enough to share the cost of each step, small enough for caches
+_GROUP_BYTES = 16 * MIB  # expanded at a time: as many aggregates of 1 MiB as the widest vectors have lanes for MD5
 _FIXED_BYTES = 32  # of a row: numbers, the timestamp, indices and offsets
 _LARGEST_VALUE = 2**31 - 1
 
@@ -44,6 +45,8 @@ def unpack_batches(
     out_of_range: OutOfRange = "keep",
     max_key_characters: int | None = None,
     repeated: Repeated = "dictionary",
+    views: bool = False,
+    threads: int = 1,
 ) -> Iterator[pa.RecordBatch]:
     """The user records in record batches of Kinesis records, lazily, in their order, as record batches.
 
@@ -65,6 +68,11 @@ def unpack_batches(
             and those columns of the input besides that are text or bytes. ``"dictionary"``: as dictionary arrays, in
             which each stands once. ``"plain"``: in full in each row, for engines that know no dictionaries; give
             ``max_key_characters`` too where you do not know who writes to the stream.
+        views: whether the column ``data`` is of binary views of the Kinesis records' data. This saves a copy of all
+            data, but keeps the Kinesis records in memory for as long as one of their user records is. Polars and DuckDB
+            read such a column, Spark does not.
+        threads: how many threads of the native core work, each on about 16 MiB of Kinesis records, which are read from
+            the input before. The pure core works in one.
 
     Raises:
         ValueError: an option is not one of those, a column is missing or there twice, a shard has no hash range, a
@@ -78,7 +86,11 @@ def unpack_batches(
     check_type("data", data, str, "the name of a column")
     check_limits(max_rows, max_bytes)
     check_repeated(repeated)
-    return _unpack(record_batches(batches), data, _Shape(max_rows, max_bytes, repeated), policy)
+    check_type("views", views, bool, "True or False")
+    check_integer("threads", threads)
+    if threads < 1:
+        raise ValueError(f"threads is {shown(threads)}; give at least 1")
+    return _unpack(record_batches(batches), data, _Shape(max_rows, max_bytes, repeated, views), policy, threads)
 
 
 def to_table(records: Any, **options: Any) -> pa.Table:
@@ -96,11 +108,17 @@ def to_table(records: Any, **options: Any) -> pa.Table:
         reader = _reader(records)
         schema = unpacked_schema(reader.schema, **{name: options[name] for name in _OF_SCHEMA & options.keys()})
         return _table(unpack_batches(reader, **options), schema)
-    batches = unpack_batches(_batches_of(kinesis_records(records)), **options)
-    return _table(batches, output_schema([], options.get("repeated", "dictionary")))
+    if options.get("data", "data") != "data":
+        raise ValueError(
+            f"there is no column {shown(options['data'])} in Kinesis records that are no Arrow data; leave out data"
+        )
+    batches = unpack_batches(_rows_of(kinesis_records(records)), **options)
+    return _table(
+        batches, output_schema([], **{name: options[name] for name in _OF_SCHEMA - {"data"} & options.keys()})
+    )
 
 
-_OF_SCHEMA = {"data", "repeated"}  # the options that decide it
+_OF_SCHEMA = {"data", "repeated", "views"}  # the options that decide it
 
 
 def _table(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
@@ -125,7 +143,9 @@ def check_limits(max_rows: int, max_bytes: int) -> None:
 
 def record_batches(batches: Any) -> Iterator[pa.RecordBatch]:
     """The record batches in one, in an iterable of them, or in something that exports Arrow data."""
-    if hasattr(batches, "__arrow_c_stream__"):
+    if isinstance(batches, Rows):
+        yield batches
+    elif hasattr(batches, "__arrow_c_stream__"):
         yield from _reader(batches)
     elif isinstance(batches, Iterable) and not isinstance(batches, str | bytes | Mapping):
         for one in batches:
@@ -151,50 +171,60 @@ class _Shape(NamedTuple):
     max_rows: int
     max_bytes: int
     repeated: Repeated
+    views: bool
 
 
-def _unpack(batches: Iterable[pa.RecordBatch], data: str, shape: _Shape, policy: Policy) -> Iterator[pa.RecordBatch]:
+def _unpack(
+    batches: Iterable[pa.RecordBatch], data: str, shape: _Shape, policy: Policy, threads: int
+) -> Iterator[pa.RecordBatch]:
+    groups = _groups_of(batches, data, shape)
+    while some := list(islice(groups, threads)):
+        for rows, expanded in zip(some, expand(some, policy, views=shape.views), strict=True):
+            schema = output_schema(rows.other_fields, shape.repeated, shape.views)
+            yield from (_assemble(rows, expanded, *piece, schema) for piece in _pieces(rows, expanded, shape))
+
+
+def _groups_of(batches: Iterable[pa.RecordBatch], data: str, shape: _Shape) -> Iterator[Rows]:
+    """As many Kinesis records as are expanded at a time."""
     for batch in batches:
-        all_rows = rows_of(batch, data)
+        all_rows = batch if isinstance(batch, Rows) else rows_of(batch, data)
         if shape.repeated == "dictionary":
             all_rows = all_rows.encoded()
         else:
             all_rows.check_repeated_texts()
-        schema = output_schema(all_rows.other_fields, shape.repeated)
-        for start, length in _groups(all_rows.data, shape.max_rows):
-            rows = all_rows.slice(start, length)
-            expanded = expand(rows, policy)
-            yield from (_assemble(rows, expanded, *piece, schema) for piece in _pieces(rows, expanded, shape))
+        for group in _groups(all_rows.data.sizes(), shape.max_rows):
+            yield all_rows.slice(*group)
 
 
-def _groups(data: pa.Array, max_rows: int) -> Iterator[tuple[int, int]]:
-    """Start and length of as many Kinesis records as are expanded at a time."""
+def _groups(sizes: Sequence[int], max_rows: int) -> Iterator[tuple[int, int]]:
+    """Start and length of as many Kinesis records of these sizes as are expanded at a time."""
     start = size = 0
-    for place, length in enumerate(pc.binary_length(data).fill_null(0).to_pylist()):
+    left = sum(sizes)
+    for place, length in enumerate(sizes):
         if length > _LARGEST_VALUE:
             raise ValueError(
                 f"Kinesis record {place} of the batch has {length:,} bytes of data, more than the {_LARGEST_VALUE:,}"
                 " that a value of a binary column can have; Kinesis's own have at most 10 MiB"
             )
-        if place > start and (size + length > _GROUP_BYTES or place - start == max_rows):
+        is_full = size + length > _GROUP_BYTES and left > _GROUP_BYTES // 2  # a small rest would have few lanes
+        if place > start and (is_full or place - start == max_rows):
             yield start, place - start
             start, size = place, 0
         size += length
-    if len(data) > start:
-        yield start, len(data) - start
+        left -= length
+    if len(sizes) > start:
+        yield start, len(sizes) - start
 
 
 def _pieces(rows: Rows, expanded: Expanded, shape: _Shape) -> Iterator[tuple[int, int]]:
     """Start and length of what makes an output batch."""
-    parents, columns = expanded
-    count = len(parents)
-    sizes = pc.add(pc.binary_length(columns["data"]).fill_null(0), _row_bytes(rows).take(parents))
-    if shape.repeated == "plain":
-        for name in ("partition_key", "explicit_hash_key"):
-            keys = columns[name]
-            lengths = pc.binary_length(keys.dictionary).cast(pa.int64())
-            sizes = pc.add(sizes, lengths.take(keys.indices).fill_null(0))
-    ends = pc.cumulative_sum(sizes)
+    count = len(expanded.columns)
+    row_bytes = _row_bytes(rows)
+    if _most_bytes(rows, expanded.columns, row_bytes, shape) <= shape.max_bytes:
+        for start in range(0, count, shape.max_rows):
+            yield start, min(shape.max_rows, count - start)
+        return
+    ends = pc.cumulative_sum(_sizes(expanded, row_bytes, shape))
     start = before = 0
     while start < count:
         stop = min(start + shape.max_rows, count)
@@ -204,6 +234,29 @@ def _pieces(rows: Rows, expanded: Expanded, shape: _Shape) -> Iterator[tuple[int
             stop = start + max(fitting, 1)
         yield start, stop - start
         start, before = stop, ends[stop - 1].as_py()
+
+
+def _most_bytes(rows: Rows, columns: pa.RecordBatch, row_bytes: pa.Array, shape: _Shape) -> int:
+    """What all user records take together, or more; which is known without a look at each."""
+    of_each = pc.max(row_bytes).as_py() or 0
+    if shape.repeated == "plain":
+        of_each += sum(pc.max(pc.binary_length(keys.dictionary)).as_py() or 0 for keys in _keys(columns))
+    return sum(rows.data.sizes()) + int(of_each) * len(columns)
+
+
+def _sizes(expanded: Expanded, row_bytes: pa.Array, shape: _Shape) -> pa.Array:
+    """What each user record takes."""
+    data = as_type(expanded.columns["data"], pa.binary())  # nothing tells the lengths of views
+    sizes = pc.add(pc.binary_length(data).fill_null(0), expanded.spread(row_bytes, 0, len(data)))
+    if shape.repeated == "plain":
+        for keys in _keys(expanded.columns):
+            lengths = pc.binary_length(keys.dictionary).cast(pa.int64())
+            sizes = pc.add(sizes, lengths.take(keys.indices).fill_null(0))
+    return sizes
+
+
+def _keys(columns: pa.RecordBatch) -> list[pa.Array]:
+    return [columns["partition_key"], columns["explicit_hash_key"]]
 
 
 def _row_bytes(rows: Rows) -> pa.Array:
@@ -221,29 +274,26 @@ def _row_bytes(rows: Rows) -> pa.Array:
 
 
 def _assemble(rows: Rows, expanded: Expanded, start: int, length: int, schema: pa.Schema) -> pa.RecordBatch:
-    parents = expanded.parents.slice(start, length)
     own = expanded.columns.slice(start, length)
-    columns = {
-        name: rows.metadata[name].take(parents)
-        for name in ("shard_id", "sequence_number", "approximate_arrival_timestamp")
-    }
-    columns |= {name: own[name] for name in own.schema.names}
+    columns = {name: own[name] for name in own.schema.names}
+    for name in ("shard_id", "sequence_number", "approximate_arrival_timestamp"):
+        columns[name] = expanded.spread(rows.metadata[name], start, length)
     for name in ("partition_key", "explicit_hash_key"):
         if columns[name].type != schema.field(name).type:
             columns[name] = columns[name].cast(schema.field(name).type)
-    arrays = [columns[field.name] for field in SCHEMA] + [column.take(parents) for column in rows.others]
+    arrays = [columns[field.name] for field in SCHEMA]
+    arrays += [expanded.spread(column, start, length) for column in rows.others]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _batches_of(records: Iterator[KinesisRecord]) -> Iterator[pa.RecordBatch]:
-    """Record batches of Kinesis records, a few at a time, so that a generator of many is read as it comes."""
-    schema = pa.schema([*ROW_FIELDS, pa.field("data", pa.large_binary())])
+def _rows_of(records: Iterator[KinesisRecord]) -> Iterator[Rows]:
+    """Kinesis records, a few at a time, so that a generator of many is read as it comes."""
     while some := list(_some(records)):
-        columns = [
-            pa.array([getattr(record, field.name) for record in some], _microseconds(field.type)) for field in schema
-        ]
-        names = schema.names
-        yield pa.RecordBatch.from_arrays(columns, names=names)
+        metadata = {}
+        for field in ROW_FIELDS:
+            column = pa.array([getattr(record, field.name) for record in some], _microseconds(field.type))
+            metadata[field.name] = column.cast(field.type, safe=False)
+        yield Rows(ObjectBlobs([record.data for record in some]), metadata, [], [])
 
 
 def _some(records: Iterator[KinesisRecord]) -> Iterator[KinesisRecord]:
@@ -251,7 +301,7 @@ def _some(records: Iterator[KinesisRecord]) -> Iterator[KinesisRecord]:
     for record in islice(records, MAX_ROWS):
         yield record
         size += sum(len(text) for text in record if isinstance(text, str | bytes))
-        if size >= _GROUP_BYTES:
+        if size >= _GROUP_BYTES * 3 // 2:  # which may be one group
             return
 
 

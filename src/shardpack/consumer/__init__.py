@@ -8,6 +8,7 @@ from ..leases.memory import MemoryLeases
 from ..leases.sqlite import SQLiteLeases
 from .batch import AsyncBatch, Batch
 from .config import ConsumerConfig
+from .loss import DataLoss
 from .metrics import ConsumerStats
 from .shells.async_consumer import AsyncConsumer
 from .shells.consumer import Consumer
@@ -19,6 +20,7 @@ __all__ = [
     "Consumer",
     "ConsumerConfig",
     "ConsumerStats",
+    "DataLoss",
     "DynamoDBLeases",
     "Lease",
     "Leases",

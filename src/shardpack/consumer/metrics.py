@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..leases.lease import Lease
 from ..producer.core.metrics import Report, Statistics
 from ..records import ReceivedRecord
+from .loss import DataLoss
 
 _NOTHING = Statistics()
+_MOST_LOSSES = 100
 
 # name: (level, kind, unit, what it counts), as the producer's instruments have them. The names are the KCL's.
 INSTRUMENTS = {
@@ -25,6 +27,7 @@ INSTRUMENTS = {
     "KinesisDataFetcher.getRecords.Failures": ("summary", "counter", "{call}", "GetRecords calls that failed."),
     "ExpiredIterator": ("summary", "counter", "{call}", "GetRecords calls whose iterator was too old."),
     "RenewLease.Time": ("detailed", "histogram", "ms", "Duration of renewals of leases."),
+    "DataLosses": ("summary", "counter", "{loss}", "Times that records had expired before they were read."),
     "RenewLease.Failures": ("summary", "counter", "{call}", "Writes of leases that failed."),
 }
 
@@ -50,6 +53,7 @@ class ConsumerStats:
         expired_iterator: those of them whose iterator was too old.
         renew_lease_time: seconds that renewals took.
         renew_lease_failures: writes of leases that failed, and were made again.
+        data_losses: what has expired unread, the last hundred times.
     """
 
     records_processed: int = 0
@@ -66,6 +70,7 @@ class ConsumerStats:
     expired_iterator: int = 0
     renew_lease_time: Statistics = _NOTHING
     renew_lease_failures: int = 0
+    data_losses: tuple[DataLoss, ...] = ()
 
 
 class Metrics:
@@ -79,6 +84,7 @@ class Metrics:
         self._report = report
         self._counts: Counter[str] = Counter()
         self._taken: dict[str, Statistics] = {}
+        self._losses: deque[DataLoss] = deque(maxlen=_MOST_LOSSES)
 
     def snapshot(self, millis_behind_latest: Mapping[str, int | None], leases: Collection[Lease]) -> ConsumerStats:
         """What there is to tell, with these leases in the store."""
@@ -98,6 +104,7 @@ class Metrics:
             expired_iterator=counts["ExpiredIterator"],
             renew_lease_time=taken.get("RenewLease.Time", _NOTHING),
             renew_lease_failures=counts["RenewLease.Failures"],
+            data_losses=tuple(self._losses),
         )
 
     def delivered(self, shard_id: str, records: Sequence[ReceivedRecord], millis: int | None) -> None:
@@ -111,6 +118,11 @@ class Metrics:
         """A lease was taken."""
         self.count("TakenLeases", 1, shard_id)
         self.count("CurrentLeases", 1, shard_id)
+
+    def lost(self, loss: DataLoss) -> None:
+        """Records have expired unread."""
+        self._losses.append(loss)
+        self.count("DataLosses", 1, loss.shard_id)
 
     def read_failed(self, shard_id: str, *, is_expired: bool) -> None:
         """A read has failed, perhaps because its iterator was too old."""

@@ -4,6 +4,7 @@
 
 mod adding;
 mod aggregate;
+mod arrow;
 mod builder;
 mod bulk;
 mod columns;
@@ -29,6 +30,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<adding::Adding>()?;
     module.add_class::<builder::Builder>()?;
     module.add_class::<bulk::Ends>()?;
+    module.add_class::<columns::Cut>()?;
+    module.add_class::<columns::Spread>()?;
     module.add_class::<flat::Flat>()?;
     module.add_class::<routes::Routes>()?;
     module.add_function(wrap_pyfunction!(path, module)?)?;

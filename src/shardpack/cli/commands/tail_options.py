@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters
 from ..options import EndpointURL, Profile, Region
+
+if TYPE_CHECKING:
+    from .tail.until import Until
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998
@@ -24,7 +27,7 @@ def tail_command(
             "--from",
             metavar="WHERE",
             help="LATEST, TRIM_HORIZON, a time such as 2026-11-23T10:00:00Z, or how long ago: 90s, 15m, 2h, 1d.",
-            show_default="LATEST; TRIM_HORIZON with --no-follow",
+            show_default="LATEST; TRIM_HORIZON with --no-follow or --until",
         ),
     ] = None,
     at: Annotated[
@@ -34,6 +37,17 @@ def tail_command(
     after: Annotated[
         list[str] | None, typer.Option(metavar="SHARD:SEQ", help="The same, from the one after it; repeatable.")
     ] = None,
+    until: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TIME|SHARD:SEQ",
+            help="End with what arrived before TIME, or in this shard with the Kinesis record with this number;"
+            " repeatable. Other shards end where the stream ends now.",
+        ),
+    ] = None,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Write no records, but at the end which keys and shards they are on.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write everything about a user record, as `shardpack unpack` does.")
     ] = False,
@@ -58,6 +72,9 @@ def tail_command(
         raise typer.BadParameter("choose one of --json and --base64")
     start_at = {shard_id: ("AT_SEQUENCE_NUMBER", number) for shard_id, number in map(_position, at or ())}
     start_at |= {shard_id: ("AFTER_SEQUENCE_NUMBER", number) for shard_id, number in map(_position, after or ())}
+    if stats and (as_json or base64_lines):
+        raise typer.BadParameter("--stats writes no records: leave out --json and --base64")
+    from .tail.hot import Hot
     from .tailing import Tail
 
     where = {"region_name": region, "profile_name": profile, "endpoint_url": endpoint_url}
@@ -67,14 +84,30 @@ def tail_command(
         most=records,
         follow=not no_follow,
         most_of_key=max_key_characters,
+        until=_until(until) if until else None,
+        hot=Hot() if stats else None,
     )
     # What has not come yet is not there at the end of what the stream holds.
-    tail.run(stream, _start(start or ("TRIM_HORIZON" if no_follow else "LATEST")), start_at, where)
+    tail.run(stream, _start(start or ("TRIM_HORIZON" if no_follow or until else "LATEST")), start_at, where)
+
+
+def _until(texts: list[str]) -> Until:
+    from .tail.until import Until
+
+    positions = dict(_position(text) for text in texts if _POSITION.fullmatch(text) and text.startswith("shardId-"))
+    moments = [text for text in texts if text.partition(":")[0] not in positions]
+    if len(moments) > 1:
+        raise typer.BadParameter(f"--until names {len(moments)} moments, {moments[0]!r:.60} among them; give one")
+    moment = _moment("--until", moments[0]) if moments else None
+    return Until(moment, {shard_id: int(number) for shard_id, number in positions.items()})
 
 
 def _start(text: str) -> str | datetime:
-    if text in ("LATEST", "TRIM_HORIZON"):
-        return text
+    return text if text in ("LATEST", "TRIM_HORIZON") else _moment("--from", text)
+
+
+def _moment(option: str, text: str) -> datetime:
+    choices = "LATEST, TRIM_HORIZON, " if option == "--from" else "SHARD:SEQ, "
     try:
         if ago := re.fullmatch(r"([0-9]{1,9})([smhd])", text):
             moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
@@ -82,16 +115,18 @@ def _start(text: str) -> str | datetime:
             moment = datetime.fromisoformat(text)
     except OverflowError:
         raise typer.BadParameter(
-            f"--from is {text!r:.100}, before the year 1; a stream keeps what is a year old at most"
+            f"{option} is {text!r:.100}, before the year 1; a stream keeps what is a year old at most"
         ) from None
     except ValueError:
         raise typer.BadParameter(
-            f"--from is {text!r:.100}; give LATEST, TRIM_HORIZON, a time such as 2026-11-23T10:00:00Z, or 15m, 2h, 1d"
+            f"{option} is {text!r:.100}; give {choices}a time such as 2026-11-23T10:00:00Z, or 15m, 2h, 1d"
         ) from None
     if moment.tzinfo is None:
-        raise typer.BadParameter(f"--from is {text!r:.100}, without a time zone; append Z for UTC, or +01:00 and so on")
+        raise typer.BadParameter(
+            f"{option} is {text!r:.100}, without a time zone; append Z for UTC, or +01:00 and so on"
+        )
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:  # years that every offset leaves within what a datetime can be
-        raise typer.BadParameter(f"--from is {text!r:.100}; give a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+        raise typer.BadParameter(f"{option} is {text!r:.100}; give a year from {_FIRST_YEAR} to {_LAST_YEAR}")
     return moment
 
 

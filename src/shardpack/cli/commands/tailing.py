@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from random import random
 from typing import Any
@@ -19,6 +19,8 @@ from ..long_keys import without_long_keys
 from ..messages import report
 from ..reading import InputError
 from ..writing import base64_line, data_of, json_line, standard_output
+from .tail.hot import Hot
+from .tail.until import Until
 
 _LOOK_SECONDS = 0.2
 _CLOSE_SECONDS = 1.0  # nothing of it is kept, so nothing is worth waiting for
@@ -34,10 +36,20 @@ class Tail:
         most: how many, or None.
         follow: go on at the end of the stream.
         most_of_key: characters of a key in an aggregate that are written; 0: any number.
+        until: where to end; None: nowhere.
+        hot: counts the user records, which are not written then; None: nothing is counted.
     """
 
     def __init__(
-        self, *, as_json: bool, base64_lines: bool, most: int | None, follow: bool, most_of_key: int = 0
+        self,
+        *,
+        as_json: bool,
+        base64_lines: bool,
+        most: int | None,
+        follow: bool,
+        most_of_key: int = 0,
+        until: Until | None = None,
+        hot: Hot | None = None,
     ) -> None:
         self._line: Callable[[ReceivedRecord], bytes] = data_of
         if as_json:
@@ -46,6 +58,9 @@ class Tail:
             self._line = base64_line
         self._left = most
         self._follow = follow
+        self._until = until
+        self._hot = hot
+        self._leases = MemoryLeases()
         self._most_of_key = most_of_key if as_json else 0  # other lines have no keys
 
     def run(
@@ -64,12 +79,13 @@ class Tail:
             try:
                 with interruption.raising(1):
                     client = _reached(stream, **where)
-                    consumer = Consumer(stream, leases=MemoryLeases(), start=start, start_at=start_at, client=client)
+                    consumer = Consumer(stream, leases=self._leases, start=start, start_at=start_at, client=client)
                 try:
                     self._write_all(consumer, interruption)
                 finally:
                     consumer.close(_CLOSE_SECONDS)
             except KeyboardInterrupt:
+                self._show_hot()
                 leave(interruption.status or 130)
             except ModuleNotFoundError as error:
                 raise InputError(error) from None
@@ -77,6 +93,11 @@ class Tail:
                 if not type(error).__module__.startswith("botocore."):
                     raise
                 raise InputError(f"{stream}: {': '.join(error_of(error))}") from None
+        self._show_hot()
+
+    def _show_hot(self) -> None:
+        if self._hot is not None:
+            self._hot.show()
 
     def _write_all(self, consumer: Consumer, interruption: Interruption) -> None:
         while self._left != 0:
@@ -86,15 +107,26 @@ class Tail:
                 self._write(batch)
             elif not self._follow and consumer.is_caught_up:
                 return
+            if self._until is not None and self._until.is_reached(self._leases.list(), consumer.caught_up_shards):
+                return
 
     def _write(self, batch: Batch) -> None:
         records = batch[: self._left]
+        if self._until is not None:
+            records = self._until.cut(batch.shard_id, records)
+        if self._hot is not None:
+            self._hot.add(records)
+        else:
+            self._write_lines(records)
+        if self._left is not None:
+            self._left -= len(records)
+        if len(records) == len(batch):  # else the shard is not read to its end, and its children are of no interest
+            batch.checkpoint()
+
+    def _write_lines(self, records: Sequence[ReceivedRecord]) -> None:
         written = without_long_keys(records, self._most_of_key, _refused)
         with standard_output() as out:
             out.writelines(self._line(record) + b"\n" for record in written)
-        if self._left is not None:
-            self._left -= len(records)
-        batch.checkpoint()
 
 
 def _refused(record: ReceivedRecord, what: str) -> InputError:

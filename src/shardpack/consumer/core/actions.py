@@ -119,6 +119,11 @@ class GetRecords:
     limit: int
 
 
+@dataclass(frozen=True, slots=True)
+class DescribeStream:
+    """`DescribeStreamSummary`; the answer is the summary. Not everybody may call it."""
+
+
 LeaseAction: TypeAlias = (
     ListLeases
     | FindLeases
@@ -132,7 +137,7 @@ LeaseAction: TypeAlias = (
     | TakeBack
     | DeleteLease
 )
-KinesisAction: TypeAlias = ListShards | GetShardIterator | GetRecords
+KinesisAction: TypeAlias = ListShards | DescribeStream | GetShardIterator | GetRecords
 Action: TypeAlias = LeaseAction | KinesisAction
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...records import ReceivedRecord
+from ..loss import DataLoss
 from .hold import Hold
 
 
@@ -18,6 +19,7 @@ class Delivered(NamedTuple):
         is_shard_end: nothing follows.
         error: what stopped the shard; then there are no records.
         shutdown_requested: another worker waits for the lease, and nothing follows; then there are no records.
+        losses: what has expired unread before these records.
     """
 
     hold: Hold
@@ -26,6 +28,7 @@ class Delivered(NamedTuple):
     is_shard_end: bool
     error: Exception | None
     shutdown_requested: bool = False
+    losses: tuple[DataLoss, ...] = ()
 
     def ends_with(self, part: list[ReceivedRecord]) -> bool:
         """Whether nothing of the shard follows after some of the records."""
@@ -40,14 +43,17 @@ def batch_of(hold: Hold) -> Delivered | None:
             return None
         hold.told_request = True
         return Delivered(hold, [], reader.taken_millis_behind_latest, False, None, shutdown_requested=True)
+    if reader.expiry.suspicion is not None:
+        return None  # something may be missing before what comes next
     records = reader.take()
     if records:
-        hold.delivered = records[-1].position
+        hold.has_given(records)
         hold.told_end = hold.is_read_to_the_end
-        return Delivered(hold, records, reader.taken_millis_behind_latest, hold.told_end, None)
+        losses = reader.expiry.take()
+        return Delivered(hold, records, reader.taken_millis_behind_latest, hold.told_end, None, losses=losses)
     if reader.error is not None:
         return Delivered(hold, [], reader.taken_millis_behind_latest, False, reader.error)
-    if hold.is_read_to_the_end and not hold.is_done and not hold.told_end:
+    if hold.is_read_to_the_end and not hold.told_end and (reader.expiry.losses or not hold.is_done):
         hold.told_end = True
-        return Delivered(hold, [], reader.millis_behind_latest, True, None)
+        return Delivered(hold, [], reader.millis_behind_latest, True, None, losses=reader.expiry.take())
     return None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
+from ..loss import Losses
+from ..origin import wrong_shard
 from .coordinator import Coordinator
 from .hold import Hold
 from .shards import ListedShard, children_of
@@ -36,6 +39,17 @@ class Ending:
             return
         if self._coordinator.ensure(children, now):
             hold.finish(tuple(child.shard_id for child in children))
+
+    def look_for_gone(self, holds: Iterable[Hold], losses: Losses) -> None:
+        """The shards have been listed: end those that are no more, and that others have taken the place of."""
+        listed = self._coordinator.shards or {}
+        for hold in holds:
+            if hold.is_missing and hold.lease.key not in listed:
+                losses.gone(hold.reader.expiry)
+                hold.reader.end()
+            elif self._coordinator.is_of_another(hold.lease):
+                hold.reader.error = wrong_shard(hold.lease, self._stream_name)
+            hold.is_missing = False
 
     def _children(self, hold: Hold, now: float) -> list[ListedShard] | None:
         """What the shard was split or merged into; None while that is being looked for."""

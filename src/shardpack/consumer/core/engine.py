@@ -21,6 +21,7 @@ from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
 from ..failures import Failures
+from ..loss import Losses
 from ..metrics import ConsumerStats, Metrics
 from ..origin import wrong_shard
 from ..start import Start
@@ -28,6 +29,7 @@ from .actions import (
     Action,
     AskForLease,
     Checkpoint,
+    DescribeStream,
     FindLeases,
     GetLease,
     GetRecords,
@@ -100,6 +102,7 @@ class Engine:
         self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
         self._finished: list[Finished] = []
         self._failures = Failures(stream_name)
+        self._losses = Losses(stream_name, self._metrics.lost)
         self._closing = False
         self.fatal: Exception | None = None
         self.needs_poll = True
@@ -190,9 +193,12 @@ class Engine:
     @property
     def is_caught_up(self) -> bool:
         """Whether everything is handed out that this worker's shards held when they were last read."""
-        return self._coordinator.is_settled and all(
-            hold.reader.is_at_end and not hold.in_hand and not hold.reader.has_records for hold in self._holds.values()
-        )
+        return self._coordinator.is_settled and all(hold.is_caught_up for hold in self.holds)
+
+    @property
+    def caught_up_shards(self) -> set[str]:
+        """Of the shards that are held, those of which everything is handed out."""
+        return {hold.lease.key for hold in self.holds if hold.is_caught_up}
 
     @property
     def is_all_stopped(self) -> bool:
@@ -213,6 +219,8 @@ class Engine:
             if hold.is_done and hold.is_valid(now) and not self._closing:
                 self._ending.end(hold, now)
         actions = self._coordinator.poll(now)
+        if self._losses.begin(now):
+            actions.append(DescribeStream())
         if self._closing:
             actions += self._leaving.poll(now)
         leaving = self._closing and self._leaving.is_ready
@@ -244,7 +252,10 @@ class Engine:
         self._failures.succeeded(type(action).__name__)
         try:
             if isinstance(action, ListShards):
-                self._shards_listed(answer, now)
+                self._coordinator.shards_listed(answer, now)
+                self._ending.look_for_gone(self.holds, self._losses)
+            elif isinstance(action, DescribeStream):
+                self._losses.answered(answer)
             elif isinstance(action, ListLeases):
                 self._coordinator.leases_listed(answer, now)
                 if self._closing:
@@ -281,19 +292,11 @@ class Engine:
                     self._finished += [(token, error) for token in hold.take_tokens()]
                 hold.write_failed(now)
                 self._metrics.count("RenewLease.Failures", 1, hold.lease.key)
-            else:
-                hold.read_finished()
-                is_expired = code == "ExpiredIteratorException"
-                hold.reader.failed(now, expired=is_expired)
-                self._metrics.read_failed(hold.lease.key, is_expired=is_expired)
-                if code == "InvalidArgumentException" and isinstance(action, GetShardIterator) and hold.is_begun:
-                    hold.reader.error = wrong_shard(hold.lease, self.stream_name, str(error))
-                    hold.reader.error.__cause__ = error
-                    return
-                if code == "ResourceNotFoundException":  # the shard's records may all be gone; the listing will tell
-                    hold.is_missing = True
-                    self._coordinator.look_at_shards(now)
-                    return
+            elif self._read_failed(hold, action, error, code, now):
+                return
+        elif isinstance(action, DescribeStream):
+            self._losses.answered(None)  # it may not be allowed
+            return
         else:
             self._coordinator.failed(action, now)
             if isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
@@ -302,8 +305,24 @@ class Engine:
                 self._leaving.listed(now)
         if is_permanent(action, error, code):
             self.fatal = self.fatal or error
-        elif code != "ExpiredIteratorException":
+        else:
             self._failures.failed(type(action).__name__, code, error)
+
+    def _read_failed(self, hold: Hold, action: _Read, error: Exception, code: str, now: float) -> bool:
+        """Whether it is dealt with, because it says something of this shard alone."""
+        hold.read_finished()
+        is_expired = code == "ExpiredIteratorException"
+        hold.reader.failed(now, expired=is_expired)
+        self._metrics.read_failed(hold.lease.key, is_expired=is_expired)
+        if code == "InvalidArgumentException" and isinstance(action, GetShardIterator) and hold.is_begun:
+            hold.reader.error = wrong_shard(hold.lease, self.stream_name, str(error))
+            hold.reader.error.__cause__ = error
+            return True
+        if code == "ResourceNotFoundException":  # the shard's records may all be gone; the listing will tell
+            hold.is_missing = True
+            self._coordinator.look_at_shards(now)
+            return True
+        return is_expired
 
     def _answered(self, hold: Hold, action: _Read | _Write, answer: Any, now: float) -> None:
         if isinstance(action, GetShardIterator):
@@ -311,7 +330,9 @@ class Engine:
             hold.reader.iterator_answered(answer, self._wall_clock_offset + now)
         elif isinstance(action, GetRecords):
             started = hold.read_finished()
-            hold.reader.records_answered(answer, started)
+            hold.reader.records_answered(answer, started, self._wall_clock_offset + started)
+            if hold.reader.expiry.suspicion is not None:
+                self._losses.look_into(hold.reader.expiry, now)
             self._metrics.took("KinesisDataFetcher.getRecords.Time", now - started, hold.lease.key)
         elif isinstance(action, RenewLease) and answer is None:
             hold.renewal_refused()
@@ -338,27 +359,13 @@ class Engine:
             else:
                 self._leaving.taken_back(key)
 
-    def _shards_listed(self, shards: list[Any], now: float) -> None:
-        self._coordinator.shards_listed(shards, now)
-        listed = self._coordinator.shards or {}
-        for hold in self._holds.values():
-            if hold.is_missing and hold.lease.key not in listed:
-                _log.warning(
-                    "%s: %s is gone from the stream; what was not read of it is lost", self.stream_name, hold.lease.key
-                )
-                hold.reader.end()
-            elif self._coordinator.is_of_another(hold.lease):
-                hold.reader.error = wrong_shard(hold.lease, self.stream_name)
-            hold.is_missing = False
-
     def _taken(self, lease: Lease, now: float) -> None:
         has_parents = self._coordinator.view.has_parents(lease)
         # A lease that is taken for the first time has the counter 1.
         since = None if lease.counter <= 1 else self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
         where = self._start.iterator_arguments(lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since)
-        reader = Reader(
-            lease, (self._coordinator.shards or {}).get(lease.key), where, self._config, self._random.random
-        )
+        listed = (self._coordinator.shards or {}).get(lease.key)
+        reader = Reader(lease, listed, where, self._config, self._random.random)
         hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
         if self._coordinator.is_of_another(lease):
             reader.error = wrong_shard(lease, self.stream_name)

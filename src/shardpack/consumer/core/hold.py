@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from ...aws.errors import backoff
 from ...errors import CheckpointError, LeaseLostError
 from ...leases.lease import Lease, is_started
-from ...records import Position
+from ...records import Position, ReceivedRecord
 from ..config import ConsumerConfig
 from .actions import Action, Checkpoint, GetRecords, GetShardIterator, ReleaseLease, RenewLease
 from .reader import Reader
@@ -66,6 +66,9 @@ class Hold:
         self._random = random
         self._renewed_at = now
         self._asked_at: float | None = None  # when it was seen that another worker waits for the lease
+        self._first_given: Position | None = None  # of the last batch
+        self._given_from: float | None = None  # when the first record of the last batch arrived
+        self._given_until: float | None = None  # and the last
         self._pending: _Pending | None = None
         self._writing: _Pending | None = None
         self._is_writing = False
@@ -122,13 +125,23 @@ class Hold:
             self.is_read_to_the_end
             and not self.in_hand
             and not self.is_ending
-            and (self.delivered is None or self.position >= self.delivered)
+            and not self.reader.expiry.is_open
+            and self._is_all_done
         )
+
+    @property
+    def _is_all_done(self) -> bool:
+        return self.delivered is None or self.position >= self.delivered
 
     @property
     def is_handed_over(self) -> bool:
         """Whether another worker has asked for the lease, and waits for this one to be done."""
         return self.lease.checkpoint_owner is not None
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything is handed out, and no longer in hand, that the shard held when it was last read."""
+        return self.reader.is_at_end and not self.in_hand and not self.reader.has_records
 
     @property
     def owes_word(self) -> bool:
@@ -142,7 +155,14 @@ class Hold:
             return True
         return not self.in_hand and (closing or not self.owes_word)
 
-    # What the application wants.
+    # What the application gets and wants.
+
+    def has_given(self, records: Sequence[ReceivedRecord]) -> None:
+        """The application is given these user records."""
+        first, last = records[0], records[-1]
+        self.delivered, self._first_given = last.position, first.position
+        arrivals = [one.approximate_arrival_timestamp for one in (first, last)]
+        self._given_from, self._given_until = (None if at is None else at.timestamp() for at in arrivals)
 
     def checkpoint(self, position: Position, token: object) -> bool:
         """Have a position recorded; False if it is already.
@@ -215,10 +235,23 @@ class Hold:
             return None
         if self._pending is not None:
             self._writing, self._pending = self._pending, None
-            return Checkpoint(self.lease, self.number, self._writing.position, self._writing.children)
+            return Checkpoint(self._told(), self.number, self._writing.position, self._writing.children)
         if (leaving or self.is_handed_over) and self.may_go(now, closing=closing):
             return ReleaseLease(self.lease, self.number)
-        return RenewLease(self.lease, self.number) if now >= self._write_due else None
+        return RenewLease(self._told(), self.number) if now >= self._write_due else None
+
+    def _told(self) -> Lease:
+        """The lease, with the moment up to which everything that has arrived is done."""
+        until = self._done_until()
+        return replace(self.lease, done_until=None if until is None else max(int(until), self.lease.done_until or 0))
+
+    def _done_until(self) -> float | None:
+        if self.reader.expiry.is_open:
+            return None
+        if self._is_all_done:
+            return self._given_until if self.reader.has_records else self.reader.expiry.read_until
+        is_within = self._first_given is not None and self.position >= self._first_given
+        return self._given_from if is_within else None
 
     def _read(self, now: float) -> Action | None:
         due = self.reader.due

@@ -14,6 +14,7 @@ from ...limits import MIB
 from ...records import Position, ReceivedRecord
 from ...unpacking.unpacker import unpack
 from ..config import ConsumerConfig
+from ..loss import Expiry
 from ..start import IteratorArguments, from_moment
 from .shards import ListedShard, child_shards
 
@@ -32,6 +33,7 @@ class Reader:
         taken_millis_behind_latest: of the response that brought what was taken last.
         error: what made unpacking fail, under ``on_corrupt="raise"`` or ``out_of_range="raise"``. All records before it
             have been given.
+        expiry: until when everything is read, and what has expired before.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Reader:
         self.millis_behind_latest: int | None = None
         self.taken_millis_behind_latest: int | None = None
         self.error: Exception | None = None
+        self.expiry = Expiry(lease)
 
     # What to ask Kinesis, and when.
 
@@ -88,8 +91,8 @@ class Reader:
             # Should this iterator expire unused, "latest" must not come to mean a later moment.
             self._iterator_arguments = from_moment(wall_time)
 
-    def records_answered(self, response: Mapping[str, Any], started: float) -> None:
-        """`GetRecords` answered a call that was made then."""
+    def records_answered(self, response: Mapping[str, Any], started: float, wall_time: float) -> None:
+        """`GetRecords` answered a call that was made then, which is this time by the wall clock."""
         records = response["Records"]
         # Where Kinesis distributes records by itself, they may have no partition key.
         size = sum(len(record["Data"]) + len((record.get("PartitionKey") or "").encode()) for record in records)
@@ -97,6 +100,8 @@ class Reader:
         self._iterator = response.get("NextShardIterator") or None
         self.millis_behind_latest = response.get("MillisBehindLatest")
         self.is_at_end = not records and self.millis_behind_latest == 0
+        if not response.get("Rests"):  # of a stream that is not read for now nothing is known
+            self.expiry.answered(records, wall_time, is_at_end=self.is_at_end)
         if records:
             self._buffered_to = records[-1]["SequenceNumber"]
             self._pages.append((records, size, self.millis_behind_latest))

@@ -234,7 +234,7 @@ def _records_call(directory: Directory, arguments: Mapping[str, Any]) -> tuple[s
 
 def _records(identifier: str, arguments: Mapping[str, Any], answer: Mapping[str, Any] | None) -> dict[str, Any]:
     if answer is None:
-        return {"Records": [], "NextShardIterator": arguments["ShardIterator"], "MillisBehindLatest": 0}
+        return {"Records": [], "NextShardIterator": arguments["ShardIterator"], "MillisBehindLatest": 0, "Rests": True}
     told = dict(answer)
     if told.get("NextShardIterator"):
         told["NextShardIterator"] = f"{identifier}{_BETWEEN}{told['NextShardIterator']}"

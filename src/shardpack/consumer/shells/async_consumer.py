@@ -16,11 +16,12 @@ from ...records import ReceivedRecord
 from ..batch import AsyncBatch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
+from ..loss import DataLoss
 from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from ..reading.streams import NAME as MANY
 from .async_running import AsyncDivert, AsyncRun
-from .seat import Seat, Streams, check_arguments, directory_of, engine_for
+from .seat import Seat, Streams, check_arguments, check_hook, directory_of, engine_for
 from .tasks import AsyncShell
 
 
@@ -49,6 +50,7 @@ class AsyncConsumer:
             pushed.
         fan_out_client: a boto3 Kinesis client for those threads; None: one is made from ``region_name`` and what
             follows it.
+        on_data_loss: see `Consumer`; it may be a coroutine function.
 
     Raises:
         ValueError: `start` or `start_at` is no starting position.
@@ -72,8 +74,10 @@ class AsyncConsumer:
         meter_provider: Any = None,
         fan_out: str | None = None,
         fan_out_client: Any = None,
+        on_data_loss: Callable[[DataLoss], object] | None = None,
     ) -> None:
         check_optional("fan_out", fan_out, str)
+        check_hook(on_data_loss)
         directory = directory_of(stream_name, streams, fan_out)
         stream_name = stream_name or MANY
         check_arguments(stream_name, leases, worker_id, config)
@@ -85,7 +89,8 @@ class AsyncConsumer:
             pushed = FanOut(fan_out_client or kinesis_client(config, *arguments), stream, fan_out)
             config = replace(config, idle_time_between_reads=LOOKING_SECONDS)
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
-        self._shell = AsyncShell(engine, config, client, arguments, stream, leases, pushed or directory)
+        source = pushed or directory
+        self._shell = AsyncShell(engine, config, client, arguments, stream, leases, source, on_data_loss)
         self._seat = Seat()
 
     async def next_batch(self) -> AsyncBatch | None:
@@ -103,13 +108,16 @@ class AsyncConsumer:
             if delivered is None:
                 return None
             batch = self._shell.batch(delivered, delivered.records)
+            error = delivered.error or await self._shell.told_of_losses(delivered)
             seat.taken = delivered
-            if delivered.error is None:
+            if error is None:
                 return batch
         except BaseException:  # what the application has not got is given again
             seat.taken = before
             raise
-        raise delivered.error
+        if delivered.error is None:
+            self._shell.done(seat, stop=True)
+        raise error
 
     def __aiter__(self) -> AsyncIterator[AsyncBatch]:
         """Batch after batch, until `stop`."""
@@ -194,3 +202,8 @@ class AsyncConsumer:
         False until the first shards are read, and while shards that nobody holds wait to be taken.
         """
         return self._shell.look(lambda engine: engine.is_caught_up)
+
+    @property
+    def caught_up_shards(self) -> set[str]:
+        """The shards of this worker of which everything was handed out, and is no longer in hand, when last read."""
+        return self._shell.look(lambda engine: engine.caught_up_shards)

@@ -60,7 +60,8 @@ class AsyncRun:
         while not self._shell.is_stopping and (delivered := await self._shell.take(seat)) is not None:
             seat.taken = delivered
             try:
-                error = delivered.error or await self._handle(delivered)
+                error = delivered.error or await self._shell.told_of_losses(delivered)
+                error = error or await self._handle(delivered)
             except LeaseLostError:
                 error = None
             except BaseException:

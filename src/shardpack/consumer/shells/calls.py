@@ -11,6 +11,7 @@ from ..core.actions import (
     AskForLease,
     Checkpoint,
     CreateLease,
+    DescribeStream,
     FindLeases,
     GetLease,
     GetRecords,
@@ -56,11 +57,13 @@ def call_leases(leases: Leases, action: LeaseAction) -> Any:
 
 
 def kinesis_call(
-    action: GetRecords | GetShardIterator, stream: Mapping[str, str]
+    action: GetRecords | GetShardIterator | DescribeStream, stream: Mapping[str, str]
 ) -> tuple[str, dict[str, Any], str | None]:
     """The client's method, its arguments, and which key of the response is the answer (None: all of it)."""
     if isinstance(action, GetRecords):
         return "get_records", {"ShardIterator": action.iterator, "Limit": action.limit}, None
+    if isinstance(action, DescribeStream):
+        return "describe_stream_summary", dict(stream), "StreamDescriptionSummary"
     arguments = {**stream, "ShardId": action.shard_id, **action.arguments}
     return "get_shard_iterator", arguments, "ShardIterator"
 

@@ -16,12 +16,13 @@ from ...records import ReceivedRecord
 from ..batch import Batch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
+from ..loss import DataLoss
 from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from ..reading.streams import NAME as MANY
 from ..reading.streams import ManyStreams
 from .running import Run
-from .seat import Seat, Streams, check_arguments, directory_of, engine_for
+from .seat import Seat, Streams, check_arguments, check_hook, directory_of, engine_for
 from .threads import Shell
 
 
@@ -54,6 +55,9 @@ class Consumer:
         fan_out: read by enhanced fan-out, as the stream consumer of this name: registered if it is not, and left
             registered. Kinesis then pushes records within some 70 ms, and each shard's 2 MB/s are the application's
             own. Where that is not allowed, it is said once, and `GetRecords` is used. None: `GetRecords`.
+        on_data_loss: called with a `DataLoss` when records of a shard have expired before they were read, before the
+            shard's next batch is given. When it raises, the shard stops with that error, as a shard stops whose handler
+            fails; to end the whole consumer, it may call `stop` first. None: losses are logged and counted only.
 
     Raises:
         ValueError: `start` or `start_at` is no starting position.
@@ -76,8 +80,10 @@ class Consumer:
         profile_name: str | None = None,
         meter_provider: Any = None,
         fan_out: str | None = None,
+        on_data_loss: Callable[[DataLoss], object] | None = None,
     ) -> None:
         check_optional("fan_out", fan_out, str)
+        check_hook(on_data_loss)
         directory = directory_of(stream_name, streams, fan_out)
         stream_name = stream_name or MANY
         check_arguments(stream_name, leases, worker_id, config)
@@ -90,7 +96,7 @@ class Consumer:
             client = ManyStreams(client, directory)
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
         self._failover_time = config.failover_time
-        self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end)
+        self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end, on_data_loss)
         self._seat = Seat()
 
     # Batch by batch.
@@ -119,13 +125,16 @@ class Consumer:
             if delivered is None:
                 return None
             batch = self._shell.batch(delivered, delivered.records)
+            error = delivered.error or self._shell.told_of_losses(delivered)
             seat.taken = delivered
-            if delivered.error is None:
+            if error is None:
                 return batch
         except BaseException:  # what the application has not got is given again
             seat.taken = before
             raise
-        raise delivered.error
+        if delivered.error is None:
+            self._shell.done(seat, stop=True)
+        raise error
 
     def __iter__(self) -> Iterator[Batch]:
         """Batch after batch, until `stop`."""
@@ -238,3 +247,8 @@ class Consumer:
         False until the first shards are read, and while shards that nobody holds wait to be taken.
         """
         return self._shell.look(lambda engine: engine.is_caught_up)
+
+    @property
+    def caught_up_shards(self) -> set[str]:
+        """The shards of this worker of which everything was handed out, and is no longer in hand, when last read."""
+        return self._shell.look(lambda engine: engine.caught_up_shards)

@@ -66,7 +66,7 @@ class Run:
         while not self._shell.is_stopping and (delivered := self._shell.take(seat, None)) is not None:
             seat.taken = delivered
             try:
-                error = delivered.error or self._handle(delivered)
+                error = delivered.error or self._shell.told_of_losses(delivered) or self._handle(delivered)
             except LeaseLostError:
                 error = None
             except BaseException:

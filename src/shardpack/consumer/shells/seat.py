@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from ...aws.streams import stream_argument
-from ...limits import check_optional, shown
+from ...limits import check_callable, check_optional, shown
 from ...producer.shells.otel import instruments
 from ..config import ConsumerConfig
 from ..core.delivered import Delivered
@@ -52,6 +52,12 @@ def check_arguments(stream_name: str, leases: object, worker_id: object, config:
         )
     check_optional("worker_id", worker_id, str)
     check_optional("config", config, ConsumerConfig)
+
+
+def check_hook(on_data_loss: object) -> None:
+    """Refuse what cannot be called."""
+    if on_data_loss is not None:
+        check_callable("on_data_loss", on_data_loss, "a function that takes a DataLoss")
 
 
 def name_of(stream: Mapping[str, str]) -> str:

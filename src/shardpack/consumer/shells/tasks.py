@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar, cast
@@ -18,6 +19,7 @@ from ..core.actions import KinesisAction, ListShards
 from ..core.delivered import Delivered
 from ..core.engine import Engine
 from ..core.hold import Hold
+from ..loss import DataLoss
 from ..reading.async_fan_out import AsyncFanOut
 from ..reading.fan_out import FanOut
 from ..reading.streams import AsyncManyStreams, Directory
@@ -46,11 +48,13 @@ class AsyncShell:
         stream: dict[str, str],
         leases: Leases,
         source: FanOut | Directory | None = None,
+        on_data_loss: Callable[[DataLoss], object] | None = None,
     ) -> None:
         self._config = config
         self._client = client
         self._client_arguments = client_arguments
         self._stream = stream
+        self._on_data_loss = on_data_loss
         self._opened = AsyncExitStack()
         self._opening: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,6 +72,17 @@ class AsyncShell:
         except BaseException:  # also when the task is cancelled
             self._driver.withdraw(seat)
             raise
+
+    async def told_of_losses(self, delivered: Delivered) -> Exception | None:
+        """See `Shell.told_of_losses`; what the application gives may be a coroutine function."""
+        try:
+            for loss in delivered.losses:
+                answer = None if self._on_data_loss is None else self._on_data_loss(loss)
+                if inspect.isawaitable(answer):
+                    await answer
+        except Exception as error:  # noqa: BLE001  # the application's
+            return error
+        return None
 
     def batch(self, delivered: Delivered, records: list[ReceivedRecord]) -> AsyncBatch:
         """All or some of the records that were delivered, with the means to checkpoint them."""

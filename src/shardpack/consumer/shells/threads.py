@@ -16,6 +16,7 @@ from ..core.actions import KinesisAction, ListShards
 from ..core.delivered import Delivered
 from ..core.engine import Engine
 from ..core.hold import Hold
+from ..loss import DataLoss
 from .calls import kinesis_call
 from .driver import Driver
 from .health import is_healthy
@@ -39,10 +40,12 @@ class Shell:
         stream: dict[str, str],
         leases: Leases,
         at_end: Callable[[], object],
+        on_data_loss: Callable[[DataLoss], object] | None = None,
     ) -> None:
         self._client = client
         self._stream = stream
         self._at_end = at_end
+        self._on_data_loss = on_data_loss
         self._calls = ThreadPoolExecutor(config.max_connections, "shardpack-call")  # starts no thread yet
         self._driver = Driver(engine, leases, self._begin_call, self._end)
 
@@ -62,6 +65,16 @@ class Shell:
             self._driver.withdraw(seat)
             raise
         return cast("Delivered | None", ticket.result())
+
+    def told_of_losses(self, delivered: Delivered) -> Exception | None:
+        """Tell the application what has expired before these records; why it wants no more of the shard, or None."""
+        try:
+            for loss in delivered.losses:
+                if self._on_data_loss is not None:
+                    self._on_data_loss(loss)
+        except Exception as error:  # noqa: BLE001  # the application's
+            return error
+        return None
 
     def batch(self, delivered: Delivered, records: list[ReceivedRecord]) -> Batch:
         """All or some of the records that were delivered, with the means to checkpoint them."""

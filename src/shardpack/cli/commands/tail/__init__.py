@@ -1,0 +1,1 @@
+"""`shardpack tail`: where a replay ends, and which keys and shards are hot. May import everything."""
