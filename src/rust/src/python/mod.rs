@@ -12,6 +12,7 @@ mod errors;
 mod flat;
 mod objects;
 mod routes;
+mod rows;
 
 use crate::{frame, md5, read};
 use pyo3::prelude::*;
@@ -33,6 +34,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<columns::Spread>()?;
     module.add_class::<flat::Flat>()?;
     module.add_class::<routes::Routes>()?;
+    module.add_class::<rows::Rows>()?;
     module.add_function(wrap_pyfunction!(path, module)?)?;
     module.add_function(wrap_pyfunction!(read_one, module)?)?;
     module.add_function(wrap_pyfunction!(read_many, module)?)?;
@@ -48,7 +50,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// How MD5 is made here: "avx512", "avx2", "portable" or "scalar".
+/// How MD5 is made here: "avx512", "avx2", "sse2", "neon", "portable" or "scalar".
 #[pyfunction]
 fn path() -> &'static str {
     md5::path().name()
