@@ -12,6 +12,8 @@ RUST_SOURCES := $(RUST)/Cargo.toml $(RUST)/Cargo.lock $(RUST)/build.rs $(shell f
 CARGO := $(shell command -v cargo)
 # SHARDPACK_BUILD_NATIVE=yes: the native core has to be built, and to be there.
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
+# pip compiles nothing when it installs: most of it is never imported. (pip takes 0 for yes here.)
+export PIP_NO_COMPILE := 0
 .PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
 
 help: ## list the targets
@@ -37,7 +39,8 @@ $(NODE): tests/tools/node/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/tools/node; \
 	else echo "npm is not here: tests against kinesalite, kinesis-local and dynalite will be skipped"; fi
 
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
+# On two cores three workers, because many a test waits for a server or a clock.
+PARALLEL := --numprocesses $(shell test "$$(getconf _NPROCESSORS_ONLN)" -gt 2 && echo 4 || echo 3) --dist worksteal
 test: $(BIN)/shardpack $(NODE) test-native test-pure ## set everything up and run the tests, with both cores
 
 .PHONY: test-native
@@ -190,11 +193,12 @@ bench-lambda: $(BENCH)/bin/shardpack ## time what a Lambda function pays, cold a
 bench-threads: ## what a second thread gains, with a GIL and without
 	$(PYTHON) tests/platforms/on_pythons.py --only codec --run benchmarks/bench_threads.py $(or $(PYTHONS),3.14 3.14t) -- $(ARGS)
 
-# A venv of its own: the peers' dependencies and the local Kinesis server's exclude each other.
-$(BENCH)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
+# A venv of its own: the peers' dependencies and the local Kinesis server's exclude each other. The native core lies in
+# src already, where the first venv has it from; the Python is the same.
+$(BENCH)/bin/shardpack: pyproject.toml setup.py $(BIN)/shardpack
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,async,aws,cli]' --group bench
+	SHARDPACK_BUILD_NATIVE=no $(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,async,aws,cli]' --group bench
 	@touch $@
 
 density: $(BIN)/shardpack ## measure packing density again; make density FILE=access.log for your own lines

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import servers
+import warm_python
 from command_line import COMMAND, json_lines
 from command_line import run as run_command
 
@@ -203,13 +203,13 @@ class TestSignals:
 
 def put_nowhere(failed: Path, lines: bytes, *, most_bytes: int | None = None) -> dict[str, Any]:
     """The summary of a put that fails; with a disk, so to speak, that takes only so many bytes of a file."""
-    limit: Callable[[], None] | None = None
+    code = "from shardpack.cli import main; main()"
     if most_bytes is not None:
-        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))  # noqa: E731
-    command = [*COMMAND, "put", "s", "-", *NOWHERE, "--record-ttl", "0.2", "--json", "--failed", str(failed)]
-    done = subprocess.run(command, input=lines, capture_output=True, timeout=60, check=False, preexec_fn=limit)
-    assert done.returncode == 1, done.stderr.decode()
-    return told(done.stdout)
+        code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most_bytes}, {most_bytes})); {code}"
+    command = ["put", "s", "-", *NOWHERE, "--record-ttl", "0.2", "--json", "--failed", str(failed)]
+    status, out, error = warm_python.run(["-c", code, *command], lines)
+    assert status == 1, error.decode()
+    return told(out)
 
 
 class TestTheFileForWhatFails:

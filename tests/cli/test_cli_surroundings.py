@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import servers
+import warm_python
 from relay import relay
 
 import shardpack as sp
@@ -24,8 +25,10 @@ SHARDPACK = f"{shlex.quote(sys.executable)} -m shardpack"
 
 def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """What a shell makes of a line in which ``shardpack`` stands for the command."""
+    is_warm = not environment and "&-" not in line  # a process that begins warm has all streams, and our environment
+    shardpack = shlex.join([*warm_python.for_shells(), "-m", "shardpack"]) if is_warm else SHARDPACK
     return subprocess.run(
-        ["bash", "-c", line.replace("shardpack", SHARDPACK)],
+        ["bash", "-c", line.replace("shardpack", shardpack)],
         cwd=folder,
         env=os.environ | environment,
         capture_output=True,
@@ -106,7 +109,7 @@ def test_any_file_name_goes_with_the_progress_bar(folder: Path, name: str) -> No
     (folder / name).write_bytes(b"one\ntwo\n")
     terminal, end = pty.openpty()
     with (folder / "out").open("wb") as out:
-        command = [sys.executable, "-m", "shardpack", "pack", name]
+        command = [*warm_python.for_shells(), "-m", "shardpack", "pack", name]
         done = subprocess.run(command, cwd=folder, stdout=out, stderr=end, check=False, timeout=60)
     os.close(end)
     shown = os.read(terminal, 100_000).decode()

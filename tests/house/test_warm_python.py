@@ -49,6 +49,25 @@ def test_it_ends_as_a_cold_one_does(name: str) -> None:
     assert warm(*arguments, stdin=b"abc") == cold(*arguments, stdin=b"abc")
 
 
+@pytest.mark.parametrize("name", ENDINGS)
+def test_from_a_shell_too(name: str) -> None:
+    command = [*warm_python.for_shells(), "-c", ENDINGS[name], "an argument", "--another"]
+
+    done = subprocess.run(command, input=b"abc", capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == cold(*command[-4:], stdin=b"abc")
+
+
+def test_a_shell_sees_when_it_closes_its_output() -> None:
+    code = "import os, sys; print('all'); sys.stdout.flush(); os.close(1); sys.stdin.read()"
+    with subprocess.Popen(
+        [*warm_python.for_shells(), "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == b"all\n"  # to its end, while the process is there still
+        assert process.poll() is None
+
+
 def test_an_exception_is_told_on_standard_error() -> None:
     status, out, error = warm("-c", "print('before'); raise KeyError('k')")
 

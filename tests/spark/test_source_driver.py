@@ -177,6 +177,18 @@ def test_a_quiet_shard_costs_one_call_and_a_busy_one_two() -> None:
     assert operations == ["get_records"] * 4 + ["get_shard_iterator"] * 4
 
 
+def test_a_query_without_data_leaves_the_calls_of_a_shard_to_others() -> None:
+    setting = Setting(1)
+    query = setting.query(initialPosition="trim_horizon")
+    query.trigger()
+    setting.kinesis.calls.clear()
+    since = setting.clock.now()
+    for _ in range(20):
+        query.driver.next(query.start_of(query.committed))
+    calls = [call for call in setting.kinesis.calls if call.operation == "get_records"]
+    assert len(calls) <= 2 * (setting.clock.now() - since)
+
+
 def test_a_shard_that_was_quiet_for_long_is_not_read_through_by_the_driver() -> None:
     setting = Setting(1)
     setting.put(3000, passes=1.0)
@@ -392,6 +404,21 @@ def test_a_stream_that_was_made_again_is_told_and_read_anew_if_that_is_allowed()
     with pytest.raises(sp.DataLossError, match=r"stream/s of the checkpoint was deleted: it was created at 2027-"):
         query.trigger()
     assert numbers(read(allowed)) == [5, 6, 7]
+
+
+def test_a_stream_that_is_made_again_under_a_query_is_told() -> None:
+    setting = Setting(1)
+    setting.put(5)
+    setting.clock.advance(5)
+    query = setting.query(initialPosition="trim_horizon")
+    read(query)
+    setting.kinesis.delete_stream(StreamName="s")
+    setting.clock.advance(5)
+    setting.kinesis.create_stream(StreamName="s", ShardCount=1)
+    setting.put(3)
+    setting.clock.advance(5)
+    with pytest.raises(sp.DataLossError, match="of the checkpoint was deleted"):
+        query.trigger()
 
 
 # Other bad input

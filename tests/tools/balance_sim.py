@@ -115,7 +115,7 @@ class Balance:
             coordinator.shards_listed([], self.now)
             return
         assert isinstance(action, LeaseAction)
-        answer: Any = call_leases(self._store, action)
+        answer: Any = call_leases(self._store, action, self.now)
         self._bill(action, answer)
         match action:
             case ListLeases():

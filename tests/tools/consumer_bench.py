@@ -128,7 +128,7 @@ class Worker:
                 return list_shards(self.stream.kinesis, STREAM, ALL_SHARDS)
             case DescribeStream():
                 return self.stream.kinesis.describe_stream_summary(**STREAM)["StreamDescriptionSummary"]
-        return call_leases(self.stream.leases, action)
+        return call_leases(self.stream.leases, action, self.stream.now)
 
     def run(self, seconds: float = 0.0) -> None:
         """Let time pass from deadline to deadline."""

@@ -62,7 +62,9 @@ class MiniSpark:
         """A new driver, which knows what is in the checkpoint alone."""
         call = Caller(self.client, "the stream s", sleep=self.clock.wait)
         stream = KinesisStream(call, "s", max_records=self.page, clock=self.clock.now, sleep=self.clock.wait)
-        self.driver = Driver(stream, self.options, self.marks_of_leases, workers=1, clock=self.clock.now)
+        self.driver = Driver(
+            stream, self.options, self.marks_of_leases, workers=1, clock=self.clock.now, sleep=self.clock.wait
+        )
         return self.driver
 
     def start_of(self, batch: int) -> Offset:

@@ -7,9 +7,9 @@ the environment could matter to an import, or where there is no fork, it begins 
 
 from __future__ import annotations
 
+import ast
 import atexit
 import gc
-import json
 import os
 import runpy
 import select
@@ -46,9 +46,9 @@ class Parent:
     def __init__(self) -> None:
         self.environment = dict(os.environ)
         self._folder = tempfile.mkdtemp(prefix="shardpack-warm-")
-        self._address = str(Path(self._folder) / "socket")
+        self.address = str(Path(self._folder) / "socket")
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self._address)
+            listener.bind(self.address)
             listener.listen(64)
             # Its standard streams are pipes, as its children's are. When the first of them ends, it ends.
             self._process = subprocess.Popen(
@@ -64,8 +64,8 @@ class Parent:
     def begin(self, arguments: Sequence[str], environment: Mapping[str, str], streams: Sequence[int]) -> socket.socket:
         """Begin a process; the connection tells its exit status, and ends it when it is closed before."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(self._address)
-        asked = json.dumps([list(arguments), dict(environment), str(Path.cwd())]).encode()
+        connection.connect(self.address)
+        asked = ascii([list(arguments), dict(environment), str(Path.cwd())]).encode()
         socket.send_fds(connection, [len(asked).to_bytes(4, "big")], list(streams))
         connection.sendall(asked)
         return connection
@@ -86,13 +86,27 @@ def run(
     wanted = {**os.environ, **(environment or {})}
     if not hasattr(os, "fork"):
         return _run_cold(arguments, stdin, wanted, seconds)
-    if os.getpid() not in _parents:
-        _parents[os.getpid()] = Parent()
-    parent = _parents[os.getpid()]
+    parent = _parent()
     differs = {name for name, _ in wanted.items() ^ parent.environment.items()}
     if any(not name.startswith(_HARMLESS) for name in differs):
         return _run_cold(arguments, stdin, wanted, seconds)
     return _run_warm(parent, arguments, stdin, wanted, seconds)
+
+
+def for_shells() -> list[str]:
+    """What stands for ``python`` in a shell's line or a process of one's own, in the environment of the tests.
+
+    Signals do not reach it, and standard streams must be open.
+    """
+    if not hasattr(os, "fork"):
+        return [sys.executable]
+    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("warm_client.py")), _parent().address]
+
+
+def _parent() -> Parent:
+    if os.getpid() not in _parents:
+        _parents[os.getpid()] = Parent()
+    return _parents[os.getpid()]
 
 
 def _run_cold(
@@ -169,7 +183,7 @@ def _serve(listener: socket.socket) -> list[str]:
         if listener in readable:
             connection, _ = listener.accept()
             size, streams, _, _ = socket.recv_fds(connection, 4, 3)
-            asked = json.loads(_exactly(connection, int.from_bytes(size, "big")))
+            asked = ast.literal_eval(_exactly(connection, int.from_bytes(size, "big")).decode())
             child = os.fork()
             if not child:
                 signal.set_wakeup_fd(-1)

@@ -28,6 +28,9 @@ class ConsumerConfig:
         graceful_lease_handoff_timeout: For how many seconds a worker that is asked for a lease may finish what it has
             in hand and checkpoint it, from 0 to 3,600; then the lease moves anyway. 0: nobody is asked, leases are
             taken from live workers as the KCL 2.x does, and what these have not checkpointed is repeated.
+        longest_batch: For how many seconds the application may have a batch in hand, from 1. So long its lease is
+            renewed, whatever the application does. Then the worker counts as stuck: it is not healthy, and lets the
+            lease go, so that another worker reads the shard on from the last checkpoint.
         lease_discovery_interval: How many seconds to wait between two looks for leases that other workers have handed
             over, from 0.1. A look asks for the keys of this worker's leases, and only where there are other workers.
         max_records: The largest number of Kinesis records in a `GetRecords` call, from 1 to 10,000.
@@ -55,6 +58,7 @@ class ConsumerConfig:
     max_leases_for_worker: int = 1_000_000
     max_leases_to_steal_at_one_time: int = 100
     graceful_lease_handoff_timeout: float = 30.0
+    longest_batch: float = 3600.0
     lease_discovery_interval: float = 1.0
     max_records: int = 10_000
     batch_max_records: int = 10_000
@@ -94,6 +98,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_leases_for_worker": (1, _UNBOUNDED),
     "max_leases_to_steal_at_one_time": (1, _UNBOUNDED),
     "graceful_lease_handoff_timeout": (0, 3600),
+    "longest_batch": (1, _UNBOUNDED),
     "lease_discovery_interval": (0.1, _UNBOUNDED),
     "max_records": (1, 10_000),
     "batch_max_records": (1, _UNBOUNDED),

@@ -56,6 +56,28 @@ class Moves(NamedTuple):
     is_first_of_more: bool
 
 
+class Look(NamedTuple):
+    """What a worker found when it looked at all leases, as the KCL's ``DynamoDBLeaseTaker`` counts it.
+
+    Attributes:
+        total: leases.
+        expired: those of a worker whose counters have stood still for the failover time.
+        very_old: those of them that have for three times as long.
+        workers: workers that have leases, this one counted.
+        to_take: leases that this worker is to take, or to ask for.
+        spillover: leases by which this worker's share is more than it may hold.
+        seconds: how long listing them took.
+    """
+
+    total: int
+    expired: int
+    very_old: int
+    workers: int
+    to_take: int
+    spillover: int
+    seconds: float
+
+
 class LeaseView:
     """The leases as this worker last saw them, and since when their counters stand still.
 
@@ -148,6 +170,21 @@ class LeaseView:
         part = self._part(owned, free, total)
         take, is_first_of_more = self._to_take(free, part, math.ceil(total / len(owned)), len(owned[me]), room, now)
         return Moves(take, self._to_ask_for(part, room - len(take), now, is_known=is_known), is_first_of_more)
+
+    def look(self, moves: Moves, seconds: float, now: float) -> Look:
+        """What there is to tell of a look at all leases, which took so long, and of which this follows."""
+        old = [lease for lease in self.leases.values() if lease.owner is not None and self._is_unchanged(lease, now, 1)]
+        workers = {lease.owner for lease in self.leases.values()} - {None} | {self._worker_id}
+        share = math.ceil(sum(1 for _ in self._active()) / len(workers))
+        return Look(
+            total=len(self.leases),
+            expired=len(old),
+            very_old=sum(self._is_unchanged(lease, now, _ABANDONED) for lease in old),
+            workers=len(workers),
+            to_take=len(moves.take) + len(moves.ask_for),
+            spillover=max(0, share - self._config.max_leases_for_worker),
+            seconds=seconds,
+        )
 
     def _part(self, owned: Mapping[str, list[Lease]], free: list[Lease], total: int) -> list[Lease]:
         for leases in (free, *owned.values()):

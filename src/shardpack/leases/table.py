@@ -88,6 +88,8 @@ class Table:
                 if failures == 1:
                     _log.info("%s on the lease table %s: %s; trying again", operation, self.name, code)
                 time.sleep(wait)
+                if time.monotonic() > deadline + _REQUEST_SECONDS:  # the process stood still; nobody waits any more
+                    raise self._failed(operation, code, message, failures) from error
             else:
                 return answer
         raise AssertionError("unreachable")

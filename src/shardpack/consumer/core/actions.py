@@ -24,9 +24,14 @@ class ListLeases:
 
 @dataclass(frozen=True, slots=True)
 class CreateLease:
-    """`Leases.create`; the answer is whether it was created."""
+    """`Leases.create`; the answer is whether it was created.
+
+    `until` is a moment on the shell's clock. Later it must not be made any more, because by then other workers may
+    have done the shard to its end and deleted its lease, which this would bring back.
+    """
 
     lease: Lease
+    until: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)

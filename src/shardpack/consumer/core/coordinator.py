@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, TypeAlias
 
-from ...leases.balance import LeaseView
+from ...leases.balance import LeaseView, Look
 from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
@@ -47,6 +47,9 @@ class Coordinator:
         view: the leases as this worker last saw them.
         shards: by shard id, as last listed; None before the first listing.
         held: the keys of the leases that this worker holds; the engine says so.
+        overdue: the keys of leases that were let go because the application has had a batch for too long. They are not
+            taken before it is done with it; the engine says so.
+        look: what was found when all leases were last looked at.
     """
 
     def __init__(self, stream_name: str, worker_id: str, config: ConsumerConfig, start: Start, random: Random) -> None:
@@ -67,12 +70,14 @@ class Coordinator:
         self._create_due = float("-inf")  # not before, because the last try has failed
         self._closing = False
         self._closed_at: float | None = None
-        self._shards_asked_for = self._leases_listed = float("-inf")
+        self._shards_asked_for = self._leases_asked_for = self._leases_listed = float("-inf")
         self._looks = 0  # at all leases
         self._looks_before = -1  # the shards were last asked for
         self.view = LeaseView(worker_id, config, random)
         self.shards: Mapping[str, ListedShard] | None = None
         self.held: set[str] = set()
+        self.overdue: set[str] = set()
+        self.look: Look | None = None
 
     # What to do.
 
@@ -88,6 +93,7 @@ class Coordinator:
             self._looks_before = self._looks
             actions.append(ListShards())
         if not self._closing and self._lease_listing.begin(now):
+            self._leases_asked_for = now
             actions.append(ListLeases())
         if self._is_finding and self._finding.begin(now):
             actions.append(FindLeases(self._worker_id))
@@ -119,10 +125,10 @@ class Coordinator:
             shards = {**(self.shards or {}), **missing}
             parents = {shard.shard_id: shard.parents for shard in shards.values()}
             needed = missing.keys() | ancestors(missing, parents)
-            self._create(lease for lease in self._missing(shards) if lease.key in needed)
+            self._create((lease for lease in self._missing(shards) if lease.key in needed), now)
             # Somebody has leases of their children already. Rather read them twice than not at all.
             over = missing.keys() & ancestors(self.view.leases, parents)
-            self._create(missing[key].lease(Position.TRIM_HORIZON) for key in over)
+            self._create((missing[key].lease(Position.TRIM_HORIZON) for key in over), now)
         return not missing
 
     def look_at_shards(self, moment: float) -> None:
@@ -186,8 +192,9 @@ class Coordinator:
         suspects = self._look_for_others(now)
         others = {lease.owner for lease in self.view.leases.values()} - {None, self._worker_id}
         self._may_find = self._can_find and bool(others)
-        moves = self.view.moves(self.held | self._under_way | suspects, now)
+        moves = self.view.moves(self.held | self.overdue | self._under_way | suspects, now)
         self._takes_more = moves.is_first_of_more
+        self.look = self.view.look(moves, now - self._leases_asked_for, now)
         for lease in moves.take:
             self._take(lease)
         for lease in moves.ask_for:
@@ -248,7 +255,7 @@ class Coordinator:
         is_over = lease.checkpoint == Position.SHARD_END  # who held it is done with it, and hands nothing over
         if lease.owner != self._worker_id or lease.checkpoint_owner is None or is_over:
             self._asked.discard(key)
-        if not self.view.may_take(lease, now):
+        if not self.view.may_take(lease, now) or key in self.overdue:
             return
         if self._closing:  # nobody waits for it here any more
             self._under_way.add(key)
@@ -311,14 +318,15 @@ class Coordinator:
         elif now - self._leases_listed > 2 * self._config.failover_time:
             self.look_at_leases(now)
         else:
-            self._create(missing)
+            self._create(missing, now)
 
     def _missing(self, shards: Mapping[str, ListedShard]) -> list[Lease]:
         return leases_to_create(shards, self.view.leases, self._start)
 
-    def _create(self, leases: Iterable[Lease]) -> None:
+    def _create(self, leases: Iterable[Lease], now: float) -> None:
         for lease in leases:
-            self._enqueue(CreateLease(lease))
+            # With the age that the list of leases may have, that is when leases are deleted at the earliest.
+            self._enqueue(CreateLease(lease, now + self._config.failover_time))
 
     def _enqueue(self, action: LeaseChange) -> None:
         if action.lease.key not in self._under_way and not self._closing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from ..log_fields import about
 from ..loss import Losses
 from ..origin import wrong_shard
 from .coordinator import Coordinator
@@ -66,5 +67,6 @@ class Ending:
             self._coordinator.look_at_shards(now + _RETRY_SECONDS)
             return None
         if not named:
-            _log.warning("%s: %s has ended, and has no children", self._stream_name, hold.lease.key)
+            key = hold.lease.key
+            _log.warning("%s: %s has ended, and has no children", self._stream_name, key, extra=about(key))
         return children or named

@@ -10,9 +10,7 @@ run backwards. Nothing blocks or locks.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Collection
-from dataclasses import replace
 from random import Random
 from typing import Any, TypeAlias
 
@@ -21,6 +19,7 @@ from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
 from ..failures import Failures
+from ..log_fields import tell
 from ..loss import Losses
 from ..metrics import ConsumerStats, Metrics
 from ..origin import wrong_shard
@@ -48,8 +47,6 @@ from .ending import Ending
 from .hold import Hold, lost
 from .leaving import Leaving
 from .reader import Reader
-
-_log = logging.getLogger("shardpack.consumer")
 
 _RETRY_SECONDS = 1.0
 
@@ -132,6 +129,7 @@ class Engine:
         """The application is done with what it had in hand of a shard; `stop`: and wants no more of it."""
         if hold.in_hand:
             self._in_hand.discard(hold.lease.key)
+            self._coordinator.overdue.discard(hold.lease.key)
             if now is not None:
                 self._metrics.took("ProcessTask.Time", now - hold.given_at, hold.lease.key)
         hold.in_hand = False
@@ -188,7 +186,8 @@ class Engine:
 
     def is_healthy(self, now: float) -> bool:
         """Whether all leases are renewed in time, and no reader hangs."""
-        return self.fatal is None and all(hold.is_valid(now) and not hold.is_stuck(now) for hold in self.holds)
+        are_well = all(hold.is_valid(now) and not hold.is_stuck(now) for hold in self.holds)
+        return self.fatal is None and are_well and not self._coordinator.overdue
 
     @property
     def is_caught_up(self) -> bool:
@@ -226,12 +225,7 @@ class Engine:
         leaving = self._closing and self._leaving.is_ready
         for hold in self._holds.values():
             actions += hold.actions(now, closing=self._closing, leaving=leaving)
-        return [self._to_successor(action) for action in actions] if leaving else actions
-
-    def _to_successor(self, action: Action) -> Action:
-        if not isinstance(action, ReleaseLease) or action.lease.checkpoint_owner is not None:
-            return action
-        return replace(action, to=self._leaving.successor(action.lease.key))
+        return [self._leaving.directed(action) for action in actions] if leaving else actions
 
     def deadline(self, now: float) -> float | None:
         """When to poll again if nothing happens before, or None."""
@@ -258,6 +252,7 @@ class Engine:
                 self._losses.answered(answer)
             elif isinstance(action, ListLeases):
                 self._coordinator.leases_listed(answer, now)
+                self._metrics.looked(self._coordinator.look)
                 if self._closing:
                     self._leaving.listed(now)
             elif isinstance(action, FindLeases):
@@ -372,7 +367,7 @@ class Engine:
         self._holds[hold.number] = hold
         self._coordinator.held.add(lease.key)
         self._metrics.taken(lease.key)
-        _log.info("%s: reading %s from %s", self.stream_name, lease.key, lease.checkpoint)
+        tell(lease, "%s: reading %s from %s", self.stream_name, lease.key, lease.checkpoint)
 
     def _written(self, hold: Hold, lease: Lease, now: float) -> None:
         tokens = hold.written(lease)
@@ -381,17 +376,19 @@ class Engine:
             tokens += hold.take_tokens()
             self._drop(hold)
             self._coordinator.look_at_leases(now)  # its children can be taken now
-            _log.info("%s: %s is done to its end", self.stream_name, lease.key)
+            tell(lease, "%s: %s is done to its end", self.stream_name, lease.key)
         self._finished += [(token, None) for token in tokens]
 
     def _lose(self, hold: Hold, now: float) -> None:
         """The lease is another worker's, or nobody's."""
+        if hold.is_overdue(now):
+            self._coordinator.overdue.add(hold.lease.key)
         self._finished += [(token, lost(hold.lease.key)) for token in hold.take_tokens()]
         self._drop(hold)
         if not self._closing and not hold.is_handed_over:
             self._metrics.count("LostLeases", 1, hold.lease.key)
         if not self._closing:
-            _log.info("%s: the lease of %s is not held any more", self.stream_name, hold.lease.key)
+            tell(hold.lease, "%s: the lease of %s is not held any more", self.stream_name, hold.lease.key)
             self._coordinator.look_at_leases(now + _RETRY_SECONDS)
 
     def _drop(self, hold: Hold) -> None:

@@ -149,9 +149,15 @@ class Hold:
         is_unsaved = self.delivered is not None and self.position < self.delivered
         return self.is_handed_over and is_unsaved and not self.is_stopped and not self.told_request
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether the application has had its batch for longer than it may, so that the lease is let go."""
+        return self.in_hand and now - self.given_at >= self._config.longest_batch
+
     def may_go(self, now: float, *, closing: bool) -> bool:
         """Whether the lease may be let go: nothing of it is in hand, or whoever has asked for it has waited enough."""
         if self._asked_at is not None and now >= self._asked_at + self._config.graceful_lease_handoff_timeout:
+            return True
+        if self.is_overdue(now):
             return True
         return not self.in_hand and (closing or not self.owes_word)
 
@@ -220,7 +226,9 @@ class Hold:
         """When there may be a call to make, or None."""
         deadlines = []
         if not self._is_writing:
-            leaves = (leaving or self.is_handed_over) and self.may_go(now, closing=closing)
+            leaves = (leaving or self.is_handed_over or self.is_overdue(now)) and self.may_go(now, closing=closing)
+            if self.in_hand and not leaves:
+                deadlines.append(self.given_at + self._config.longest_batch)
             is_waiting = self._pending is not None or leaves
             deadlines.append(float("-inf") if is_waiting and not self._write_failures else self._write_due)
             if self._asked_at is not None and not leaves:
@@ -236,7 +244,7 @@ class Hold:
         if self._pending is not None:
             self._writing, self._pending = self._pending, None
             return Checkpoint(self._told(), self.number, self._writing.position, self._writing.children)
-        if (leaving or self.is_handed_over) and self.may_go(now, closing=closing):
+        if (leaving or self.is_handed_over or self.is_overdue(now)) and self.may_go(now, closing=closing):
             return ReleaseLease(self.lease, self.number)
         return RenewLease(self._told(), self.number) if now >= self._write_due else None
 

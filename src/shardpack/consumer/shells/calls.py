@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import LeaseLostError
-from ...leases.lease import HandsOver, Leases
+from ...errors import LeaseLostError, LeaseStoreError
+from ...leases.lease import HandsOver, Lease, Leases
 from ..core.actions import (
     AskForLease,
     Checkpoint,
@@ -25,13 +25,18 @@ from ..core.actions import (
 )
 
 
-def call_leases(leases: Leases, action: LeaseAction) -> Any:
-    """What the store of leases answers; a lost lease is None."""
+def call_leases(leases: Leases, action: LeaseAction, now: float) -> Any:
+    """What the store of leases answers; a lost lease is None.
+
+    Raises:
+        LeaseStoreError: the store's own; or a lease was to be made too long ago.
+    """
     try:
         match action:
             case ListLeases():
                 return leases.list()
-            case CreateLease(lease):
+            case CreateLease(lease, until):
+                _check_time(lease, until, now)
                 return leases.create(lease)
             case TakeLease(lease, owner):
                 return leases.take(lease, owner)
@@ -54,6 +59,13 @@ def call_leases(leases: Leases, action: LeaseAction) -> Any:
                 return leases.delete(action.lease)
     except LeaseLostError:
         return None
+
+
+def _check_time(lease: Lease, until: float, now: float) -> None:
+    if now > until:
+        raise LeaseStoreError(
+            f"{lease.key}: its lease was to be made {now - until:.0f} s ago at the latest; looking anew", retriable=True
+        )
 
 
 def kinesis_call(

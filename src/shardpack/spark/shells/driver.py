@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from ...consumer.core.shards import ListedShard
-from ...errors import DataLossError
+from ...errors import CallError, DataLossError
 from ...limits import MAX_PARTITION_KEY_CHARACTERS, listed
 from ...unpacking.unpacker import unpack
 from ..core import frontier
@@ -31,6 +31,9 @@ QUIET = 1000
 quiet, and is read to its tip."""
 
 _REFRESH = 3_600_000  # milliseconds after which a quiet shard's mark is moved to the present
+_PERIOD = 1.0  # seconds between two looks at all shards; without data, Spark would ask a hundred times a second
+_IDENTITY_SECONDS = 600.0
+_STRANGE = frozenset({"InvalidArgumentException", "ResourceNotFoundException"})  # what a stream made anew answers
 _SOON = 600_000  # milliseconds: what expires before its task has read it counts as expired
 _WORKERS = 32
 
@@ -45,6 +48,8 @@ class Driver:
         options: of the query.
         marks_of_leases: reads how far the application of a lease table has come.
         workers: how many shards to ask about at a time.
+        clock: seconds that pass.
+        sleep: waits some seconds.
     """
 
     def __init__(
@@ -55,12 +60,16 @@ class Driver:
         *,
         workers: int = _WORKERS,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._stream = stream
         self._options = options
         self._marks_of_leases = marks_of_leases
         self._workers = workers
         self._clock = clock
+        self._sleep = sleep
+        self._looked_at = float("-inf")
+        self._identified_at = float("-inf")
         self._identity: Identity | None = None
         self._shards: dict[str, ListedShard] = {}
         self._listed_at = float("-inf")
@@ -71,8 +80,9 @@ class Driver:
     @property
     def identity(self) -> Identity:
         """Which stream it is."""
-        if self._identity is None:
-            self._identity = self._stream.identity()
+        now = self._clock()
+        if self._identity is None or now - self._identified_at >= _IDENTITY_SECONDS:
+            self._identity, self._identified_at = self._stream.identity(), now
         return self._identity
 
     def stop_at(self, until: int | None = None) -> None:
@@ -123,13 +133,26 @@ class Driver:
             DataLossError: a record that is not read has expired, or a shard is lost; see ``failOnDataLoss``.
             CallError: a call failed for good.
         """
-        start = self.checked(start)
+        try:
+            return self._next(self.checked(start), limits)
+        except CallError as error:
+            if error.code not in _STRANGE:
+                raise
+            self._identity = None
+            anew = self.checked(start)
+            if anew is start:
+                raise
+        return self._next(anew, limits)
+
+    def _next(self, start: Offset, limits: Limits) -> Offset:
         has_ended = any(mark.place == "SHARD_END" for mark in start.shards.values())
         shards = self._list(fresh=has_ended or start.initial)
         marks = self._without_lost(dict(start.shards), shards)
         marks = self._without_expired(marks, {key for key in marks if key not in self._checked})
         self._checked |= marks.keys()
         bounded = self._until is not None
+        if not bounded:
+            self._wait()
         until = self._stream.now() - QUIET if self._until is None else self._until
         marks |= dict.fromkeys(frontier.joining(shards, marks), BEGINNING)
         steps = dict(
@@ -150,6 +173,13 @@ class Driver:
             steps = within(self._stream, steps, marks, limits, self._count)
         self.waiting = {key: step.waiting for key, step in steps.items() if step.waiting is not None}
         return self._end(start, marks, steps, shards, until)
+
+    def _wait(self) -> None:
+        """Leave of each shard's five calls a second what belongs to others."""
+        left = self._looked_at + _PERIOD - self._clock()
+        if left > 0:
+            self._sleep(left)
+        self._looked_at = self._clock()
 
     def _end(
         self,

@@ -1,0 +1,121 @@
+"""The sink's tasks against a Kinesis in memory: what they put, what fails, and how repeats are dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pa = pytest.importorskip("pyarrow")
+pytest.importorskip("botocore")
+pytest.importorskip("pyspark")
+from pyspark.sql.types import BinaryType, IntegerType, StringType, StructType
+
+import shardpack as sp
+from shardpack.dedup import Deduplicator
+from shardpack.spark.core.options import sink_options
+from shardpack.spark.shells import sink
+from shardpack.testing import FakeKinesis, SystemClock
+
+# What pyspark and pandas warn of is not ours to judge.
+pytestmark = pytest.mark.filterwarnings("default")
+
+SCHEMA = StructType().add("partitionKey", StringType()).add("data", BinaryType()).add("other", IntegerType())
+
+
+@pytest.fixture
+def kinesis(monkeypatch: pytest.MonkeyPatch) -> FakeKinesis:
+    fake = FakeKinesis(streams={"s": 2}, clock=SystemClock())
+    monkeypatch.setattr(sink, "kinesis_of", lambda _: fake)
+    return fake
+
+
+def batches(records: int, size: int = 1000, fails_at: int | None = None) -> Iterator[Any]:
+    for start in range(0, records, size):
+        if fails_at is not None and start >= fails_at:
+            raise RuntimeError("the task is lost")
+        numbers = range(start, min(records, start + size))
+        columns = {"other": [*numbers], "partitionKey": [f"k{nth % 50}" for nth in numbers]}
+        yield pa.RecordBatch.from_pydict({**columns, "data": [b"%d" % nth for nth in numbers]})
+
+
+def writer(**given: str) -> sink.BatchWriter:
+    return sink.BatchWriter(sink_options({"streamName": "s", **given}), sink.check_columns(SCHEMA))
+
+
+def test_every_row_is_put_in_aggregates(kinesis: FakeKinesis) -> None:
+    assert writer().write(batches(5000)).rows == 5000
+    assert sorted(int(one.data) for one in kinesis.user_records()) == [*range(5000)]
+    assert len(kinesis.records()) < 100
+
+
+def test_aggregation_is_off_if_that_is_asked_for(kinesis: FakeKinesis) -> None:
+    writer(aggregation="false").write(batches(200))
+    assert len(kinesis.records()) == 200
+
+
+def test_a_task_that_is_run_again_puts_all_and_a_deduplicator_drops_the_repeats(kinesis: FakeKinesis) -> None:
+    with pytest.raises(RuntimeError, match="the task is lost"):
+        writer().write(batches(3000, fails_at=2000))
+    writer().write(batches(3000))
+    received = kinesis.user_records()
+    assert len(received) > 3000
+    seen = Deduplicator()
+    once = []
+    for record in received:
+        if seen.seen(record) is None:
+            once.append(record)
+            seen.add(record)
+    assert sorted(int(one.data) for one in once) == [*range(3000)]
+
+
+def test_a_row_that_cannot_be_stored_fails_the_task(kinesis: FakeKinesis) -> None:
+    kinesis.script("put_records", error="AccessDeniedException", times=None)
+    with pytest.raises(sp.DeliveryError, match="AccessDenied"):
+        writer().write(batches(10))
+
+
+def test_rows_of_a_key_keep_their_order(kinesis: FakeKinesis) -> None:
+    writer(ordering="key").write(batches(2000))
+    for key in ("k1", "k2"):
+        numbers = [int(one.data) for one in kinesis.user_records() if one.partition_key == key]
+        assert numbers == sorted(numbers)
+        assert len(numbers) == 40
+
+
+def test_a_stream_that_is_missing_is_told_before_the_first_task(kinesis: FakeKinesis) -> None:
+    del kinesis
+    with pytest.raises(sp.CallError, match=r"does not find the stream t .*check the options streamName"):
+        sink.StreamWriter(sink_options({"streamName": "t"}), sink.check_columns(SCHEMA))
+
+
+@pytest.mark.parametrize(
+    ("schema", "what"),
+    [
+        (StructType().add("data", BinaryType()), "no column partitionKey, but data; name one so: df.withColumnRenamed"),
+        (StructType(), "no column partitionKey, but none"),
+        (StructType().add("partition_key", IntegerType()), "'partition_key' has the type int; it takes string: cast"),
+        (
+            StructType().add("partition_key", StringType()).add("partitionKey", StringType()),
+            "the columns 'partition_key' and 'partitionKey' both mean partition_key; drop one",
+        ),
+        (
+            StructType().add("partitionKey", StringType()).add("data", IntegerType()),
+            "'data' has the type int; it takes",
+        ),
+    ],
+    ids=["missing", "empty", "number", "twice", "no bytes"],
+)
+def test_columns_that_do_not_do_are_named(schema: StructType, what: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the text is looked at below
+        sink.check_columns(schema)
+    assert what in str(caught.value)
+
+
+def test_columns_are_found_by_any_spelling() -> None:
+    schema = (
+        StructType().add("Data", StringType()).add("PARTITION_KEY", StringType()).add("explicitHashKey", StringType())
+    )
+    found = {"data": "Data", "partition_key": "PARTITION_KEY", "explicit_hash_key": "explicitHashKey"}
+    assert sink.check_columns(schema) == found

@@ -1,0 +1,22 @@
+"""What a shell runs in place of Python for a process that begins warm; see `for_shells` in warm_python.py.
+
+It hands its arguments and its standard streams over, and ends as the process does. It imports next to nothing.
+"""
+
+import _socket
+import os
+import sys
+
+if __name__ == "__main__":
+    address, *arguments = sys.argv[1:]
+    asked = ascii([arguments, dict(os.environ), os.getcwd()]).encode()  # noqa: PTH109  # pathlib is slow to load
+    connection = _socket.socket(_socket.AF_UNIX)
+    connection.connect(address)
+    streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+    connection.sendmsg([len(asked).to_bytes(4, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+    connection.sendall(asked)
+    os.closerange(0, 3)  # whoever is at the other ends shall see when that process closes its own
+    status = int(connection.recv(16) or 99)
+    if status < 0:
+        os.kill(os.getpid(), -status)
+    os._exit(status)
