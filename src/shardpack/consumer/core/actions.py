@@ -10,6 +10,7 @@ from ...errors import LeaseStoreError
 from ...leases.lease import Lease
 from ...records import Position
 from ..start import IteratorArguments
+from .fleet.actions import AssignLease, MemberAction, SurveyFleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class DescribeStream:
     """`DescribeStreamSummary`; the answer is the summary. Not everybody may call it."""
 
 
+LeaseChange: TypeAlias = CreateLease | TakeLease | AskForLease | AssignLease | TakeBack | DeleteLease
+Listing: TypeAlias = ListLeases | SurveyFleet
 LeaseAction: TypeAlias = (
     ListLeases
     | FindLeases
@@ -141,9 +144,17 @@ LeaseAction: TypeAlias = (
     | ReleaseLease
     | TakeBack
     | DeleteLease
+    | SurveyFleet
+    | AssignLease
+    | MemberAction
 )
 KinesisAction: TypeAlias = ListShards | DescribeStream | GetShardIterator | GetRecords
 Action: TypeAlias = LeaseAction | KinesisAction
+
+
+def key_of(action: LeaseChange | GetLease) -> str:
+    """Of the lease that a call is about."""
+    return action.key if isinstance(action, GetLease) else action.lease.key
 
 
 def is_permanent(action: Action, error: Exception, code: str) -> bool:

@@ -10,7 +10,7 @@ from ..loss import Losses
 from ..origin import wrong_shard
 from .coordinator import Coordinator
 from .hold import Hold
-from .shards import ListedShard, children_of
+from .shards import ListedShard, children_of, is_of_another
 
 _log = logging.getLogger("shardpack.consumer")
 
@@ -48,7 +48,7 @@ class Ending:
             if hold.is_missing and hold.lease.key not in listed:
                 losses.gone(hold.reader.expiry)
                 hold.reader.end()
-            elif self._coordinator.is_of_another(hold.lease):
+            elif is_of_another(self._coordinator.shards, hold.lease):
                 hold.reader.error = wrong_shard(hold.lease, self._stream_name)
             hold.is_missing = False
 

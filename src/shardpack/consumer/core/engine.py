@@ -29,24 +29,26 @@ from .actions import (
     AskForLease,
     Checkpoint,
     DescribeStream,
-    FindLeases,
     GetLease,
     GetRecords,
     GetShardIterator,
-    ListLeases,
+    Listing,
     ListShards,
     ReleaseLease,
     RenewLease,
     TakeBack,
     TakeLease,
     is_permanent,
+    key_of,
 )
-from .coordinator import Coordinator, LeaseChange, key_of
+from .coordinator import Coordinator
 from .delivered import Delivered, batch_of
 from .ending import Ending
+from .fleet.member import Member
 from .hold import Hold, lost
 from .leaving import Leaving
 from .reader import Reader
+from .shards import is_of_another
 
 _RETRY_SECONDS = 1.0
 
@@ -66,6 +68,7 @@ class Engine:
         wall_clock_offset: seconds since the epoch at time 0 of the shell's clock.
         random: for jitter, and for not taking the same leases as other workers.
         metrics: counts what happens.
+        member: this worker's part in a fleet that may be led; None: it knows of no leader.
 
     Attributes:
         stream_name: as given.
@@ -84,6 +87,7 @@ class Engine:
         wall_clock_offset: float = 0.0,
         random: Random | None = None,
         metrics: Metrics | None = None,
+        member: Member | None = None,
     ) -> None:
         self.stream_name = stream_name
         self._metrics = metrics or Metrics()
@@ -91,7 +95,7 @@ class Engine:
         self._start = start
         self._wall_clock_offset = wall_clock_offset
         self._random = random or Random()  # jitter, not secrets
-        self._coordinator = Coordinator(stream_name, worker_id, config, start, self._random)
+        self._coordinator = Coordinator(stream_name, worker_id, config, start, self._random, member)
         self._ending = Ending(stream_name, self._coordinator)
         self._leaving = Leaving(config, self._coordinator.view)
         self._numbers = itertools.count(1)
@@ -250,22 +254,20 @@ class Engine:
                 self._ending.look_for_gone(self.holds, self._losses)
             elif isinstance(action, DescribeStream):
                 self._losses.answered(answer)
-            elif isinstance(action, ListLeases):
-                self._coordinator.leases_listed(answer, now)
-                self._metrics.looked(self._coordinator.look)
-                if self._closing:
-                    self._leaving.listed(now)
-            elif isinstance(action, FindLeases):
-                self._coordinator.found(answer, now)
             elif isinstance(action, GetLease | TakeBack):
                 self._looked(action, answer, now)
-            elif isinstance(action, LeaseChange):
-                self._coordinator.changed(action, answer, now)
+            elif isinstance(action, _Read | _Write):
+                if (hold := self._holds.get(action.hold)) is not None:
+                    self._answered(hold, action, answer, now)
+            else:
+                self._coordinator.answered(action, answer, now)
+                if isinstance(action, Listing):
+                    self._metrics.looked(self._coordinator.look)
+                    if self._closing:
+                        self._leaving.listed(now)
                 # A store that cannot hand over takes a lease that it is asked for.
                 if isinstance(action, TakeLease | AskForLease) and answer and answer.checkpoint_owner is None:
                     self._taken(answer, now)
-            elif (hold := self._holds.get(action.hold)) is not None:
-                self._answered(hold, action, answer, now)
         except (ValueError, LeaseStoreError) as error:  # start_at names no shard; the leases are another stream's
             self.fatal = self.fatal or error
 
@@ -296,7 +298,7 @@ class Engine:
             self._coordinator.failed(action, now)
             if isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
                 self._leaving.failed(key_of(action), now)
-            if isinstance(action, ListLeases) and self._closing:
+            if isinstance(action, Listing) and self._closing:
                 self._leaving.listed(now)
         if is_permanent(action, error, code):
             self.fatal = self.fatal or error
@@ -307,7 +309,7 @@ class Engine:
         """Whether it is dealt with, because it says something of this shard alone."""
         hold.read_finished()
         is_expired = code == "ExpiredIteratorException"
-        hold.reader.failed(now, expired=is_expired)
+        hold.reader.failed(now, expired=is_expired, throttled=code == "ProvisionedThroughputExceededException")
         self._metrics.read_failed(hold.lease.key, is_expired=is_expired)
         if code == "InvalidArgumentException" and isinstance(action, GetShardIterator) and hold.is_begun:
             hold.reader.error = wrong_shard(hold.lease, self.stream_name, str(error))
@@ -356,13 +358,13 @@ class Engine:
 
     def _taken(self, lease: Lease, now: float) -> None:
         has_parents = self._coordinator.view.has_parents(lease)
-        # A lease that is taken for the first time has the counter 1.
-        since = None if lease.counter <= 1 else self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
+        seen = self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
+        since = None if lease.counter <= 1 + self._coordinator.member.is_led else seen  # nobody has read by it yet
         where = self._start.iterator_arguments(lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since)
         listed = (self._coordinator.shards or {}).get(lease.key)
         reader = Reader(lease, listed, where, self._config, self._random.random)
         hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
-        if self._coordinator.is_of_another(lease):
+        if is_of_another(self._coordinator.shards, lease):
             reader.error = wrong_shard(lease, self.stream_name)
         self._holds[hold.number] = hold
         self._coordinator.held.add(lease.key)

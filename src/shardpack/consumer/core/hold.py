@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ...aws.errors import backoff
 from ...errors import CheckpointError, LeaseLostError
 from ...leases.lease import Lease, is_started
+from ...limits import KIB
 from ...records import Position, ReceivedRecord
 from ..config import ConsumerConfig
 from .actions import Action, Checkpoint, GetRecords, GetShardIterator, ReleaseLease, RenewLease
@@ -62,6 +63,7 @@ class Hold:
         self.told_request = False
         self.is_missing = False
         self.searching_since: float | None = None
+        self._measured = (now, 0)
         self._config = config
         self._random = random
         self._renewed_at = now
@@ -246,12 +248,23 @@ class Hold:
             return Checkpoint(self._told(), self.number, self._writing.position, self._writing.children)
         if (leaving or self.is_handed_over or self.is_overdue(now)) and self.may_go(now, closing=closing):
             return ReleaseLease(self.lease, self.number)
-        return RenewLease(self._told(), self.number) if now >= self._write_due else None
+        return RenewLease(self._told(now), self.number) if now >= self._write_due else None
 
-    def _told(self) -> Lease:
-        """The lease, with the moment up to which everything that has arrived is done."""
+    def _told(self, now: float | None = None) -> Lease:
+        """The lease, with the moment up to which everything that has arrived is done, and how much is read."""
         until = self._done_until()
-        return replace(self.lease, done_until=None if until is None else max(int(until), self.lease.done_until or 0))
+        told = replace(self.lease, done_until=None if until is None else max(int(until), self.lease.done_until or 0))
+        return told if now is None else replace(told, throughput=self._throughput(now))
+
+    def _throughput(self, now: float) -> float | None:
+        """The mean of KiB a second that are read, in which the time since the last renewal counts one half."""
+        (since, before), read = self._measured, self.reader.bytes_read
+        known = self.lease.throughput
+        if now <= since:
+            return known
+        self._measured = (now, read)
+        rate = (read - before) / KIB / (now - since)
+        return rate if known is None else (rate + known) / 2
 
     def _done_until(self) -> float | None:
         if self.reader.expiry.is_open:

@@ -50,7 +50,7 @@ class Leaving:
         """The calls to make now."""
         actions: list[Action] = []
         if self._listing is None:
-            self._listing = self._is_asking and bool(self._view.peers(now))
+            self._listing = self._is_asking and (self._view.is_partial or bool(self._view.peers(now)))
             self.is_ready = not self._listing
             actions += [ListLeases()] * self._listing
         for given in self._given.values():

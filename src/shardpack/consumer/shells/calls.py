@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import LeaseLostError, LeaseStoreError
+from ...leases.fleet.states import HasFleet
 from ...leases.lease import HandsOver, Lease, Leases
 from ..core.actions import (
     AskForLease,
     Checkpoint,
     CreateLease,
+    DeleteLease,
     DescribeStream,
     FindLeases,
     GetLease,
@@ -22,6 +24,18 @@ from ..core.actions import (
     RenewLease,
     TakeBack,
     TakeLease,
+)
+from ..core.fleet.actions import (
+    AssignLease,
+    BeginFleet,
+    DeleteLock,
+    Forget,
+    MemberAction,
+    ReadLock,
+    ReadState,
+    ReportStats,
+    SurveyFleet,
+    WriteLock,
 )
 
 
@@ -38,10 +52,8 @@ def call_leases(leases: Leases, action: LeaseAction, now: float) -> Any:
             case CreateLease(lease, until):
                 _check_time(lease, until, now)
                 return leases.create(lease)
-            case TakeLease(lease, owner):
-                return leases.take(lease, owner)
-            case AskForLease(lease, owner):
-                return leases.ask_for(lease, owner) if isinstance(leases, HandsOver) else leases.take(lease, owner)
+            case TakeLease() | AskForLease() | AssignLease():
+                return _move(leases, action)
             case FindLeases(owner):
                 return leases.assigned(owner) if isinstance(leases, HandsOver) else None
             case GetLease(key):
@@ -55,10 +67,44 @@ def call_leases(leases: Leases, action: LeaseAction, now: float) -> Any:
             case ReleaseLease(lease) | TakeBack(lease):
                 leases.release(lease)
                 return None
+            case DeleteLease(lease):
+                return leases.delete(lease)
             case _:
-                return leases.delete(action.lease)
+                return _call_fleet(leases, action)
     except LeaseLostError:
         return None
+
+
+def _move(leases: Leases, action: TakeLease | AskForLease | AssignLease) -> Lease | None:
+    """The lease with its new owner, whom a store that cannot hand over has no other way to give it."""
+    is_asked = isinstance(action, AskForLease) or (isinstance(action, AssignLease) and action.is_asked_for)
+    if is_asked and isinstance(leases, HandsOver):
+        return leases.ask_for(action.lease, action.owner)
+    return leases.take(action.lease, action.owner)
+
+
+def _call_fleet(leases: Leases, action: SurveyFleet | MemberAction) -> Any:
+    """What the fleet's part of a store answers; whoever asks has seen that it has one."""
+    if not isinstance(leases, HasFleet):
+        raise TypeError(f"{type(leases).__name__} has no fleet")
+    fleet = leases.fleet
+    match action:
+        case ReadState():
+            return fleet.state()
+        case BeginFleet(tables, worker_id):
+            return fleet.begin(tables, worker_id)
+        case ReadLock(tables):
+            return fleet.lock(tables)
+        case WriteLock(tables, before, lock):
+            return fleet.write_lock(tables, before, lock)
+        case DeleteLock(tables, lock):
+            return fleet.delete_lock(tables, lock)
+        case ReportStats(tables, stats):
+            return fleet.report(tables, stats)
+        case SurveyFleet(tables):
+            return fleet.survey(tables)
+        case Forget(stats):
+            return fleet.forget(stats)
 
 
 def _check_time(lease: Lease, until: float, now: float) -> None:
