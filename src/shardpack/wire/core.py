@@ -136,6 +136,24 @@ class Fill(Protocol):
         """
 
 
+class Rows(Protocol):
+    """Partition keys and data of user records without explicit hash keys and tags, in columns."""
+
+    def fill(self, start: int, routes: Routes) -> int:
+        """Fill the open builders of the rows' routes, from a row on.
+
+        Returns:
+            The first row that is not simple, or has no builder, or does not fit; how many rows there are, if all did.
+        """
+
+
+class NewRows(Protocol):
+    """Makes `Rows` of two columns: all values, one after the other, and where each begins and the last ends."""
+
+    def __call__(self, keys: tuple[memoryview, memoryview], data: tuple[memoryview, memoryview]) -> Rows:
+        """See `NewRows`."""
+
+
 class ShardEnds(Protocol):
     """The last hash key of each shard, in their order; to be made by `Bulk.Ends`."""
 
@@ -194,6 +212,10 @@ class Core(Protocol):
         """None with `fill`."""
 
     @property
+    def rows(self) -> NewRows | None:
+        """None with `fill`."""
+
+    @property
     def bulk(self) -> Bulk | None:
         """None: Python does it one by one."""
 
@@ -214,6 +236,14 @@ class Core(Protocol):
 
     def from_base64(self, text: str) -> bytes | None:
         """What base64 stands for; None where the core has no faster way than Python, or it is not strictly base64."""
+
+    def cut_records(self, body: bytes) -> tuple[bytes, list[bytes]] | None:
+        """The JSON of an answer of `GetRecords`, with empty texts in place of the records' data, and the data.
+
+        Returns:
+            None where the core has no faster way than Python, the JSON is not written as usual, or some data is not
+            strictly base64.
+        """
 
     def builder(self, capacity: int, pin: str | None) -> Builder:
         """A builder for at most `capacity` bytes; `pin` is every record's explicit hash key, if there is one."""

@@ -47,6 +47,7 @@ flat = Flat
 bulk = None
 fill = None
 routes = None
+rows = None
 
 
 class Raw(NamedTuple):
@@ -59,6 +60,10 @@ class Raw(NamedTuple):
 
 def from_base64(_text: str) -> None:
     """See `core.Core.from_base64`."""
+
+
+def cut_records(_body: bytes) -> None:
+    """See `core.Core.cut_records`."""
 
 
 def build_many(builders: Sequence[Builder]) -> list[bytes]:

@@ -11,7 +11,9 @@ mod columns;
 mod errors;
 mod flat;
 mod objects;
+mod response;
 mod routes;
+mod rows;
 
 use crate::{frame, md5, read};
 use pyo3::prelude::*;
@@ -33,11 +35,13 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<columns::Spread>()?;
     module.add_class::<flat::Flat>()?;
     module.add_class::<routes::Routes>()?;
+    module.add_class::<rows::Rows>()?;
     module.add_function(wrap_pyfunction!(path, module)?)?;
     module.add_function(wrap_pyfunction!(read_one, module)?)?;
     module.add_function(wrap_pyfunction!(read_many, module)?)?;
     module.add_function(wrap_pyfunction!(is_aggregated, module)?)?;
     module.add_function(wrap_pyfunction!(from_base64, module)?)?;
+    module.add_function(wrap_pyfunction!(response::cut_records, module)?)?;
     module.add_function(wrap_pyfunction!(builder::build_many, module)?)?;
     module.add_function(wrap_pyfunction!(adding::fill, module)?)?;
     module.add_function(wrap_pyfunction!(bulk::checked, module)?)?;
@@ -48,7 +52,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// How MD5 is made here: "avx512", "avx2", "portable" or "scalar".
+/// How MD5 is made here: "avx512", "avx2", "sse2", "neon", "portable" or "scalar".
 #[pyfunction]
 fn path() -> &'static str {
     md5::path().name()
@@ -93,14 +97,16 @@ fn is_aggregated(py: Python<'_>, blob: &Bound<'_, PyBytes>) -> bool {
 #[pyfunction]
 fn from_base64<'py>(py: Python<'py>, text: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let Ok(text) = text.to_str() else { return Ok(None) };
-    let text = text.as_bytes();
+    decoded(py, text.as_bytes())
+}
+
+/// See `from_base64`.
+fn decoded<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let Ok(length) = base64_simd::STANDARD.decoded_length(text) else { return Ok(None) };
-    let mut is_base64 = false;
-    let bytes = PyBytes::new_with(py, length, |out| {
-        is_base64 = base64_simd::STANDARD.decode(text, base64_simd::Out::from_slice(out)).is_ok();
-        Ok(())
-    })?;
-    Ok(is_base64.then_some(bytes))
+    objects::NewBytes::written(py, length, |out| {
+        let written = base64_simd::STANDARD.decode(text, base64_simd::Out::from_uninit_slice(out));
+        written.is_ok_and(|written| written.len() == length)
+    })
 }
 
 /// A list of as many objects as an iterator gives.
