@@ -14,7 +14,7 @@ CARGO := $(shell command -v cargo)
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
 # pip compiles nothing when it installs: most of it is never imported. (pip takes 0 for yes here.)
 export PIP_NO_COMPILE := 0
-.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
+.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark soak-source interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -79,6 +79,9 @@ soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of cons
 
 soak-spark: $(BIN)/shardpack $(NODE) ## kill a Spark query twenty times; make soak-spark ARGS="--master local-cluster[2,1,1024]"
 	$(BIN)/python tests/tools/soak_spark.py $(ARGS)
+
+soak-source: $(BIN)/shardpack $(NODE) ## the same with the driver and the tasks alone, in a minute or two, without Java
+	$(BIN)/python tests/tools/soak_source.py $(ARGS)
 
 interrupts-consumer: $(BIN)/shardpack ## interrupt consumers at any bytecode; make interrupts-consumer ARGS="--trials 500"
 	$(BIN)/python tests/tools/interrupts_consumer.py --trials 5000 $(ARGS)
@@ -215,7 +218,7 @@ dist: ## build the sdist and the Linux wheels, check them, and run the codec's t
 # Warnings are errors, and so is a link between pages that leads nowhere. `docs-links` asks the network, too.
 SITE := build/site
 DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py house/test_coming_from.py consumer/test_docs_consumer.py consumer/test_consumer_streams.py \
-  producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py files/test_files.py \
+  producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py spark/test_source_on_spark.py files/test_files.py \
   replay/test_replay_local.py density/test_density.py multilang/test_multilang_process.py
 $(BIN)/sphinx-build: pyproject.toml $(BIN)/shardpack
 	$(BIN)/python -m pip install --quiet --group docs
