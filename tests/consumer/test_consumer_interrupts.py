@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from consumer_setup import NUMBERS, StoreInTrouble, consumer, fake
@@ -31,6 +33,46 @@ class TestWhatIsNoOrdinaryException:
                 list(reading)
             with pytest.raises(RuntimeError, match="has failed: SystemExit"):
                 reading.run(print)
+
+    def test_of_a_store_is_told_while_the_consumer_still_ends(self) -> None:
+        has_asked = threading.Event()
+        store = StoreInTrouble(take=SystemExit("out of the store"))
+        with consumer(fake(1, *NUMBERS), store, config=sp.ConsumerConfig(failover_time=1.0)) as reading:
+            reading._shell._at_end = lambda: has_asked.wait(30)
+            with pytest.raises(RuntimeError, match="has failed: SystemExit"):
+                list(reading)
+            try:
+                with pytest.raises(RuntimeError, match="has failed: SystemExit"):
+                    reading.run(print)
+                with pytest.raises(RuntimeError, match="has failed: SystemExit"):
+                    reading.next_batch()
+            finally:
+                has_asked.set()
+
+    def test_of_a_store_is_told_though_it_came_while_a_handler_was_at_work(self) -> None:
+        store = StoreInTrouble(renew=SystemExit("out of the store"))
+        with consumer(fake(1, *NUMBERS), store, config=sp.ConsumerConfig(failover_time=1.0)) as reading:
+
+            def handle(_: sp.Batch) -> None:
+                reading._shell.pause(60)  # until it stops
+
+            with pytest.raises(RuntimeError, match="has failed: SystemExit"):
+                reading.run(handle)
+
+    def test_of_a_store_is_told_though_a_coroutine_was_at_work(self) -> None:
+        async def main() -> None:
+            store = StoreInTrouble(renew=SystemExit("out of the store"))
+            client, config = AsyncFakeKinesis(fake(1, *NUMBERS)), sp.ConsumerConfig(failover_time=1.0)
+            async with sp.AsyncConsumer("s", leases=store, client=client, config=config) as reading:
+
+                async def handle(_: sp.AsyncBatch) -> None:
+                    with suppress(RuntimeError):
+                        await reading._shell.pause(60)  # until it stops
+
+                await reading.run(handle)
+
+        with pytest.raises(RuntimeError, match="has failed: SystemExit"):
+            asyncio.run(main())
 
     def test_of_a_handler_comes_out_of_run(self) -> None:
         def handle(_: sp.Batch) -> None:

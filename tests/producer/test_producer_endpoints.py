@@ -139,6 +139,7 @@ def stop(hosts: set[str], client: Any) -> None:
 
 
 CONFIG = sp.ProducerConfig(record_ttl=0.1, record_max_buffered_time=0)
+MOST_PUTS = 50  # on a busy machine, the first ones may expire before the producer has begun
 
 
 def test_a_producer_calls_where_botocore_s_settings_say(case: tuple[str, dict[str, str], str]) -> None:
@@ -146,11 +147,15 @@ def test_a_producer_calls_where_botocore_s_settings_say(case: tuple[str, dict[st
     hosts: set[str] = set()
     with sp.Producer(stream, CONFIG, **arguments) as producer:
         stop(hosts, producer._client)
-        error = producer.put("k", b"data").exception(30)
+        codes = (first_error(producer.put("k", b"data").exception(30)) for _ in range(MOST_PUTS))
+        assert "StoppedError" in codes
 
-    assert isinstance(error, sp.DeliveryError)
-    assert error.attempts[0].error_code == "StoppedError"
     assert control_plane_aside(hosts) == {host}
+
+
+def first_error(error: BaseException | None) -> str:
+    assert isinstance(error, sp.DeliveryError)
+    return str(error.attempts[0].error_code)
 
 
 def test_an_asyncio_producer_calls_there_too(case: tuple[str, dict[str, str], str]) -> None:
@@ -162,8 +167,12 @@ def test_an_asyncio_producer_calls_there_too(case: tuple[str, dict[str, str], st
         async with sp.AsyncProducer(stream, CONFIG, **arguments) as producer:
             await producer._start()
             stop(hosts, producer._client)
-            with pytest.raises(sp.DeliveryError):
-                await (await producer.put("k", b"data"))
+            for _ in range(MOST_PUTS):
+                with pytest.raises(sp.DeliveryError) as caught:
+                    await (await producer.put("k", b"data"))
+                if first_error(caught.value) == "StoppedError":
+                    return
+            pytest.fail("no call was made")
 
     asyncio.run(main())
 

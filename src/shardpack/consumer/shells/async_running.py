@@ -11,6 +11,7 @@ from ...errors import LeaseLostError
 from ...records import ReceivedRecord
 from ..core.delivered import Delivered
 from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, raise_failures, steps
+from ..log_fields import about
 from .seat import Seat
 from .tasks import AsyncShell
 
@@ -40,6 +41,7 @@ class AsyncRun:
 
         Raises:
             ExceptionGroup: what stopped shards.
+            RuntimeError: the consumer has failed.
         """
         self._shell.check()
         works: list[asyncio.Task[None]] = []
@@ -54,6 +56,7 @@ class AsyncRun:
             self._shell.stop()
             results = await asyncio.gather(*works, return_exceptions=True)
         raise_failures(self._errors, results)
+        self._shell.check_unbroken()
 
     async def _work(self) -> None:
         seat = Seat()
@@ -68,7 +71,8 @@ class AsyncRun:
                 self._shell.done(seat, stop=True)
                 raise
             if error is not None:
-                _log.error("stopped reading %s: %r", delivered.hold.lease.key, error)
+                key, last = delivered.hold.lease.key, delivered.hold.position
+                _log.error("stopped reading %s: %r", key, error, extra=about(key, last))
                 self._errors.append(error)
             self._shell.done(seat, stop=error is not None)
 

@@ -82,7 +82,13 @@ class Driver:
     def check(self) -> None:
         """See `start`."""
         self.check_process()
+        self.check_unbroken()
         if self._ended.is_settled:
+            raise self._refusal()
+
+    def check_unbroken(self) -> None:
+        """Raise RuntimeError if its thread has failed: it stops by that too, and nobody may take it for an order."""
+        if self._broken is not None:
             raise self._refusal()
 
     def check_process(self) -> None:
@@ -303,7 +309,7 @@ class Driver:
     def _call_leases(self, action: Any) -> None:
         answer, failure = None, None
         try:
-            answer = call_leases(self._leases, action)
+            answer = call_leases(self._leases, action, time.monotonic())
         except BaseException as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
             failure = error
         self.report(action, answer, failure)

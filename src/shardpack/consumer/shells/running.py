@@ -10,6 +10,7 @@ from ...errors import LeaseLostError
 from ...records import ReceivedRecord
 from ..core.delivered import Delivered
 from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, divert_one, raise_failures, steps
+from ..log_fields import about
 from .seat import Seat
 from .threads import Shell
 from .tickets import Ticket, apart
@@ -37,6 +38,7 @@ class Run:
 
         Raises:
             ExceptionGroup: what stopped shards.
+            RuntimeError: the consumer has failed.
         """
         self._shell.check()
         works = [Ticket() for _ in range(self._policy.workers)]
@@ -53,6 +55,7 @@ class Run:
         for work in works:
             work.result()  # a thread could not be started
         raise_failures(self._errors, self._failures)
+        self._shell.check_unbroken()
 
     def _work_on(self) -> None:
         try:
@@ -73,7 +76,8 @@ class Run:
                 self._shell.done(seat, stop=True)
                 raise
             if error is not None:
-                _log.error("stopped reading %s: %r", delivered.hold.lease.key, error)
+                key, last = delivered.hold.lease.key, delivered.hold.position
+                _log.error("stopped reading %s: %r", key, error, extra=about(key, last))
                 self._errors.append(error)
             self._shell.done(seat, stop=error is not None)
 

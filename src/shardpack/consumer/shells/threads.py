@@ -115,6 +115,10 @@ class Shell:
         """See `Driver.start` for what it raises."""
         self._driver.check()
 
+    def check_unbroken(self) -> None:
+        """See `Driver.check_unbroken`."""
+        self._driver.check_unbroken()
+
     @property
     def is_stopping(self) -> bool:
         """Whether `stop` or `close` was called."""
