@@ -218,7 +218,7 @@ dist: ## build the sdist and the Linux wheels, check them, and run the codec's t
 # Warnings are errors, and so is a link between pages that leads nowhere. `docs-links` asks the network, too.
 SITE := build/site
 DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py house/test_coming_from.py consumer/test_docs_consumer.py consumer/test_consumer_streams.py \
-  producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py spark/test_source_on_spark.py files/test_files.py \
+  producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py spark/test_docs_spark.py files/test_files.py \
   replay/test_replay_local.py density/test_density.py multilang/test_multilang_process.py
 $(BIN)/sphinx-build: pyproject.toml $(BIN)/shardpack
 	$(BIN)/python -m pip install --quiet --group docs

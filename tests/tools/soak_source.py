@@ -21,7 +21,7 @@ import servers
 from fault_proxy import FaultProxy, Faults
 from fault_services import Kinesis
 from mini_spark import MiniSpark, Row
-from soak_spark import FAULTS, Stream
+from soak_spark import FAULTS, STREAM, Stream
 
 import shardpack as sp
 from shardpack.dedup import RecordDigest
@@ -86,7 +86,7 @@ def soak(records: int, kills: int, seed: int) -> bool:
     ):
         folder = Path(name)
         stream = Stream(server, seed)
-        servers.create_stream(stream.kinesis, "soak", 3)
+        servers.create_stream(stream.kinesis, STREAM, 3)
         for _ in range(kills):
             stream.put(records // (2 * kills + 1))
             stream.reshard()

@@ -28,7 +28,7 @@ from fault_services import Kinesis
 
 import shardpack as sp
 
-STREAM = "soak"
+STREAM = "s"
 MOST_SHARDS = 8
 FAULTS = Faults(reset_before=0.01, reset_after=0.01, internal_failure=0.01, throttle=0.02, latency=0.02)
 
