@@ -35,15 +35,22 @@ def main() -> int:
             measured = measure(_lines(stream), usual_strategies(), rate=RATE, progress=_tell)
         print(_table(measured))
         return 0
-    logins = measure(synthetic("login:50-100", arguments.records), usual_strategies(), rate=RATE, progress=_tell)
+    logins = measure(
+        synthetic("login:50-100", arguments.records),
+        usual_strategies(),
+        rate=RATE,
+        record_max_buffered_time=1.0,
+        progress=_tell,
+    )
     (HERE / "density.png").write_bytes(picture(logins))
     sections = [
         "# Packing density\n\nBy `make density`; the numbers do not depend on the machine. `shardpack density`"
         " makes such tables\nof your own data.",
         f"## {arguments.records:,} login events of 50 to 100 bytes, 5,000 keys, {RATE:,} a second\n\n"
         f"![user records in a Kinesis record, and dollars a month, by strategy](density.png)\n\n{_table(logins)}\n\n"
-        f"{logins.reason}\n\nPrices: {logins.prices}.",
-        f"## Density against latency, 1 MiB\n\n{_curve(logins)}",
+        f"A record waits for 1 s at most. {' '.join(logins.headline)}\n\nPrices: {logins.prices}.",
+        "## Density and dollars a month against latency\n\nThe Producer's aggregates of 51,200 bytes, four shards.\n\n"
+        + _curve(logins),
         "## What keys, pins and lanes cost\n\nBytes beyond the data for each user record of 100 bytes, 1 MiB, four"
         f" shards.\n\n{_overheads()}",
         f"## Records that are large against the limit\n\n100 to 400 KiB in 1 MiB, distinct keys.\n\n{_lookahead()}",
@@ -92,8 +99,18 @@ def _cells(row: Row) -> list[str]:
 
 
 def _curve(measured: Measurement) -> str:
-    rows = [[f"{s:g} s", f"{each:,.0f}", f"{p50:.3f} s", f"{p99:.3f} s"] for s, each, p50, p99 in measured.curve]
-    return _markdown(["record_max_buffered_time", "user records in each", "wait p50", "wait p99"], rows)
+    rows = [
+        [
+            f"{one.seconds:g} s",
+            f"{one.user_records:,.0f}",
+            f"{one.median:.3f} s",
+            f"{one.p99:.3f} s",
+            *(f"${dollars:,.2f}" for dollars in (one.provisioned, one.on_demand, one.advantage)),
+        ]
+        for one in measured.curve
+    ]
+    heads = ["record_max_buffered_time", "user records in each", "wait p50", "wait p99", "provisioned", "on demand"]
+    return _markdown([*heads, "advantage"], rows)
 
 
 def _overheads() -> str:

@@ -213,6 +213,7 @@ CALLS: dict[str, dict[str, Call]] = {
         "strategies": lambda value: density.measure([RECORD], value),
         "usual strategies": density.usual_strategies,
         "peers": lambda value: measured(peers=value),
+        "latency": lambda value: measured(latency=value) if value is not None else None,
     },
 }
 

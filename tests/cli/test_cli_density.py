@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from command_line import run
 
 import shardpack as sp
 from shardpack.density import measure
+from shardpack.density.page import page as html_page
 from shardpack.density.synthetic import synthetic
 
 LOGINS = ("--synthetic", "login:50-100", "--records", "3000", "--keys", "100")
@@ -109,51 +110,87 @@ class TestTable:
         assert message in re.sub(r"\s*[│\n]\s*", " ", error)
 
 
-class TestCharts:
-    @pytest.fixture
-    def page(self, tmp_path: Path) -> Path:
-        pytest.importorskip("matplotlib")
-        file = tmp_path / "report.html"
-        picture = tmp_path / "chart.png"
-        run("density", *LOGINS, "--rate", "5000", "--report", file, "--png", picture)
-        assert picture.read_bytes().startswith(b"\x89PNG")
-        return file
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    run("density", *LOGINS, "--rate", "5000", "--report", file)
+    return file.read_text()
 
-    def test_the_page_stands_alone(self, page: Path) -> None:
-        text = page.read_text()
-        assert "<script" not in text
-        assert 'src="' not in text
-        assert "url(http" not in text
-        assert not re.search(r"<(link|img|iframe)\b", text)
-        assert text.count("<svg") == 4
-        assert "in place of $239" in text
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("large") / "large.log"
+    file.write_text("".join(f"{n} {'x' * (n % 97)}\n" for n in range(120_000)))
+    return file
+
+
+class TestPage:
+    def test_it_stands_alone(self, page: str) -> None:
+        assert page.count("<script>") == 1
+        assert 'src="' not in page
+        assert "url(" not in page
+        assert not re.search(r"<(link|img|iframe)\b", page)
+        assert "in place of $239" in page
+
+    def test_each_table_and_picture_has_a_name(self, page: str) -> None:
+        assert page.count("<table>") == page.count("<caption>") == page.count('tabindex="0"') == 4
+        (chart,) = re.findall(r'<svg [^>]*role="img" aria-labelledby="t0 d0">.*?</svg>', page, re.DOTALL)
+        assert '<title id="t0">' in chart
+        assert '<desc id="d0">Dollars a month by record_max_buffered_time. Provisioned falls from $' in chart
+        assert chart.count("<text") == 8
+
+    def test_each_button_copies_settings_that_a_producer_takes(self, page: str) -> None:
+        copied = [unescape(one) for one in re.findall(r'data-copy="([^"]*)"', page)]
+        assert len(copied) == 9
+        for one in copied:
+            assert isinstance(eval(one, {"sp": sp}), sp.ProducerConfig)
 
     def test_a_name_is_no_markup(self) -> None:
-        charts = pytest.importorskip("shardpack.density.charts")
         measured = measure(synthetic("a:50", 100), rate=5)
-        assert "<b>" not in charts.page(measured, "<b>.log")
-        assert charts.picture(measure([("k", b"d")]))
+        assert "<b>.log" not in html_page([("<b>.log", measured), ("other", measured)])
 
-    def test_in_a_browser(self, page: Path, tmp_path: Path) -> None:
-        chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        if not chromium:
-            pytest.skip("Chromium is not here: apt install chromium")
-        shot = tmp_path / "shot.png"
-        arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-        arguments += ["--window-size=412,3000", "--enable-logging=stderr", "--v=0", f"--screenshot={shot}"]
-        done = subprocess.run(
-            [chromium, *arguments, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
-        )
-        assert "CONSOLE" not in done.stderr
-        assert shot.stat().st_size > 20_000
-        dumped = subprocess.run(
-            [chromium, *arguments[:4], "--dump-dom", page.as_uri()],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-        assert dumped.stdout.count("<svg") == 4
+    def test_several_inputs(self, events: Path, tmp_path: Path) -> None:
+        other, report = tmp_path / "other.jsonl", tmp_path / "report.html"
+        other.write_text('{"user": {"id": 1}}\n' * 50)
+        arguments = ("density", events, other, "--key", "user.id", "--rate", "500")
+        text = run(*arguments, "--report", report)[0].decode()
+        assert text.count("Packing density: ") == 2
+        assert text.count("The inputs, with what is recommended for each") == 1
+        assert max(map(len, text.splitlines())) <= 100 or max(map(len, (str(events), str(other)))) > 40
+        told = json.loads(run(*arguments, "--json")[0])
+        assert [(one["name"], one["rows"][0]["user_records"]) for one in told["logs"]] == [
+            (str(events), 2000),
+            (str(other), 50),
+        ]
+        assert report.read_text().count("<h2>What it costs</h2>") == 2
+        assert report.read_text().count("<h2>The inputs compared</h2>") == 1
+
+
+def test_a_picture(tmp_path: Path) -> None:
+    charts = pytest.importorskip("shardpack.density.charts")
+    picture = tmp_path / "chart.png"
+    run("density", *LOGINS, "--rate", "5000", "--png", picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert charts.picture(measure([("k", b"d")]))
+
+
+class TestSample:
+    def test_of_a_large_file_is_told_with_its_error(self, large: Path) -> None:
+        told = json.loads(run("density", large, "--json")[0])
+        part = told["sampling"]
+        assert (part["of"], part["blocks"]) == (120_000, 40)
+        assert 45_000 < part["records"] < 65_000
+        assert 0 < part["error"] < 0.05
+        assert told["rows"][0]["user_records"] == part["records"]
+        size = large.stat().st_size / 120_000 - 1
+        assert told["rows"][0]["user_bytes"] / part["records"] == pytest.approx(size, rel=part["error"])
+        assert any(note.startswith(f"Packed {part['records']:,} of 120,000 lines") for note in told["notes"])
+
+    def test_what_comes_through_a_pipe_is_packed_whole(self, large: Path) -> None:
+        lines = large.read_bytes()[:100_000]
+        told = json.loads(run("density", "-", "--json", stdin=lines)[0])
+        assert told["sampling"] is None
+        assert told["rows"][0]["user_records"] == len(lines.splitlines())
 
 
 def test_the_library_says_the_same() -> None:

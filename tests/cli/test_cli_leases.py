@@ -23,6 +23,7 @@ import shardpack as sp
 from shardpack.cli.commands.leases import check, lag
 from shardpack.cli.commands.leases import commands as cli
 from shardpack.cli.commands.leases.reset import reset_command
+from shardpack.cli.commands.leases.watching import Watching
 from shardpack.cli.reading import InputError
 from shardpack.leases.lease import Lease, Leases
 from shardpack.testing import FakeKinesis, ManualClock
@@ -451,6 +452,38 @@ class TestDelete:
             with suppress(AssertionError):  # it may be refused while the worker is quick
                 leases_command("delete", store, CHILD.key, "--yes", "--force")
                 assert store[0].list() == []
+
+
+class TestWatch:
+    def test_what_has_changed_between_two_looks(self) -> None:
+        now = [1_800_000_100.0]
+        watching = Watching(lambda: now[0])
+        mine = Lease("a", owner="me", counter=5, checkpoint=sp.Position("7", 2), done_until=1_800_000_000)
+        java = Lease("b", owner="java", counter=1, checkpoint=sp.Position("9"))
+        assert cells(watching.table([mine, java], {"a": 61_000, "b": None})) == [
+            ["a", "me", "-", "7:2", "0:01:40", "0:01:01"],
+            ["b", "java", "-", "9:0", "> 0:00:00", "-"],
+        ]
+        now[0] += 10
+        mine = dataclasses.replace(mine, counter=8, done_until=1_800_000_109, checkpoint=sp.Position("8"))
+        assert cells(watching.table([mine, java], None)) == [
+            ["a", "me", "3", "8:0", "0:00:01"],
+            ["b", "java", "0", "9:0", "> 0:00:10"],
+        ]
+
+    def test_on_the_command_line(self, store: Store) -> None:
+        mine = taken(store[0], created(store[0], CHILD))
+        out, _ = leases_command("show", store, "--watch", "--every", "0.1", "--looks", "2")
+        lines = out.splitlines()
+        assert [line.split()[:2] for line in lines if CHILD.key in line] == [[CHILD.key, "me"]] * 2
+        assert "renewals" in lines[1]
+        assert only(store[0]) == mine
+        _, error = leases_command("show", store, "--watch", "--json", status=2)
+        assert "choose one of" in error
+
+
+def cells(table: Any) -> list[list[str]]:
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
 
 
 class TestReset:

@@ -1190,6 +1190,23 @@ class TestShardEnd:
         stream.leases.create(Lease(shard(3), parents=(shard(1),), checkpoint=begun))
         assert set(stream.worker().read(60)) >= {b"a", b"b"}
 
+    def test_a_lease_is_not_made_any_more_when_the_call_was_held_up(self) -> None:
+        stream = Stream(1)
+        sleeper = stream.worker("sleeper")
+        sleeper.holds_back = lambda action: isinstance(action, CreateLease)
+        sleeper.step()
+        assert [type(action) for action in sleeper.held_back] == [CreateLease]
+        stream.kinesis.autoscale(shard(0))
+        stream.put(b"left")
+        stream.put(b"right", hash_key=TOP)
+        other = stream.worker("other")
+        assert sorted(other.read(8 * FAILOVER)) == [b"left", b"right"]
+        assert {lease.key for lease in stream.leases.list()} == {shard(1), shard(2)}, "the shard is done"
+        for action in sleeper.held_back:  # the process was suspended all the time
+            sleeper.do(action)
+        assert {lease.key for lease in stream.leases.list()} == {shard(1), shard(2)}
+        assert sleeper.engine.fatal is None
+
     def test_a_worker_that_slept_does_not_bring_leases_back(self) -> None:
         stream = Stream(1)
         sleeper = stream.worker("sleeper")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import event_server
 import pytest
 import servers
 from pushing import Pushing
@@ -245,3 +246,36 @@ class TestAsync:
         while any(thread.name.startswith("fan-out") for thread in set(threading.enumerate()) - before):
             assert time.monotonic() < deadline, "its threads go on"
             time.sleep(0.01)
+
+
+class TestOverHTTP:
+    """Against a server of our own that builds each frame by hand, and breaks subscriptions off as Kinesis may."""
+
+    NUMBERS = tuple(b"%d" % number for number in range(40))
+    SCRIPT = ("expires", "resets", "stops", "refuses", "resets", "expires")
+
+    def test_each_record_once_and_in_order_however_subscriptions_end(self) -> None:
+        boto3 = pytest.importorskip("boto3")
+        kinesis = FakeKinesis(streams={"s": 1})
+        for number in self.NUMBERS:
+            kinesis.put_record(StreamName="s", PartitionKey="k", Data=number)
+        read: list[bytes] = []
+        with event_server.serving(kinesis, list(self.SCRIPT)) as server:
+            client = boto3.client(
+                "kinesis",
+                endpoint_url=server.url,
+                region_name="us-east-1",
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+            )
+            with sp.Consumer("s", leases=sp.MemoryLeases(), client=client, fan_out="app") as consumer:
+                while len(read) < len(self.NUMBERS):
+                    batch = consumer.next_batch(30)
+                    assert batch is not None, (read, server.ended)
+                    read += [record.data for record in batch]
+                    batch.checkpoint()
+        assert read == list(self.NUMBERS)
+        assert tuple(server.ended[: len(self.SCRIPT)]) == self.SCRIPT
+        assert server.begun[0] == {"Type": "TRIM_HORIZON"}
+        after = [int(position["SequenceNumber"]) for position in server.begun[1:]]
+        assert after == sorted(after), "each goes on where the one before has come to"

@@ -289,7 +289,7 @@ class Simulation(RuleBasedStateMachine):
             case DescribeStream():
                 return self.kinesis.describe_stream_summary(**STREAM)["StreamDescriptionSummary"]
         before = {lease.key: lease for lease in self.leases.list()}
-        answer = call_leases(self.leases, action)
+        answer = call_leases(self.leases, action, self.now)
         if isinstance(action, CreateLease) and answer:
             self.check_creation(action.lease.key)
         if isinstance(action, Checkpoint) and answer is not None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
-from consumer_bench import Stream
+from consumer_bench import Stream, shard
 from consumer_setup import consumer, fake
 
-from shardpack.consumer import ConsumerConfig, ConsumerStats
-from shardpack.consumer.core.actions import GetRecords
+import shardpack as sp
+from shardpack.consumer import ConsumerConfig, ConsumerStats, Lease
+from shardpack.consumer.core.actions import GetRecords, ListLeases
 from shardpack.leases.lease import HandsOver
 
 FAILOVER = ConsumerConfig().failover_time
@@ -39,6 +41,39 @@ def test_a_lease_that_was_taken_by_another_is_lost_and_one_handed_over_is_not() 
     assert (stats.current_leases, stats.lost_leases) == (0, 1)
 
 
+def test_what_is_found_at_the_look_at_all_leases_is_told() -> None:
+    stream = Stream(4)
+    for number in range(3):
+        stream.leases.create(Lease(shard(number)))
+        assert stream.leases.take(stream.lease(number), "dead")
+    worker = stream.worker(max_leases_for_worker=1)
+    worker.run(1)
+    stats = worker.engine.stats
+    assert (stats.total_leases, stats.num_workers, stats.expired_leases, stats.lease_spillover) == (4, 2, 0, 1)
+    worker.run(FAILOVER + 1)
+    assert worker.engine.stats.expired_leases == 3
+    assert worker.engine.stats.very_old_leases == 0
+    worker.run(4 * FAILOVER)
+    assert worker.engine.stats.very_old_leases == 3
+    assert worker.engine.stats.leases_to_take == 0, "it holds as many as it may"
+    assert worker.engine.stats.list_leases_time.count == len(worker.times(ListLeases))
+
+
+def test_what_is_logged_has_the_shard_and_the_position_as_fields(caplog: pytest.LogCaptureFixture) -> None:
+    stream = Stream(1)
+    stream.put(b"a")
+    with caplog.at_level(logging.INFO, "shardpack.consumer"):
+        assert stream.worker("first").read(1) == [b"a"]
+        assert stream.leases.take(stream.lease(), "nobody")
+        stream.worker("second").run(3 * FAILOVER)
+    reading = [record for record in caplog.records if "reading" in record.getMessage()]
+    assert [vars(record)["shard_id"] for record in reading] == [shard(0)] * 2
+    assert [vars(record)["sequence_number"] for record in reading] == [
+        "TRIM_HORIZON",
+        stream.lease().checkpoint.sequence_number,
+    ]
+
+
 def test_what_is_given_up_is_held_no_more() -> None:
     worker = Stream(2).worker()
     worker.run()
@@ -61,6 +96,46 @@ def test_a_worker_that_does_not_renew_is_not_healthy() -> None:
     worker.run()
     assert worker.engine.is_healthy(stream.now)
     assert not worker.engine.is_healthy(stream.now + FAILOVER)
+
+
+def test_a_slow_handler_keeps_its_lease_for_so_long_and_no_longer() -> None:
+    stream = Stream(1)
+    stream.put(b"a")
+    worker, other = stream.worker(longest_batch=100.0), stream.worker("other")
+    worker.run(2)
+    delivered = worker.batch(done=False)
+    assert delivered is not None
+    key = delivered.hold.lease.key
+    for _ in range(45):  # two seconds each
+        worker.run(1)
+        other.run(1)
+        assert worker.engine.is_healthy(stream.now)
+    assert stream.lease().owner == "me", "its heart beats on"
+
+    for _ in range(4 * int(FAILOVER)):
+        worker.run(1)
+        other.run(1)
+    assert not worker.engine.is_healthy(stream.now)
+    assert key in other.held
+    assert delivered.records[0].data in other.read(1), "nothing was checkpointed"
+    with pytest.raises(sp.LeaseLostError):
+        worker.engine.checkpoint(delivered.hold, delivered.records[0].position or sp.Position("0"), None)
+    worker.engine.done(delivered.hold)
+    assert worker.engine.is_healthy(stream.now)
+
+
+def test_a_worker_alone_does_not_take_back_what_its_application_has_not_done() -> None:
+    stream = Stream(1)
+    stream.put(b"a")
+    worker = stream.worker(longest_batch=20.0)
+    worker.run(2)
+    delivered = worker.batch(done=False)
+    assert delivered is not None
+    worker.run(60)
+    assert worker.held == set()
+    assert stream.lease().owner is None
+    worker.engine.done(delivered.hold)
+    assert worker.read(2 * FAILOVER) == [b"a"]
 
 
 def test_a_reader_that_hangs_is_not_healthy() -> None:

@@ -85,14 +85,21 @@ class KclApplication:
 
 @contextmanager
 def kcl_application(
-    kinesis: str, dynamodb: str, stream: str, application: str, *, worker: str = "java", stop_after: int = 0
+    kinesis: str,
+    dynamodb: str,
+    stream: str,
+    application: str,
+    *,
+    worker: str = "java",
+    stop_after: int = 0,
+    strategy: str = "WORKER_UTILIZATION_AWARE",
 ) -> Iterator[KclApplication]:
     """A running KclRead; killed on leaving, unless it was stopped."""
     with tempfile.TemporaryDirectory(prefix="shardpack-kcl-") as folder:
         log = Path(folder) / "stderr"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                command("KclRead", kinesis, dynamodb, stream, application, worker, str(stop_after)),
+                command("KclRead", kinesis, dynamodb, stream, application, worker, str(stop_after), strategy),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

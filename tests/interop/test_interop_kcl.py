@@ -220,7 +220,7 @@ def test_both_share_the_shards_of_one_application(kinesis: str, dynamodb: str) -
     def handle(batch: sp.Batch) -> None:
         ours.update(int(record.data.partition(b":")[0]) for record in batch)
 
-    with kcl_application(kinesis, dynamodb, stream, stream) as application:
+    with kcl_application(kinesis, dynamodb, stream, stream, strategy="LEASE_COUNT_BASED") as application:
         application.wait_until(lambda: len(application.of_kind("initialized")) == 4, "all shards begun by Java")
         with sp.Consumer(
             stream, leases=leases, config=sp.ConsumerConfig(failover_time=3), client=client, worker_id="python"

@@ -105,7 +105,7 @@ def test_the_attributes_of_the_table() -> None:
     told = {name: kind for names, kind in rows for name in re.findall(r"`(\w+)`", names)}
     key = "1:clicks:1:s"  # of several streams: their leases have all attributes
     full = Lease(key, owner="o", parents=("p",), children=("c",), hash_range=(1, 2), checkpoint_owner="c")
-    full = replace(full, origin="clicks/49", done_until=1)
+    full = replace(full, origin="clicks/49", done_until=1, throughput=1.5)
 
     assert {name: next(iter(value)) for name, value in item_of(full).items()} == {
         name: kind for name, kind in told.items() if kind in {"S", "N", "SS"}

@@ -21,8 +21,16 @@ from typing import Any
 
 import shardpack as sp
 from shardpack.consumer import ConsumerConfig, Lease
-from shardpack.consumer.core.actions import Action, FindLeases, GetLease, LeaseAction, ListLeases, ListShards
-from shardpack.consumer.core.coordinator import Coordinator, LeaseChange
+from shardpack.consumer.core.actions import (
+    Action,
+    FindLeases,
+    GetLease,
+    LeaseAction,
+    LeaseChange,
+    ListLeases,
+    ListShards,
+)
+from shardpack.consumer.core.coordinator import Coordinator
 from shardpack.consumer.shells.calls import call_leases
 from shardpack.consumer.start import Start
 
@@ -115,7 +123,7 @@ class Balance:
             coordinator.shards_listed([], self.now)
             return
         assert isinstance(action, LeaseAction)
-        answer: Any = call_leases(self._store, action)
+        answer: Any = call_leases(self._store, action, self.now)
         self._bill(action, answer)
         match action:
             case ListLeases():

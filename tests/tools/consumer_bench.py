@@ -13,8 +13,10 @@ from shardpack.consumer import ConsumerConfig, Lease, Leases
 from shardpack.consumer.core.actions import Action, DescribeStream, GetRecords, GetShardIterator, ListShards
 from shardpack.consumer.core.delivered import Delivered
 from shardpack.consumer.core.engine import Engine
+from shardpack.consumer.core.fleet.member import Member
 from shardpack.consumer.shells.calls import call_leases
 from shardpack.consumer.start import Start
+from shardpack.leases.fleet.states import HasFleet
 from shardpack.testing import FakeKinesis, ManualClock
 
 STREAM = {"StreamName": "s"}
@@ -32,6 +34,7 @@ class Stream:
         self.clock = ManualClock(START)
         self.kinesis = FakeKinesis(streams={"s": shards}, clock=self.clock)
         self.leases: Leases = sp.MemoryLeases()
+        self.skew: dict[str, float] = {}  # how many seconds the clocks of workers are ahead
 
     @property
     def now(self) -> float:
@@ -68,6 +71,7 @@ class Worker:
     """An engine, and its calls.
 
     Attributes:
+        member: its part in a fleet.
         calls: (seconds, action) of every call made.
         fates: what is asked of each action before it is done: an answer to give instead, an exception to fail with, or
             None to go on.
@@ -77,7 +81,10 @@ class Worker:
     def __init__(self, stream: Stream, name: str, config: ConsumerConfig, start: Start) -> None:
         self.stream = stream
         self.name = name
-        self.engine = Engine("s", name, config, start, wall_clock_offset=START, random=Random(name))
+        random, wall_clock = Random(name), START + stream.skew.get(name, 0.0)
+        is_alone = not isinstance(stream.leases, HasFleet)
+        self.member = Member(name, config, random, wall_clock_offset=wall_clock, is_alone=is_alone)
+        self.engine = Engine("s", name, config, start, wall_clock_offset=START, random=random, member=self.member)
         self.calls: list[tuple[float, Action]] = []
         self.finished: dict[Any, Exception | None] = {}
         self.fate: Callable[[Action], Any] = lambda _: None
@@ -128,7 +135,7 @@ class Worker:
                 return list_shards(self.stream.kinesis, STREAM, ALL_SHARDS)
             case DescribeStream():
                 return self.stream.kinesis.describe_stream_summary(**STREAM)["StreamDescriptionSummary"]
-        return call_leases(self.stream.leases, action)
+        return call_leases(self.stream.leases, action, self.stream.now)
 
     def run(self, seconds: float = 0.0) -> None:
         """Let time pass from deadline to deadline."""

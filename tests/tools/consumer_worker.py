@@ -12,15 +12,24 @@ from dataclasses import replace
 import servers
 
 import shardpack as sp
-from shardpack.consumer import Leases
+from shardpack.consumer import FleetConfig, Leases
+
+QUICK = FleetConfig(
+    strategy="lease_count_based",
+    reporting_interval=2,
+    leader_lease_duration=6,
+    leader_heartbeat=1.5,
+    assignment_interval=2,
+)
+"""A fleet in which a dead leader is found out within seconds, and a new worker too."""
 
 
-def leases_of(store: str) -> Leases:
+def leases_of(store: str, application: str) -> Leases:
     """A store of leases by its kind and place: ``sqlite:PATH`` or ``dynamodb:URL``."""
     kind, _, where = store.partition(":")
     if kind == "sqlite":
         return sp.SQLiteLeases(where)
-    return sp.DynamoDBLeases("soak", client=servers.client("dynamodb", where))
+    return sp.DynamoDBLeases(application, client=servers.client("dynamodb", where))
 
 
 def line_of(record: sp.ReceivedRecord) -> str:
@@ -37,7 +46,7 @@ def work(arguments: argparse.Namespace, config: sp.ConsumerConfig, log: int) -> 
     client = servers.client("kinesis", arguments.kinesis, max_pool_connections=config.max_connections)
     with sp.Consumer(
         arguments.stream,
-        leases=leases_of(arguments.store),
+        leases=leases_of(arguments.store, arguments.application),
         worker_id=arguments.worker_id,
         config=config,
         client=client,
@@ -56,7 +65,7 @@ async def work_async(arguments: argparse.Namespace, config: sp.ConsumerConfig, l
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     async with sp.AsyncConsumer(
         arguments.stream,
-        leases=leases_of(arguments.store),
+        leases=leases_of(arguments.store, arguments.application),
         worker_id=arguments.worker_id,
         config=config,
         region_name="us-east-1",
@@ -76,9 +85,13 @@ def main() -> int:
     for name in ("--stream", "--kinesis", "--store", "--worker-id", "--log"):
         parser.add_argument(name, required=True)
     parser.add_argument("--failover-time", type=float, required=True)
+    parser.add_argument("--application", default="soak")
+    parser.add_argument("--lease-assignment", choices=("auto", "take", "leader"), default="take")
     parser.add_argument("--shell", choices=("threads", "asyncio"), default="threads")
     arguments = parser.parse_args()
-    config = replace(CONFIG, failover_time=arguments.failover_time)
+    config = replace(CONFIG, failover_time=arguments.failover_time, lease_assignment=arguments.lease_assignment)
+    if config.lease_assignment != "take":
+        config = replace(config, shard_sync_interval=5, fleet=QUICK)
     log = os.open(arguments.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     if arguments.shell == "asyncio":
         asyncio.run(work_async(arguments, config, log))

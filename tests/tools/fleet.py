@@ -35,13 +35,19 @@ class Member:
 class Fleet:
     """Workers that share a stream.
 
+    Args:
+        seed: of all chance.
+        shards: how many the stream has.
+        leases: the store; None: one in memory.
+        settings: of the workers.
+
     Attributes:
         handled: (shard id, position) of every user record that an application was given, in that order.
         handed_over: how many leases were let go for somebody who had asked, or were given away.
         excused: of the user records that a killed worker had handled and not checkpointed.
     """
 
-    def __init__(self, seed: int, shards: int = 4, leases: Leases | None = None) -> None:
+    def __init__(self, seed: int, shards: int = 4, leases: Leases | None = None, **settings: Any) -> None:
         self.dice = Random(seed)
         self.stream = Stream(shards)
         if leases is not None:
@@ -54,12 +60,14 @@ class Fleet:
         self.handed_over = 0
         self.count = 0
         self.put_count = 0
+        self.settings = settings
 
     # What happens.
 
     def join(self) -> Member:
         self.count += 1
-        worker = self.stream.worker(f"worker-{self.count:03}", batch_max_records=self.dice.choice([3, 50, 10_000]))
+        settings = {"batch_max_records": self.dice.choice([3, 50, 10_000]), **self.settings}
+        worker = self.stream.worker(f"worker-{self.count:03}", **settings)
         worker.holds_back = lambda _: self.dice.random() < 0.2
         member = Member(worker)
         self.members.append(member)
@@ -197,6 +205,11 @@ def run(
     """A fleet's life of so many events, checked; whether leases may be left to a worker that could not give them up."""
     fleet = Fleet(seed, shards, leases)
     fleet.was_killed = leaves_some
+    return live(fleet, kills=kills, moments=moments)
+
+
+def live(fleet: Fleet, *, kills: bool, moments: int) -> Fleet:
+    """The same of a fleet that is there already."""
     dice = fleet.dice
     fleet.join()
     for _ in range(moments):

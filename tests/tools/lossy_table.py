@@ -40,6 +40,8 @@ class LossyTable:
         return {"Items": [dict(item) for item in self._items.values()]}
 
     def get_item(self, **call: Any) -> Any:
+        if "leaseKey" not in call["Key"]:
+            raise CallError("ResourceNotFoundException")  # of the tables that a KCL before 3.5 has beside
         self._may_lose()
         item = self._items.get(call["Key"]["leaseKey"]["S"])
         return {} if item is None else {"Item": dict(item)}
@@ -70,7 +72,8 @@ class LossyTable:
         self._may_lose()
         item = self._items.get(key, {})
         self._check(item, call)
-        self._items[key] = updated(item, call["UpdateExpression"], call["ExpressionAttributeValues"])
+        values = call["ExpressionAttributeValues"]
+        self._items[key] = {**call["Key"], **updated(item, named(call, "UpdateExpression"), values)}
         self._may_lose()
         return {"Attributes": dict(self._items[key])}
 
@@ -80,14 +83,23 @@ class LossyTable:
             raise CallError("InternalServerError")
 
     def _check(self, item: Item, call: Mapping[str, Any]) -> None:
-        if not holds(item, call["ConditionExpression"], call.get("ExpressionAttributeValues", {})):
+        condition = named(call, "ConditionExpression")
+        if condition and not holds(item, condition, call.get("ExpressionAttributeValues", {})):
             raise CallError("ConditionalCheckFailedException")
 
 
+def named(call: Mapping[str, Any], expression: str) -> str:
+    """An expression of a call with the names that it is given beside."""
+    text = str(call.get(expression, ""))
+    for short, name in call.get("ExpressionAttributeNames", {}).items():
+        text = text.replace(short, name)
+    return text
+
+
 def holds(item: Item, condition: str, values: Mapping[str, Any]) -> bool:
-    """Whether a condition holds, of those that leases have: terms joined by AND, in brackets joined by OR."""
+    """Whether a condition holds, of those that leases have: terms joined by AND, perhaps in brackets, joined by OR."""
     if " OR " in condition:
-        return any(holds(item, part.strip()[1:-1], values) for part in condition.split(" OR "))
+        return any(holds(item, re.sub(r"^\((.*)\)$", r"\1", part), values) for part in condition.split(" OR "))
     for term in condition.split(" AND "):
         absent = re.fullmatch(r"attribute_not_exists\((\w+)\)", term)
         name, _, value = term.partition(" = ")

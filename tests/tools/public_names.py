@@ -16,7 +16,7 @@ PUBLIC = [
             "consumer": "AsyncBatch AsyncConsumer Batch Consumer ConsumerConfig DynamoDBLeases Lease Leases"
             " MemoryLeases SQLiteLeases",
             "dedup": "Deduplicator RecordDigest",
-            "density": "Measurement Overhead Prices Row Spread Strategy measure usual_strategies",
+            "density": "Growth Measurement Overhead Point Prices Row Sampling Spread Strategy measure usual_strategies",
             "errors": "ShardpackError",
             "firehose": "Transformed transform",
             "hashing": "Shard ShardMap hash_key",

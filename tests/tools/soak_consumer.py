@@ -142,7 +142,7 @@ def run(soak: Soak, say: Callable[[str], object] = lambda _line: None) -> Report
         _wait_until_handled(soak, fleet, say, started)
         seconds = time.monotonic() - started
         unclean = fleet.end()
-        held = [lease.key for lease in leases_of(store).list() if lease.owner and lease.checkpoint != _END]
+        held = [lease.key for lease in leases_of(store, "soak").list() if lease.owner and lease.checkpoint != _END]
         handled, disordered = fleet.read()
         return Report(
             soak, seconds, handled, disordered, resharder.counts, fleet.rebalanced, unclean, held, fleet.kills
@@ -206,7 +206,7 @@ class _Fleet:
         self._folder = folder
         self._kinesis = kinesis
         self._store = store
-        self._leases: Leases = leases_of(store)
+        self._leases: Leases = leases_of(store, "soak")
         self._random = random.Random(soak.seed + 1)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._unclean: list[int] = []

@@ -2,12 +2,13 @@
 //!
 //! One module for each step, none of which knows anything of Python: `frame` (magic and checksum), `md5` (in lanes),
 //! `pack` (records in, an aggregate out), `read` (the other way), `unusual` with `walk` and `fault` (what few packers
-//! write, and what is wrong with what none does), `columns` (many aggregates for Arrow), `memory` (their buffers).
-//! `python` binds them.
+//! write, and what is wrong with what none does), `columns` (many aggregates for Arrow), `memory` (their buffers),
+//! `json` (an answer of GetRecords). `python` binds them.
 
 pub mod columns;
 pub mod fault;
 pub mod frame;
+pub mod json;
 pub mod md5;
 pub mod memory;
 pub mod pack;

@@ -31,10 +31,14 @@ def kinesis_client(
     """
     try:
         import boto3
+        import botocore.session
         from botocore.config import Config
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"a Kinesis client needs {error.name}: pip install 'shardpack[aws]'") from None
-    session = boto3.session.Session(profile_name=profile_name, region_name=region_name)
+    from .responses import read_natively
+
+    underneath = read_natively(botocore.session.get_session())
+    session = boto3.session.Session(profile_name=profile_name, region_name=region_name, botocore_session=underneath)
     return session.client("kinesis", endpoint_url=endpoint_url, config=Config(**client_settings(config)))
 
 
@@ -47,7 +51,9 @@ def async_kinesis_client(
         from aiobotocore.session import AioSession
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"an asyncio client needs {error.name}: pip install 'shardpack[async]'") from None
-    return AioSession(profile=profile_name).create_client(
+    from .responses import read_natively
+
+    return read_natively(AioSession(profile=profile_name)).create_client(
         "kinesis",
         region_name=region_name,
         endpoint_url=endpoint_url,

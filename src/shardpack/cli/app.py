@@ -29,7 +29,7 @@ from ..packing.packer import pack
 from ..records import Position, ReceivedRecord
 from ..unpacking.unpacker import unpack
 from . import reading
-from .commands.density_options import density_command
+from .commands.density.options import density_command
 from .commands.leases import commands as leases
 from .commands.leases.reset import reset_command
 from .commands.put_options import put_command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..leases.dynamodb import DynamoDBLeases
+from ..leases.fleet.settings import FleetConfig
 from ..leases.lease import Lease, Leases
 from ..leases.memory import MemoryLeases
 from ..leases.sqlite import SQLiteLeases
@@ -22,6 +23,7 @@ __all__ = [
     "ConsumerStats",
     "DataLoss",
     "DynamoDBLeases",
+    "FleetConfig",
     "Lease",
     "Leases",
     "MemoryLeases",

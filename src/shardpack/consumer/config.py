@@ -5,9 +5,10 @@ Its ``LeaseManagementConfig`` says what the leases' settings mean, and its ``Pol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from ..leases.fleet.settings import FleetConfig
 from ..limits import MIB, shown
 from ..unpacking.unpacker import OnCorrupt, OutOfRange
 
@@ -28,8 +29,16 @@ class ConsumerConfig:
         graceful_lease_handoff_timeout: For how many seconds a worker that is asked for a lease may finish what it has
             in hand and checkpoint it, from 0 to 3,600; then the lease moves anyway. 0: nobody is asked, leases are
             taken from live workers as the KCL 2.x does, and what these have not checkpointed is repeated.
+        longest_batch: For how many seconds the application may have a batch in hand, from 1. So long its lease is
+            renewed, whatever the application does. Then the worker counts as stuck: it is not healthy, and lets the
+            lease go, so that another worker reads the shard on from the last checkpoint.
         lease_discovery_interval: How many seconds to wait between two looks for leases that other workers have handed
             over, from 0.1. A look asks for the keys of this worker's leases, and only where there are other workers.
+        lease_assignment: Who says which worker has which lease. ``"take"``: each worker takes its share. ``"leader"``:
+            one of them leads and assigns the leases, as in the KCL 3.x; only `DynamoDBLeases` can do that.
+            ``"auto"``: as is written down in the lease table, by the KCL 3.x or by workers that were told
+            ``"leader"``; where nothing is, they take. Give all workers the same value.
+        fleet: How a leader assigns the leases; see `FleetConfig`.
         max_records: The largest number of Kinesis records in a `GetRecords` call, from 1 to 10,000.
         batch_max_records: The largest number of user records in a batch, from 1.
         idle_time_between_reads: How many seconds to wait after a `GetRecords` call that brought nothing and said that
@@ -55,7 +64,10 @@ class ConsumerConfig:
     max_leases_for_worker: int = 1_000_000
     max_leases_to_steal_at_one_time: int = 100
     graceful_lease_handoff_timeout: float = 30.0
+    longest_batch: float = 3600.0
     lease_discovery_interval: float = 1.0
+    lease_assignment: Literal["auto", "take", "leader"] = "auto"
+    fleet: FleetConfig = field(default_factory=FleetConfig)
     max_records: int = 10_000
     batch_max_records: int = 10_000
     idle_time_between_reads: float = 1.0
@@ -73,6 +85,10 @@ class ConsumerConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
                 raise ValueError(f"{name} is {shown(value)}; it takes {least:,} to {most:,}")
+        if self.lease_assignment not in ("auto", "take", "leader"):
+            raise ValueError(f'lease_assignment is {shown(self.lease_assignment)}; choose "auto", "take" or "leader"')
+        if not isinstance(self.fleet, FleetConfig):
+            raise TypeError(f"fleet is {shown(self.fleet)}; give a FleetConfig")
         if self.metrics_level not in ("none", "summary", "detailed"):
             raise ValueError(f'metrics_level is {shown(self.metrics_level)}; choose "none", "summary" or "detailed"')
         if self.metrics_granularity not in ("global", "stream", "shard"):
@@ -94,6 +110,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_leases_for_worker": (1, _UNBOUNDED),
     "max_leases_to_steal_at_one_time": (1, _UNBOUNDED),
     "graceful_lease_handoff_timeout": (0, 3600),
+    "longest_batch": (1, _UNBOUNDED),
     "lease_discovery_interval": (0.1, _UNBOUNDED),
     "max_records": (1, 10_000),
     "batch_max_records": (1, _UNBOUNDED),

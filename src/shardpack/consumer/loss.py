@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..leases.lease import Lease
 from ..records import Position
+from .log_fields import about
 
 _HOUR = 3600.0
 _LEAST_RETENTION = 24 * _HOUR  # `DescribeStreamSummary` API reference: no stream keeps its records for less
@@ -177,7 +178,7 @@ class Losses:
                 self._tell(loss)
 
     def _tell(self, loss: DataLoss) -> None:
-        _log.warning("%s: %s", self._stream_name, loss, extra={"shard_id": loss.shard_id})
+        _log.warning("%s: %s", self._stream_name, loss, extra=about(loss.shard_id, loss.after))
         self._report(loss)
 
 

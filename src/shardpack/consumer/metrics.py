@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..leases.balance import Look
 from ..leases.lease import Lease
 from ..producer.core.metrics import Report, Statistics
 from ..records import ReceivedRecord
@@ -27,6 +28,18 @@ INSTRUMENTS = {
     "KinesisDataFetcher.getRecords.Failures": ("summary", "counter", "{call}", "GetRecords calls that failed."),
     "ExpiredIterator": ("summary", "counter", "{call}", "GetRecords calls whose iterator was too old."),
     "RenewLease.Time": ("detailed", "histogram", "ms", "Duration of renewals of leases."),
+    "TakeLeases.TotalLeases": ("detailed", "up_down_counter", "{lease}", "Leases, when all were last looked at."),
+    "TakeLeases.ExpiredLeases": ("summary", "up_down_counter", "{lease}", "Those that their workers do not renew."),
+    "TakeLeases.VeryOldLeases": ("summary", "up_down_counter", "{lease}", "Those of them for three failover times."),
+    "TakeLeases.LeasesToTake": ("detailed", "up_down_counter", "{lease}", "Leases that this worker lacks."),
+    "TakeLeases.LeaseSpillover": (
+        "summary",
+        "up_down_counter",
+        "{lease}",
+        "Leases beyond max_leases_for_worker.",
+    ),
+    "TakeLeases.NumWorkers": ("summary", "up_down_counter", "{worker}", "Workers that have leases."),
+    "TakeLeases.ListLeases.Time": ("detailed", "histogram", "ms", "Duration of listing all leases."),
     "DataLosses": ("summary", "counter", "{loss}", "Times that records had expired before they were read."),
     "RenewLease.Failures": ("summary", "counter", "{call}", "Writes of leases that failed."),
 }
@@ -54,6 +67,11 @@ class ConsumerStats:
         renew_lease_time: seconds that renewals took.
         renew_lease_failures: writes of leases that failed, and were made again.
         data_losses: what has expired unread, the last hundred times.
+        expired_leases: leases that their workers did not renew, when all leases were last looked at.
+        very_old_leases: those of them that nobody has renewed or taken for three failover times.
+        leases_to_take: leases that this worker was to take, or to ask for, when all leases were last looked at.
+        lease_spillover: leases by which its share is more than its `ConsumerConfig.max_leases_for_worker`.
+        list_leases_time: seconds that listing all leases took.
     """
 
     records_processed: int = 0
@@ -71,6 +89,11 @@ class ConsumerStats:
     renew_lease_time: Statistics = _NOTHING
     renew_lease_failures: int = 0
     data_losses: tuple[DataLoss, ...] = ()
+    expired_leases: int = 0
+    very_old_leases: int = 0
+    leases_to_take: int = 0
+    lease_spillover: int = 0
+    list_leases_time: Statistics = _NOTHING
 
 
 class Metrics:
@@ -105,6 +128,11 @@ class Metrics:
             renew_lease_time=taken.get("RenewLease.Time", _NOTHING),
             renew_lease_failures=counts["RenewLease.Failures"],
             data_losses=tuple(self._losses),
+            expired_leases=counts["TakeLeases.ExpiredLeases"],
+            very_old_leases=counts["TakeLeases.VeryOldLeases"],
+            leases_to_take=counts["TakeLeases.LeasesToTake"],
+            lease_spillover=counts["TakeLeases.LeaseSpillover"],
+            list_leases_time=taken.get("TakeLeases.ListLeases.Time", _NOTHING),
         )
 
     def delivered(self, shard_id: str, records: Sequence[ReceivedRecord], millis: int | None) -> None:
@@ -119,6 +147,21 @@ class Metrics:
         self.count("TakenLeases", 1, shard_id)
         self.count("CurrentLeases", 1, shard_id)
 
+    def looked(self, look: Look | None) -> None:
+        """All leases were looked at; None: they are none of this worker's business any more."""
+        if look is None:
+            return
+        for name, value in (
+            ("TotalLeases", look.total),
+            ("ExpiredLeases", look.expired),
+            ("VeryOldLeases", look.very_old),
+            ("LeasesToTake", look.to_take),
+            ("LeaseSpillover", look.spillover),
+            ("NumWorkers", look.workers),
+        ):
+            self.count(f"TakeLeases.{name}", value - self._counts[f"TakeLeases.{name}"], None)
+        self.took("TakeLeases.ListLeases.Time", look.seconds, None)
+
     def lost(self, loss: DataLoss) -> None:
         """Records have expired unread."""
         self._losses.append(loss)
@@ -129,13 +172,13 @@ class Metrics:
         self.count("KinesisDataFetcher.getRecords.Failures", 1, shard_id)
         self.count("ExpiredIterator", int(is_expired), shard_id)
 
-    def count(self, name: str, amount: int, shard_id: str) -> None:
+    def count(self, name: str, amount: int, shard_id: str | None) -> None:
         """Something has happened so many times."""
         self._counts[name] += amount
         if self._report is not None and amount:
             self._report.add(name, amount, shard_id)
 
-    def took(self, name: str, seconds: float, shard_id: str) -> None:
+    def took(self, name: str, seconds: float, shard_id: str | None) -> None:
         """Something has taken so long."""
         known = self._taken.get(name)
         self._taken[name] = (

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
+from typing import TypeAlias
 
 from ..hashing import ShardMap, lane_of
 from ..packing.packer import Packer
 from ..records import PackedRecord, UserRecord
 from .rows import Histogram, Spread
 from .strategy import Strategy
+
+_Route: TypeAlias = tuple[str, str | None, int]
 
 
 @dataclass
@@ -33,8 +36,12 @@ class Timed:
     def __init__(self, strategy: Strategy, seconds: float | None) -> None:
         self._strategy = strategy
         self._seconds = inf if seconds is None else seconds
+        self._homes = strategy.homes
         self._shard_map = strategy.shard_map
-        self._routes: OrderedDict[Hashable, _Open] = OrderedDict()  # by when their oldest record came
+        self._by, self._lanes = strategy.by, strategy.lanes
+        self._is_pinned = strategy.hash_keys == "pinned"
+        self._free: dict[str, list[_Open]] = {}
+        self._routes: OrderedDict[_Route, _Open] = OrderedDict()  # by when their oldest record came
         self._waits = Histogram()
 
     def add_all(self, batch: list[tuple[UserRecord, float]]) -> Iterator[PackedRecord]:
@@ -52,7 +59,8 @@ class Timed:
         key = self._route(record)
         route = self._routes.get(key)
         if route is None:
-            route = self._routes[key] = _Open(self._packer(key[0]))
+            free = self._free.get(key[0] if self._by == "shard" else "")
+            route = self._routes[key] = free.pop() if free else _Open(self._packer(key[0]))
         packed = route.packer.add(*record)
         route.arrivals.append(now)
         if packed:
@@ -60,7 +68,11 @@ class Timed:
             self._routes.move_to_end(key)
             yield from packed
         if not route.arrivals:
-            del self._routes[key]
+            self._end(key)
+
+    def _end(self, key: _Route) -> None:
+        """Keep an empty packer for the next route: to make one costs as much as to add twenty records."""
+        self._free.setdefault(key[0] if self._by == "shard" else "", []).append(self._routes.pop(key))
 
     def flush(self) -> Iterator[PackedRecord]:
         """The rest, whose waiting is not counted: it goes out because the input ends."""
@@ -76,7 +88,7 @@ class Timed:
                 return
             packed = route.packer.flush()
             self._gone(route, packed, deadline)
-            del self._routes[key]
+            self._end(key)
             yield from packed
 
     def _gone(self, route: _Open, packed: list[PackedRecord], now: float) -> None:
@@ -85,20 +97,19 @@ class Timed:
             self._waits.add(now - arrival)
         del route.arrivals[:count]
 
-    def _route(self, record: UserRecord) -> tuple[str, str | None, int]:
+    def _route(self, record: UserRecord) -> _Route:
         """What decides which records may share an aggregate, so that each packer here has one open at most."""
-        strategy = self._strategy
-        own = record.explicit_hash_key if strategy.hash_keys == "pinned" or strategy.by == "key" else None
-        if strategy.by == "key":
+        own = record.explicit_hash_key
+        if own is None and self._by == "shard":
+            shard_id = self._homes[record.partition_key]
+        elif self._by == "key":
             return record.partition_key, own, 0
-        if self._shard_map is None:
-            return "", own, 0
-        if record.explicit_hash_key is None:
-            shard = self._shard_map.shard_for_partition_key(record.partition_key)
+        elif self._shard_map is None or own is None:
+            return "", own if self._is_pinned else None, 0
         else:
-            shard = self._shard_map.shard_for(int(record.explicit_hash_key))
-        lane = lane_of(record.partition_key, strategy.lanes) if strategy.lanes > 1 else 0
-        return shard.shard_id, own, lane
+            shard_id = self._shard_map.shard_for(int(own)).shard_id
+        lane = lane_of(record.partition_key, self._lanes) if self._lanes > 1 else 0
+        return shard_id, own if self._is_pinned else None, lane
 
     def _packer(self, shard_id: str) -> Packer:
         arguments = self._strategy.arguments

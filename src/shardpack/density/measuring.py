@@ -3,61 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from math import ceil, inf
+from math import inf
 from typing import Protocol, TypeAlias, cast
 
-from ..limits import (
-    DEFAULT_REQUEST_BYTES,
-    MAX_REQUEST_RECORDS,
-    PUT_PAYLOAD_UNIT_BYTES,
-    SHARD_BYTES_PER_SECOND,
-    SHARD_RECORDS_PER_SECOND,
-    Limits,
-    check_callable,
-    check_iterable,
-    check_number,
-    check_type,
-    shown,
-)
+from ..limits import Limits, check_callable, check_iterable, check_number, check_type, shown
 from ..packing.packer import Packer
 from ..records import PackedRecord, UserRecord, UserRecordLike, check_user_record
-from ._parts import parts
+from ._counting import Counted, Packing, Timestamped
 from ._timed import Timed
-from .prices import ON_DEMAND_STEP_BYTES, Prices
-from .rows import Measurement, Overhead, Row, Spread
-from .strategy import Strategy, usual_strategies
+from .prices import Prices
+from .rows import Growth, Measurement, Spread
+from .strategy import PLAIN, Strategy, usual_strategies
 
 _BATCH = 1000
 _LEAST, _MOST = 1e-6, 1e12
-_MOST_ROUTES = 100_000  # whose bytes are counted one by one for the lower bound
-_CURVE_RECORDS = 200_000  # the curve is made of the first ones: seven packers more take their time
-_CURVE_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-_ENTRY_JSON_BYTES = len('{"Data":"","PartitionKey":""},')
-_HASH_KEY_JSON_BYTES = len(',"ExplicitHashKey":""')
-_REQUEST_JSON_BYTES = len('{"Records":[],"StreamName":""}') + 20  # of the stream's name
-
-_CURVE = Strategy("1 MiB, any", Limits())
+_CURVE_RECORDS = 30_000  # the curve is made of the first ones: eight packers more take their time
+_CURVE_SECONDS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+_FACTORS = (1, 2, 10)
 
 Clocked: TypeAlias = Iterable[tuple[UserRecordLike, float]]
-Timestamped: TypeAlias = tuple[UserRecord, float]
-
-
-class Packing(Protocol):
-    """Something that packs."""
-
-    def add_all(self, batch: list[Timestamped]) -> Iterator[PackedRecord]:
-        """Take records; what is complete."""
-
-    def flush(self) -> Iterable[PackedRecord]:
-        """What is left."""
-
-    @property
-    def wait(self) -> Spread | None:
-        """Seconds that records waited for their aggregate; None: not known."""
 
 
 class Peer(Packing, Protocol):
@@ -79,6 +46,7 @@ def measure(
     timestamps: bool = False,
     record_max_buffered_time: float | None = None,
     prices: Prices | None = None,
+    latency: float = 1.0,
     peers: Sequence[Peer] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Measurement:
@@ -95,6 +63,7 @@ def measure(
         record_max_buffered_time: seconds after which an aggregate goes out though it is not full, as in the producer;
             None: only full ones go out, and the last.
         prices: default: see `Prices`.
+        latency: seconds that a record may wait in what is recommended.
         peers: other packers, whose rows follow; see `peers.AwsKinesisAgg`.
         progress: called with the number of records measured so far, now and then.
 
@@ -103,7 +72,7 @@ def measure(
         TypeError: an argument has the wrong type.
         InvalidRecordError: as `Packer.add`.
     """
-    _check(rate, record_max_buffered_time)
+    _check(rate=rate, record_max_buffered_time=record_max_buffered_time, latency=latency)
     check_iterable("records", records, "user records")
     check_type("prices", prices or Prices(), Prices, "Prices(...), or None for the usual ones")
     check_iterable("peers", peers, "packers to compare with, such as AwsKinesisAgg")
@@ -122,34 +91,65 @@ def measure(
         raise ValueError("record_max_buffered_time needs the rate, or records with timestamps")
     has_time = rate is not None or bool(timestamps)
     counters = [
-        *(_Counter(one, _packing(one, timed=has_time, seconds=record_max_buffered_time), one) for one in strategies),
-        *(_Counter(peer.strategy, peer, peer) for peer in peers),
+        *(Counted(one, _packing(one, has_time, record_max_buffered_time), one.takes) for one in strategies),
+        *(Counted(peer.strategy, peer, peer.takes) for peer in peers),
     ]
-    curve = [_Counter(_CURVE, Timed(_CURVE, seconds), _CURVE) for seconds in (_CURVE_SECONDS if has_time else ())]
+    curve = _Curve(strategies, latency) if has_time else None
     clock = _Clock(rate)
     count = 0
     source = _clocked(cast("Clocked", records)) if timestamps else clock.told(cast("Iterable[UserRecordLike]", records))
     while batch := list(islice(source, _BATCH)):
-        for counter in (*counters, *(curve if count < _CURVE_RECORDS else ())):
+        for counter in counters:
             counter.add(batch)
+        if curve is not None and count < _CURVE_RECORDS:
+            curve.add(batch)
         count += len(batch)
         clock.see(batch)
         if progress is not None:
             progress(count)
     rate = rate if rate is not None else clock.rate
-    costs = prices or Prices()
-    rows = tuple(counter.row(rate, costs) for counter in counters)
-    return Measurement(
-        rows,
-        rate,
-        record_max_buffered_time,
-        costs.source,
-        tuple((seconds, *counter.point()) for seconds, counter in zip(_CURVE_SECONDS, curve, strict=False)),
-    )
+    prices = prices or Prices()
+    for counter in counters:
+        counter.end()
+    rows = tuple(counter.row(rate, prices) for counter in counters)
+    measured = Measurement(rows, rate, record_max_buffered_time, prices.source, latency=latency)
+    return measured if curve is None or rate is None else curve.told(measured, rate, prices)
 
 
-def _check(rate: float | None, record_max_buffered_time: float | None) -> None:
-    for name, value in (("rate", rate), ("record_max_buffered_time", record_max_buffered_time)):
+class _Curve:
+    """What the Producer does with more or less time, and so with more or less traffic.
+
+    To wait twice as long, or to have twice the traffic, fills aggregates alike.
+    """
+
+    def __init__(self, strategies: Sequence[Strategy], latency: float) -> None:
+        home = [one for one in strategies if one.by == "shard" and one.lanes == 1]
+        strategy = replace(home[0], seconds=None) if home else Strategy("KPL size, any", Limits.kpl())
+        times = sorted({*_CURVE_SECONDS, *(latency * factor for factor in _FACTORS)})
+        self._latency = latency
+        self._plain = Counted(PLAIN, _Plain(), PLAIN.takes)
+        self._counted = {one: Counted(strategy, Timed(strategy, one), strategy.takes) for one in times}
+
+    def add(self, batch: list[Timestamped]) -> None:
+        for counted in (self._plain, *self._counted.values()):
+            counted.add(batch)
+
+    def told(self, measured: Measurement, rate: float, prices: Prices) -> Measurement:
+        """With the curve, and with what growth needs."""
+        for counted in self._counted.values():
+            counted.end()
+        shown_times = (*_CURVE_SECONDS, self._latency)
+        curve = [one.point(seconds, rate, prices) for seconds, one in self._counted.items() if seconds in shown_times]
+        growth = []
+        for factor in _FACTORS:
+            needs = self._counted[self._latency * factor].needs(rate * factor, prices)
+            plain = self._plain.needs(rate * factor, prices)
+            growth.append(Growth(factor, needs.shards, *needs[2:], plain.shards, plain.provisioned))
+        return replace(measured, curve=tuple(curve), growth=tuple(growth))
+
+
+def _check(**numbers: float | None) -> None:
+    for name, value in numbers.items():
         # Beyond these limits, sums would be too large for a number.
         if value is not None and not (isinstance(value, int | float) and _LEAST <= value <= _MOST):
             raise ValueError(f"{name} is {shown(value)}; give a number above 0, from {_LEAST:g} to {_MOST:g}")
@@ -166,9 +166,10 @@ def _clocked(records: Clocked) -> Iterator[Timestamped]:
         yield check_user_record(record), latest
 
 
-def _packing(strategy: Strategy, *, timed: bool, seconds: float | None) -> Packing:
+def _packing(strategy: Strategy, timed: bool, seconds: float | None) -> Packing:
     if strategy.limits is None:
         return _Plain()
+    seconds = seconds if strategy.seconds is None else strategy.seconds
     # With a lookahead, records do not go out in the order in which they came: how long each waits is not followed.
     return Timed(strategy, seconds) if timed and not strategy.lookahead else _Untimed(Packer(**strategy.arguments))
 
@@ -232,122 +233,3 @@ class _Clock:
         """Of the timestamps."""
         seconds = self._last - self._first
         return self._count / seconds if seconds >= _LEAST else None
-
-
-class _Counter:
-    """What comes out of one strategy, counted; `taking` says which user records fit."""
-
-    def __init__(self, strategy: Strategy, packing: Packing, taking: Strategy | Peer) -> None:
-        self._strategy = strategy
-        self._packing = packing
-        self._takes = taking.takes
-        self._left_out = self._alone = self._alone_bytes = self._certainly_alone = 0
-        self._user_records = self._user_bytes = 0
-        self._kinesis_records = self._kinesis_bytes = self._put_units = self._on_demand_bytes = 0
-        self._requests = self._request_bytes = self._in_request = self._in_request_bytes = 0
-        self._counts: Counter[float] = Counter()
-        self._keys = self._explicit = self._checksum = 0
-        self._route_bytes: Counter[str] | None = Counter()
-        self._shard_map = strategy.shard_map
-        self._is_pinned = strategy.hash_keys == "pinned" and strategy.by != "key"
-
-    def add(self, batch: list[Timestamped]) -> None:
-        fitting = [timestamped for timestamped in batch if self._takes(timestamped[0])]
-        self._left_out += len(batch) - len(fitting)
-        for record, _ in fitting:
-            self._user_records += 1
-            self._user_bytes += len(record.data)
-            if self._route_bytes is not None:
-                self._count_route(record, self._route_bytes)
-        for packed in self._packing.add_all(fitting):
-            self._count(packed)
-
-    def _count_route(self, record: UserRecord, route_bytes: Counter[str]) -> None:
-        if len(record.data) > self._strategy.limit:
-            self._certainly_alone += 1
-            return
-        route = ""
-        if self._strategy.by == "key":
-            route = record.partition_key
-        elif self._shard_map:
-            route = self._shard_map.shard_for_partition_key(record.partition_key).shard_id
-        route_bytes[route] += len(record.data)
-        if len(route_bytes) > _MOST_ROUTES:
-            self._route_bytes = None
-
-    def _count(self, packed: PackedRecord) -> None:
-        size = packed.size
-        self._kinesis_records += 1
-        if size > self._strategy.limit:
-            self._alone += 1
-            self._alone_bytes += size
-        self._kinesis_bytes += size
-        self._put_units += max(1, -(-size // PUT_PAYLOAD_UNIT_BYTES))
-        self._on_demand_bytes += max(1, -(-size // ON_DEMAND_STEP_BYTES)) * ON_DEMAND_STEP_BYTES
-        self._counts[packed.user_record_count] += 1
-        if self._in_request == MAX_REQUEST_RECORDS or self._in_request_bytes + size > DEFAULT_REQUEST_BYTES:
-            self._in_request = self._in_request_bytes = 0
-        if not self._in_request:
-            self._requests += 1
-            self._request_bytes += _REQUEST_JSON_BYTES
-        self._in_request += 1
-        self._in_request_bytes += size
-        hash_key = packed.explicit_hash_key
-        self._request_bytes += 4 * -(-len(packed.data) // 3) + len(packed.partition_key) + _ENTRY_JSON_BYTES
-        self._request_bytes += _HASH_KEY_JSON_BYTES + len(hash_key) if hash_key is not None else 0
-        found = parts(packed, is_pinned=self._is_pinned)
-        self._keys += found.keys + size - len(packed.data)
-        self._explicit += found.explicit_hash_keys
-        self._checksum += found.checksum
-
-    def _end(self) -> None:
-        for packed in self._packing.flush():
-            self._count(packed)
-
-    def point(self) -> tuple[float, float, float]:
-        """Of the curve: mean of user records in a Kinesis record, median and p99 of waiting."""
-        self._end()
-        wait = self._packing.wait or Spread(0.0, 0.0, 0.0)
-        return Spread.of(self._counts).mean, wait.median, wait.p99
-
-    def row(self, rate: float | None, prices: Prices) -> Row:
-        self._end()
-        count, all_records = self._user_records or 1, self._user_records + self._left_out or 1
-        aggregates, in_them = self._kinesis_records - self._alone, self._kinesis_bytes - self._alone_bytes
-        framing = self._kinesis_bytes - self._user_bytes - self._keys - self._explicit - self._checksum
-        limit = self._strategy.limit
-        bound = None
-        if self._route_bytes is not None:
-            bound = self._certainly_alone + sum(-(-size // limit) for size in self._route_bytes.values())
-        row = Row(
-            strategy=self._strategy,
-            user_records=self._user_records,
-            user_bytes=self._user_bytes,
-            kinesis_records=self._kinesis_records,
-            kinesis_bytes=self._kinesis_bytes,
-            put_units=self._put_units,
-            on_demand_bytes=self._on_demand_bytes,
-            requests=self._requests,
-            request_bytes=self._request_bytes,
-            per_kinesis_record=Spread.of(self._counts),
-            fill=in_them / (limit * aggregates) if aggregates else 0.0,
-            overhead=Overhead(self._keys / count, self._explicit / count, framing / count, self._checksum / count),
-            lower_bound=bound,
-            alone=self._alone,
-            left_out=self._left_out,
-        )
-        return row if rate is None else self._at_rate(row, rate / all_records, prices)
-
-    def _at_rate(self, row: Row, factor: float, prices: Prices) -> Row:
-        """With what depends on time; `factor` makes a number of this input one a second."""
-        by_records = row.kinesis_records * factor / SHARD_RECORDS_PER_SECOND
-        by_bytes = row.kinesis_bytes * factor / SHARD_BYTES_PER_SECOND
-        shards = max(1, ceil(max(by_records, by_bytes)))
-        return replace(
-            row,
-            shards=shards,
-            bound_by="records" if by_records > by_bytes else "bytes",
-            provisioned=prices.provisioned(shards, row.put_units * factor),
-            on_demand=prices.on_demand(row.on_demand_bytes * factor),
-            wait=self._packing.wait,
-        )

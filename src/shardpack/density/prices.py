@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
-from ..limits import shown
+from ..limits import MIB, shown
 
 _MOST = 1_000_000_000  # above it, sums may be too large for a number
 HOURS_PER_MONTH = 730
 SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
 ON_DEMAND_STEP_BYTES = 1024
 """On-demand data is billed by the Kinesis record, rounded up to this (Amazon Kinesis Data Streams pricing)."""
+
+ADVANTAGE_COMMITMENT = 25 * MIB
+"""Bytes a second that an account in on-demand advantage mode pays for, over all its streams (the same page)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +29,45 @@ class Prices:
         stream_hour: an on-demand stream for an hour.
         on_demand_gigabyte: 10^9 bytes written to an on-demand stream, each record rounded up to 1 KiB.
         source: where they are from, and of when.
+        advantage_gigabyte: the same in on-demand advantage mode, in which streams cost nothing by the hour, and the
+            account pays for `ADVANTAGE_COMMITMENT` bytes a second at least.
     """
 
     shard_hour: float = 0.015
     million_put_units: float = 0.014
     stream_hour: float = 0.04
     on_demand_gigabyte: float = 0.08
-    source: str = "us-east-1, standard prices of 2025, https://aws.amazon.com/kinesis/data-streams/pricing/"
+    source: str = "us-east-1, standard prices of November 2025, https://aws.amazon.com/kinesis/data-streams/pricing/"
+    advantage_gigabyte: float = 0.032
 
     def __post_init__(self) -> None:
-        for name in ("shard_hour", "million_put_units", "stream_hour", "on_demand_gigabyte"):
+        if not isinstance(self.source, str):
+            raise ValueError(f"source is {shown(self.source)}; give a text with the region and the date")  # noqa: TRY004
+        for name in _PRICES:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
                 raise ValueError(f"{name} is {shown(value)}; give a price in US dollars, from 0 to {_MOST:,}")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Prices:
+        """Prices of another region or date: a JSON object with the names of the attributes; what it lacks stays.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is no such object, or holds a price that is none.
+        """
+        try:
+            found: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON ({error})") from None
+        names = (*_PRICES, "source")
+        if not isinstance(found, dict) or not found.keys() <= set(names):
+            wrong = shown(sorted(found.keys() - set(names))[0]) if isinstance(found, dict) else shown(found)
+            raise ValueError(f"{path}: {wrong} is no price; give an object with some of {', '.join(names)}")
+        try:
+            return cls(**{**found, "source": found.get("source", f"of {path}")})
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def provisioned(self, shards: int, put_units_per_second: float) -> float:
         """Dollars a month."""
@@ -47,3 +79,10 @@ class Prices:
         return self.stream_hour * HOURS_PER_MONTH + billed_bytes_per_second * SECONDS_PER_MONTH / 1e9 * (
             self.on_demand_gigabyte
         )
+
+    def advantage(self, billed_bytes_per_second: float) -> float:
+        """Dollars a month, where the streams of the account together use what it has committed to."""
+        return billed_bytes_per_second * SECONDS_PER_MONTH / 1e9 * self.advantage_gigabyte
+
+
+_PRICES = tuple(one.name for one in fields(Prices) if one.name != "source")

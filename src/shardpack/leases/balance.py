@@ -14,6 +14,7 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from ..records import Position
+from .fleet.assigning import Candidate
 from .lease import Lease, is_started
 from .plan import part_of, shares
 
@@ -56,6 +57,28 @@ class Moves(NamedTuple):
     is_first_of_more: bool
 
 
+class Look(NamedTuple):
+    """What a worker found when it looked at all leases, as the KCL's ``DynamoDBLeaseTaker`` counts it.
+
+    Attributes:
+        total: leases.
+        expired: those of a worker whose counters have stood still for the failover time.
+        very_old: those of them that have for three times as long.
+        workers: workers that have leases, this one counted.
+        to_take: leases that this worker is to take, or to ask for.
+        spillover: leases by which this worker's share is more than it may hold.
+        seconds: how long listing them took.
+    """
+
+    total: int
+    expired: int
+    very_old: int
+    workers: int
+    to_take: int
+    spillover: int
+    seconds: float
+
+
 class LeaseView:
     """The leases as this worker last saw them, and since when their counters stand still.
 
@@ -63,6 +86,7 @@ class LeaseView:
         leases: by key.
         foreign: keys of leases whose shards the stream does not have any more, though it has others with their ids.
             That they are at their ends means nothing, so they are taken like others, to be told of.
+        is_partial: whether only this worker's leases are looked at, because a leader looks at all of them.
     """
 
     def __init__(self, worker_id: str, config: BalanceSettings, random: Random) -> None:
@@ -71,6 +95,7 @@ class LeaseView:
         self._random = random
         self.leases: dict[str, Lease] = {}
         self.foreign: set[str] = set()
+        self.is_partial = False
         self._unchanged_since: dict[str, float] = {}
         self._owned_since: dict[str, float] = {}
         self._first_seen: dict[str, float] = {}
@@ -110,18 +135,21 @@ class LeaseView:
         return any(parent in self.leases for parent in lease.parents)
 
     def waiting(self, held: Collection[str]) -> bool:
-        """Whether there are leases that nobody holds, and whose shards are not at their ends."""
+        """Whether there are leases that wait for this worker or for anybody, and whose shards are not at their ends."""
         return any(
-            lease.checkpoint != Position.SHARD_END and lease.owner in (None, self._worker_id) and lease.key not in held
+            lease.checkpoint != Position.SHARD_END and self._may_be_mine(lease) and lease.key not in held
             for lease in self.leases.values()
         )
 
     def has_work(self, held: Collection[str]) -> bool:
         """Whether there are leases that this worker may take, and read at once."""
         return len(held) < self._config.max_leases_for_worker and any(
-            lease.owner in (None, self._worker_id) and lease.key not in held and self._is_active(lease)
+            self._may_be_mine(lease) and lease.key not in held and self._is_active(lease)
             for lease in self.leases.values()
         )
+
+    def _may_be_mine(self, lease: Lease) -> bool:
+        return lease.owner == self._worker_id or (lease.owner is None and not self.is_partial)
 
     def moves(self, held: Collection[str], now: float) -> Moves:
         """The leases that this worker should have besides those that it has, so that all are held, and evenly.
@@ -148,6 +176,21 @@ class LeaseView:
         part = self._part(owned, free, total)
         take, is_first_of_more = self._to_take(free, part, math.ceil(total / len(owned)), len(owned[me]), room, now)
         return Moves(take, self._to_ask_for(part, room - len(take), now, is_known=is_known), is_first_of_more)
+
+    def look(self, moves: Moves, seconds: float, now: float) -> Look:
+        """What there is to tell of a look at all leases, which took so long, and of which this follows."""
+        old = [lease for lease in self.leases.values() if lease.owner is not None and self._is_unchanged(lease, now, 1)]
+        workers = {lease.owner for lease in self.leases.values()} - {None} | {self._worker_id}
+        share = math.ceil(sum(1 for _ in self._active()) / len(workers))
+        return Look(
+            total=len(self.leases),
+            expired=len(old),
+            very_old=sum(self._is_unchanged(lease, now, _ABANDONED) for lease in old),
+            workers=len(workers),
+            to_take=len(moves.take) + len(moves.ask_for),
+            spillover=max(0, share - self._config.max_leases_for_worker),
+            seconds=seconds,
+        )
 
     def _part(self, owned: Mapping[str, list[Lease]], free: list[Lease], total: int) -> list[Lease]:
         for leases in (free, *owned.values()):
@@ -199,7 +242,33 @@ class LeaseView:
     def is_worth_a_look(self, key: str) -> bool:
         """Whether a lease that is this worker's by an index may be one that it can take."""
         lease = self.leases.get(key)
-        return lease is None or self._is_active(lease)
+        return self.is_partial or lease is None or self._is_active(lease)
+
+    def open_parents(self, lease: Lease) -> list[str]:
+        """The shard's parents that are not known to be at their ends."""
+        parents = ((key, self.leases.get(key)) for key in lease.parents)
+        return [key for key, parent in parents if parent is None or parent.checkpoint != Position.SHARD_END]
+
+    def candidates(self, under_way: Collection[str], now: float) -> list[Candidate]:
+        """All leases that there is work on, as a leader sees them.
+
+        Args:
+            under_way: those about which a call is under way, which are left alone.
+            now: seconds.
+        """
+        found = []
+        for lease in self._active():
+            owner, is_moving = lease.owner, lease.checkpoint_owner is not None or lease.key in under_way
+            # Who was given a lease must find it first, and renew it; the KCL looks for its leases once in this time.
+            is_settled = now - self._owned_since[lease.key] > 2 * self._config.failover_time
+            is_free = lease.key not in under_way and (
+                (owner is None and lease.checkpoint_owner is None)
+                or (is_settled and self._is_unchanged(lease, now, 1))
+                or (lease.checkpoint_owner is not None and self._is_overdue(lease, now))
+            )
+            since = float("-inf") if owner is None else self._unchanged_since[lease.key]
+            found.append(Candidate(lease, since, is_free, is_moving and not is_free))
+        return found
 
     def peers(self, now: float) -> Counter[str]:
         """How many leases each other worker has, of those whose counters still move."""
@@ -207,13 +276,19 @@ class LeaseView:
         alive = {lease.owner for lease in self.leases.values() if not self._is_unchanged(lease, now, 1)}
         return Counter({owner: count for owner, count in counts.items() if owner is not None and owner in alive})
 
-    def to_delete(self, now: float) -> list[Lease]:
+    @property
+    def has_others(self) -> bool:
+        """Whether other workers have leases."""
+        return bool({lease.owner for lease in self.leases.values()} - {None, self._worker_id})
+
+    def to_delete(self, held: Collection[str], now: float) -> list[Lease]:
         """The leases of shards that are done, and whose children are begun: nobody needs them any more."""
         return [
             lease
             for lease in self.leases.values()
             if lease.checkpoint == Position.SHARD_END
             and lease.key not in self.foreign
+            and lease.key not in held
             and self._is_unchanged(lease, now, _SETTLED)
             and self._are_begun(lease.children)
         ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import LeaseStoreError
 from ..records import Position
+from .fleet.tables import FleetTables
 from .items import (
     ORIGIN,
     Values,
@@ -88,9 +89,15 @@ class DynamoDBLeases:
         self._table = Table(table_name, client, session, endpoint_url, retry_for)
         self._settings = {**_TABLE, **(table_settings or {})} if create_table else None
         self._rows = TableRows(self._table)
+        self._fleet = FleetTables(self._table)
 
     def __repr__(self) -> str:
         return f"DynamoDBLeases({self._table.name!r})"
+
+    @property
+    def fleet(self) -> FleetTables:
+        """Where the workers tell each other who leads, and how busy they are."""
+        return self._fleet
 
     def prepare(self) -> None:
         """See that the table is there and is a lease table; create it if it is missing and that is allowed.
@@ -185,6 +192,9 @@ class DynamoDBLeases:
         if lease.owner is None:
             raise lost(lease)
         change, values = with_done_until("SET leaseCounter = :next", lease)
+        if lease.throughput is not None:
+            change += ", throughputKBps = :throughput"
+            values[":throughput"] = {"N": f"{lease.throughput:.6f}"}
         renewed = self._rows.update(
             lease, as_read, change, values, lambda row: _holder(row) == _holder(lease), asked=True
         )

@@ -75,6 +75,8 @@ def item_of(lease: Lease) -> Values:
         item["streamName"], item["shardId"] = {"S": stream}, {"S": shard_id_of(lease.key)}
     if lease.origin is not None:
         item[ORIGIN] = {"S": lease.origin}
+    if lease.throughput is not None:
+        item["throughputKBps"] = {"N": f"{lease.throughput:.6f}"}
     if lease.done_until is not None:
         item[DONE_UNTIL] = {"N": str(lease.done_until)}
     return item
@@ -101,6 +103,7 @@ def lease_of(item: Item) -> Lease:
         checkpoint_owner=item.get("checkpointOwner", _ABSENT).get("S"),
         origin=item.get(ORIGIN, _ABSENT).get("S"),
         done_until=None if done_until is None else int(done_until),
+        throughput=float(throughput) if (throughput := item.get("throughputKBps", _ABSENT).get("N")) else None,
     )
 
 

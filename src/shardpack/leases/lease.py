@@ -37,6 +37,8 @@ class Lease:
             None: the lease was made by a worker that does not write it, such as the KCL's.
         done_until: everything that had arrived by this moment is done, in whole seconds since the epoch; None: not
             known. It tells whether something can have expired unread, which the checkpoint alone does not.
+        throughput: how many KiB a second its holder reads, as it says when it renews (``throughputKBps``); None: not
+            known. A leader evens it out.
     """
 
     key: str
@@ -50,6 +52,7 @@ class Lease:
     checkpoint_owner: str | None = None
     origin: str | None = None
     done_until: int | None = None
+    throughput: float | None = None
 
 
 class Leases(Protocol):
@@ -76,7 +79,9 @@ class Leases(Protocol):
         """
 
     def renew(self, lease: Lease) -> Lease:
-        """Show that the holder is alive, and write `Lease.done_until`, if that is given.
+        """Show that the holder is alive, and write `Lease.done_until` and `Lease.throughput`, if they are given.
+
+        A store may leave the throughput out.
 
         Raises:
             LeaseLostError: the lease has changed meanwhile, is gone, or is nobody's; or another worker has asked for it

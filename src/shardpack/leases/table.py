@@ -44,10 +44,18 @@ class Table:
         session: arguments of boto3's ``Session``.
         endpoint_url: of DynamoDB; None: AWS.
         retry_for: seconds after which a call that may succeed later is not made again.
+        kind: what to call it in messages.
     """
 
     def __init__(
-        self, name: str, client: Any, session: Mapping[str, str | None], endpoint_url: str | None, retry_for: float
+        self,
+        name: str,
+        client: Any,
+        session: Mapping[str, str | None],
+        endpoint_url: str | None,
+        retry_for: float,
+        *,
+        kind: str = "lease table",
     ) -> None:
         self.name = name
         self._given = client
@@ -55,6 +63,15 @@ class Table:
         self._endpoint_url = endpoint_url
         self._retry_for = retry_for
         self._made: tuple[int, Any] | None = None
+        self._kind = kind
+
+    def beside(self, suffix: str) -> Table:
+        """Another table of the same application.
+
+        Args:
+            suffix: what its name has more than this one's.
+        """
+        return Table(self.name + suffix, self._given, self._session, self._endpoint_url, self._retry_for, kind="table")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_made": None}
@@ -86,8 +103,10 @@ class Table:
                 if code in PERMANENT or time.monotonic() + wait > deadline:
                     raise self._failed(operation, code, message, failures) from error
                 if failures == 1:
-                    _log.info("%s on the lease table %s: %s; trying again", operation, self.name, code)
+                    _log.info("%s on the %s %s: %s; trying again", operation, self._kind, self.name, code)
                 time.sleep(wait)
+                if time.monotonic() > deadline + _REQUEST_SECONDS:  # the process stood still; nobody waits any more
+                    raise self._failed(operation, code, message, failures) from error
             else:
                 return answer
         raise AssertionError("unreachable")
@@ -161,7 +180,7 @@ class Table:
             ) from error
 
     def _failed(self, operation: str, code: str, message: str, attempts: int) -> LeaseStoreError:
-        what = f"{operation} on the lease table {self.name!r}"
+        what = f"{operation} on the {self._kind} {self.name!r}"
         if code in _DENIED:
             arn = self.name if self.name.startswith("arn:") else f"arn:aws:dynamodb:REGION:ACCOUNT:table/{self.name}"
             remedy = f"this worker's credentials lack the permission dynamodb:{operation}; allow it on {arn}"

@@ -215,6 +215,14 @@ class Core(Protocol):
     def from_base64(self, text: str) -> bytes | None:
         """What base64 stands for; None where the core has no faster way than Python, or it is not strictly base64."""
 
+    def cut_records(self, body: bytes) -> tuple[bytes, list[bytes]] | None:
+        """The JSON of an answer of `GetRecords`, with empty texts in place of the records' data, and the data.
+
+        Returns:
+            None where the core has no faster way than Python, the JSON is not written as usual, or some data is not
+            strictly base64.
+        """
+
     def builder(self, capacity: int, pin: str | None) -> Builder:
         """A builder for at most `capacity` bytes; `pin` is every record's explicit hash key, if there is one."""
 

@@ -18,6 +18,7 @@ builder = _native.Builder
 build_many = _native.build_many
 bulk: Bulk = _native
 cut = _native.cut
+cut_records = _native.cut_records
 fill = _native.fill
 flat = _native.Flat
 from_base64 = _native.from_base64

@@ -61,6 +61,10 @@ def from_base64(_text: str) -> None:
     """See `core.Core.from_base64`."""
 
 
+def cut_records(_body: bytes) -> None:
+    """See `core.Core.cut_records`."""
+
+
 def build_many(builders: Sequence[Builder]) -> list[bytes]:
     """See `core.Core.build_many`."""
     return [builder.build() for builder in builders]

@@ -22,6 +22,7 @@ if (screenshots) mkdirSync(screenshots, { recursive: true });
 
 const server = createServer((request, response) => {
   const path = join(folder, normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname)));
+  if (request.url === "/favicon.ico") return response.writeHead(204).end();
   if (!existsSync(path)) return response.writeHead(404).end();
   response.writeHead(200, { "Content-Type": KINDS[extname(path)] ?? "application/octet-stream" });
   response.end(readFileSync(path));

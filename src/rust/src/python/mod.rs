@@ -11,6 +11,7 @@ mod columns;
 mod errors;
 mod flat;
 mod objects;
+mod response;
 mod routes;
 
 use crate::{frame, md5, read};
@@ -38,6 +39,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_many, module)?)?;
     module.add_function(wrap_pyfunction!(is_aggregated, module)?)?;
     module.add_function(wrap_pyfunction!(from_base64, module)?)?;
+    module.add_function(wrap_pyfunction!(response::cut_records, module)?)?;
     module.add_function(wrap_pyfunction!(builder::build_many, module)?)?;
     module.add_function(wrap_pyfunction!(adding::fill, module)?)?;
     module.add_function(wrap_pyfunction!(bulk::checked, module)?)?;
@@ -93,14 +95,16 @@ fn is_aggregated(py: Python<'_>, blob: &Bound<'_, PyBytes>) -> bool {
 #[pyfunction]
 fn from_base64<'py>(py: Python<'py>, text: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let Ok(text) = text.to_str() else { return Ok(None) };
-    let text = text.as_bytes();
+    decoded(py, text.as_bytes())
+}
+
+/// See `from_base64`.
+fn decoded<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let Ok(length) = base64_simd::STANDARD.decoded_length(text) else { return Ok(None) };
-    let mut is_base64 = false;
-    let bytes = PyBytes::new_with(py, length, |out| {
-        is_base64 = base64_simd::STANDARD.decode(text, base64_simd::Out::from_slice(out)).is_ok();
-        Ok(())
-    })?;
-    Ok(is_base64.then_some(bytes))
+    objects::NewBytes::written(py, length, |out| {
+        let written = base64_simd::STANDARD.decode(text, base64_simd::Out::from_uninit_slice(out));
+        written.is_ok_and(|written| written.len() == length)
+    })
 }
 
 /// A list of as many objects as an iterator gives.

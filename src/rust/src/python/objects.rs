@@ -5,6 +5,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
+use std::mem::MaybeUninit;
 
 /// Makes the objects of a class made by `typing.NamedTuple`, as `tuple.__new__(class, fields)` does.
 ///
@@ -190,6 +191,25 @@ impl<'py> NewBytes<'py> {
             }
             to.write_bytes(0, room);
             Ok(NewBytes(Bound::from_owned_ptr(py, object).cast_into_unchecked()))
+        }
+    }
+
+    /// One of so many bytes, which `write` has written all; None: it says that it has not.
+    pub fn written(
+        py: Python<'py>,
+        size: usize,
+        write: impl FnOnce(&mut [MaybeUninit<u8>]) -> bool,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        // SAFETY: without a source, the object is made with room for `size` bytes, and nobody reads them before they
+        // are written; it has the one reference that is taken over.
+        unsafe {
+            let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size as ffi::Py_ssize_t);
+            let bytes = Bound::from_owned_ptr_or_err(py, object)?;
+            let to = ffi::PyBytes_AsString(object).cast::<MaybeUninit<u8>>();
+            // Python has only one empty object, of which there is nothing to write; without a source, it makes each
+            // other one anew.
+            let is_written = write(std::slice::from_raw_parts_mut(to, size));
+            Ok(is_written.then(|| bytes.cast_into_unchecked()))
         }
     }
 

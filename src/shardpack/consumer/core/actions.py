@@ -10,6 +10,7 @@ from ...errors import LeaseStoreError
 from ...leases.lease import Lease
 from ...records import Position
 from ..start import IteratorArguments
+from .fleet.actions import AssignLease, MemberAction, SurveyFleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,14 @@ class ListLeases:
 
 @dataclass(frozen=True, slots=True)
 class CreateLease:
-    """`Leases.create`; the answer is whether it was created."""
+    """`Leases.create`; the answer is whether it was created.
+
+    `until` is a moment on the shell's clock. Later it must not be made any more, because by then other workers may
+    have done the shard to its end and deleted its lease, which this would bring back.
+    """
 
     lease: Lease
+    until: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,8 @@ class DescribeStream:
     """`DescribeStreamSummary`; the answer is the summary. Not everybody may call it."""
 
 
+LeaseChange: TypeAlias = CreateLease | TakeLease | AskForLease | AssignLease | TakeBack | DeleteLease
+Listing: TypeAlias = ListLeases | SurveyFleet
 LeaseAction: TypeAlias = (
     ListLeases
     | FindLeases
@@ -136,9 +144,17 @@ LeaseAction: TypeAlias = (
     | ReleaseLease
     | TakeBack
     | DeleteLease
+    | SurveyFleet
+    | AssignLease
+    | MemberAction
 )
 KinesisAction: TypeAlias = ListShards | DescribeStream | GetShardIterator | GetRecords
 Action: TypeAlias = LeaseAction | KinesisAction
+
+
+def key_of(action: LeaseChange | GetLease) -> str:
+    """Of the lease that a call is about."""
+    return action.key if isinstance(action, GetLease) else action.lease.key
 
 
 def is_permanent(action: Action, error: Exception, code: str) -> bool:

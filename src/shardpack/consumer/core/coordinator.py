@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any
 
-from ...leases.balance import LeaseView
+from ...leases.balance import LeaseView, Look
+from ...leases.fleet.states import WorkerStats
 from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
@@ -20,15 +21,18 @@ from .actions import (
     DeleteLease,
     FindLeases,
     GetLease,
+    LeaseChange,
     ListLeases,
     ListShards,
     TakeBack,
     TakeLease,
+    key_of,
 )
+from .fleet.actions import AssignLease, MemberAction, SurveyFleet
+from .fleet.member import Member
+from .fleet.parents import Parents
 from .periodic import Periodic
-from .shards import ListedShard, ancestors, leases_to_create, listed_shards
-
-LeaseChange: TypeAlias = CreateLease | TakeLease | AskForLease | TakeBack | DeleteLease
+from .shards import ListedShard, ancestors, is_of_another, leases_to_create, listed_shards
 
 _RETRY_SECONDS = 1.0  # before looking again at what did not work out
 
@@ -47,9 +51,21 @@ class Coordinator:
         view: the leases as this worker last saw them.
         shards: by shard id, as last listed; None before the first listing.
         held: the keys of the leases that this worker holds; the engine says so.
+        member: this worker's part in a fleet that may be led.
+        overdue: the keys of leases that were let go because the application has had a batch for too long. They are not
+            taken before it is done with it; the engine says so.
+        look: what was found when all leases were last looked at.
     """
 
-    def __init__(self, stream_name: str, worker_id: str, config: ConsumerConfig, start: Start, random: Random) -> None:
+    def __init__(
+        self,
+        stream_name: str,
+        worker_id: str,
+        config: ConsumerConfig,
+        start: Start,
+        random: Random,
+        member: Member | None = None,
+    ) -> None:
         self._stream_name = stream_name
         self._worker_id = worker_id
         self._config = config
@@ -67,12 +83,16 @@ class Coordinator:
         self._create_due = float("-inf")  # not before, because the last try has failed
         self._closing = False
         self._closed_at: float | None = None
-        self._shards_asked_for = self._leases_listed = float("-inf")
+        self._shards_asked_for = self._leases_asked_for = self._leases_listed = float("-inf")
         self._looks = 0  # at all leases
         self._looks_before = -1  # the shards were last asked for
         self.view = LeaseView(worker_id, config, random)
         self.shards: Mapping[str, ListedShard] | None = None
         self.held: set[str] = set()
+        self.member = member or Member(worker_id, config, random, is_alone=True)
+        self._parents = Parents(self.view, config)
+        self.overdue: set[str] = set()
+        self.look: Look | None = None
 
     # What to do.
 
@@ -81,14 +101,17 @@ class Coordinator:
         actions: list[Action] = []
         if self._closing and self._closed_at is None:
             self._closed_at = now
+            self.member.close(now)
         if self._closed_at is not None and now >= self._closed_at + self._config.failover_time / 2:
             self._asked.clear()  # whoever gets them under this worker's name has nobody to wait for
         if not self._closing and self._shard_listing.begin(now):
             self._shards_asked_for = now
             self._looks_before = self._looks
             actions.append(ListShards())
-        if not self._closing and self._lease_listing.begin(now):
-            actions.append(ListLeases())
+        actions += self.member.poll(now)
+        if not self._closing and self.member.is_known and self._lease_listing.begin(now):
+            self._leases_asked_for = now
+            actions.append(SurveyFleet(self.member.tables) if self.member.is_leader(now) else ListLeases())
         if self._is_finding and self._finding.begin(now):
             actions.append(FindLeases(self._worker_id))
         queue, self._queue = self._queue, []
@@ -98,7 +121,8 @@ class Coordinator:
         """When there may be a call to make, or None."""
         if self._queue:
             return float("-inf")
-        dues = [] if self._closing else [self._shard_listing.due, self._lease_listing.due]
+        leases_due = self._lease_listing.due if self.member.is_known else None
+        dues = [self.member.deadline(), *([] if self._closing else [self._shard_listing.due, leases_due])]
         if self._is_finding:
             dues.append(self._finding.due)
         if self._asked and self._closed_at is not None:
@@ -107,7 +131,11 @@ class Coordinator:
 
     @property
     def _is_finding(self) -> bool:
-        return bool(self._asked) or (self._may_find and not self._closing)
+        return bool(self._asked) or (self._may_find and (not self._closing or self.member.is_led))
+
+    def _looks_at_all(self, now: float) -> bool:
+        """Whether this worker looks at all leases and shards: the leader does, or everyone where nobody leads."""
+        return not self.member.is_led or self.member.is_leader(now)
 
     def ensure(self, children: Iterable[ListedShard], now: float) -> bool:
         """Whether these shards have leases; those that are missing are created.
@@ -115,14 +143,17 @@ class Coordinator:
         What was merged gets its lease after all its parents have theirs: a missing one would count as over.
         """
         missing = {shard.shard_id: shard for shard in children if shard.shard_id not in self.view.leases}
+        if missing and not self._looks_at_all(now) and now - self._leases_listed > self._config.failover_time:
+            self._lease_listing.request(now)  # what this worker knows of the others' is old
+            return False
         if missing and now >= self._create_due:
             shards = {**(self.shards or {}), **missing}
             parents = {shard.shard_id: shard.parents for shard in shards.values()}
             needed = missing.keys() | ancestors(missing, parents)
-            self._create(lease for lease in self._missing(shards) if lease.key in needed)
+            self._create((lease for lease in self._missing(shards) if lease.key in needed), now)
             # Somebody has leases of their children already. Rather read them twice than not at all.
             over = missing.keys() & ancestors(self.view.leases, parents)
-            self._create(missing[key].lease(Position.TRIM_HORIZON) for key in over)
+            self._create((missing[key].lease(Position.TRIM_HORIZON) for key in over), now)
         return not missing
 
     def look_at_shards(self, moment: float) -> None:
@@ -130,8 +161,9 @@ class Coordinator:
         self._shard_listing.request(moment)
 
     def look_at_leases(self, moment: float) -> None:
-        """List the leases at this moment, if not before."""
-        self._lease_listing.request(moment)
+        """List the leases at this moment, if not before; where somebody else leads, that is left to the leader."""
+        if self._looks_at_all(moment):
+            self._lease_listing.request(moment)
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -142,7 +174,7 @@ class Coordinator:
     @property
     def is_idle(self) -> bool:
         """Whether no lease is being created, taken, asked for or deleted."""
-        return not self._under_way and not (self._closing and self._asked)
+        return not self._under_way and not (self._closing and (self._asked or not self.member.is_over))
 
     def is_changing(self, key: str) -> bool:
         """Whether a call about a lease is under way."""
@@ -156,6 +188,21 @@ class Coordinator:
 
     # How it went.
 
+    def answered(self, action: Action, answer: Any, now: float) -> None:
+        """A call has succeeded that is about no lease that this worker holds or looks at."""
+        if isinstance(action, ListLeases | SurveyFleet):
+            leases, workers = (answer, None) if isinstance(action, ListLeases) else answer
+            self.leases_listed(leases, now, workers)
+        elif isinstance(action, FindLeases):
+            self.found(answer, now)
+        elif isinstance(action, MemberAction):
+            if self.member.answered(action, answer, now):
+                self.view.is_partial = self.member.is_led
+                self._lease_listing.request(now)
+                self.look_at_shards(now)
+        elif isinstance(action, LeaseChange):
+            self.changed(action, answer, now)
+
     def shards_listed(self, shards: Iterable[Mapping[str, Any]], now: float) -> None:
         """`ListShards` has succeeded.
 
@@ -163,18 +210,18 @@ class Coordinator:
             ValueError: the application wants to start in a shard that is not there.
         """
         self.shards = listed_shards(shards, self._stream_name)
-        self._shard_listing.succeeded(now)
+        self._shard_listing.succeeded(now, None if self._looks_at_all(now) else float("inf"))
         self._look_for_others(now)
         self._create_missing(now)
 
-    def leases_listed(self, leases: Iterable[Lease], now: float) -> None:
-        """`ListLeases` has succeeded.
+    def leases_listed(self, leases: Iterable[Lease], now: float, workers: Iterable[WorkerStats] | None = None) -> None:
+        """`ListLeases` has succeeded, or a leader's `SurveyFleet`.
 
         Raises:
             ValueError: the application wants to start in a shard that is not there.
             LeaseStoreError: the leases are another stream's.
         """
-        self._lease_listing.succeeded(now)
+        self._lease_listing.succeeded(now, self.member.listing_interval(now) if self._can_find else None)
         self._leases_listed = now
         self._looks += 1
         self.view.observe(leases, now)
@@ -183,11 +230,25 @@ class Coordinator:
         for lease in self.view.leases.values():
             check_stream(lease, self._stream_name)
         self._create_missing(now)
+        if not self.member.is_led:
+            self._take_share(now)
+        else:
+            self._may_find = self._can_find
+            self._look_at(lease.key for lease in self.view.leases.values() if lease.owner == self._worker_id)
+            if workers is not None and self.member.is_leader(now):
+                apart = self._under_way | self._look_for_others(now)
+                for assigned in self.member.assignments(self.view.candidates(apart, now), workers, now):
+                    self._enqueue(AssignLease(*assigned))
+        for lease in self.view.to_delete(self.held, now) if self._looks_at_all(now) else ():
+            self._enqueue(DeleteLease(lease))
+
+    def _take_share(self, now: float) -> None:
+        """Nobody leads: take what is this worker's share, or ask for it."""
         suspects = self._look_for_others(now)
-        others = {lease.owner for lease in self.view.leases.values()} - {None, self._worker_id}
-        self._may_find = self._can_find and bool(others)
-        moves = self.view.moves(self.held | self._under_way | suspects, now)
+        self._may_find = self._can_find and self.view.has_others
+        moves = self.view.moves(self.held | self.overdue | self._under_way | suspects, now)
         self._takes_more = moves.is_first_of_more
+        self.look = self.view.look(moves, now - self._leases_asked_for, now)
         for lease in moves.take:
             self._take(lease)
         for lease in moves.ask_for:
@@ -195,9 +256,6 @@ class Coordinator:
                 self._enqueue(AskForLease(lease, self._worker_id))
             else:
                 self._take(lease)
-        for lease in self.view.to_delete(now):
-            if lease.key not in self.held:
-                self._enqueue(DeleteLease(lease))
 
     def changed(self, action: LeaseChange, answer: Any, now: float) -> None:
         """A lease was created, taken or deleted, or somebody else was faster."""
@@ -206,17 +264,8 @@ class Coordinator:
         if isinstance(action, DeleteLease):
             if answer:
                 self.view.remove(key)
-        elif isinstance(action, TakeLease | AskForLease):
-            if answer is not None:
-                self.view.update(answer, now)
-                if isinstance(action, AskForLease) and answer.checkpoint_owner is not None:
-                    self._follow(key)
-                    return
-                self._asked.discard(key)
-                if self._takes_more and not self._under_way:
-                    self.look_at_leases(now)
-            else:  # not at once, because whoever was faster would be met again
-                self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
+        elif isinstance(action, TakeLease | AskForLease | AssignLease):
+            self._moved(action, answer, now)
         elif isinstance(action, TakeBack):
             self._asked.discard(key)
         else:
@@ -225,14 +274,35 @@ class Coordinator:
             if not self._under_way:  # to take them, and to see what others have made of theirs
                 self.look_at_leases(now)
 
+    def _moved(self, action: TakeLease | AskForLease | AssignLease, answer: Lease | None, now: float) -> None:
+        """A lease was taken, asked for or assigned; None: somebody else was faster."""
+        if answer is None:  # not at once, because whoever was faster would be met again
+            self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
+            return
+        self.view.update(answer, now)
+        if isinstance(action, AssignLease) or answer.checkpoint_owner is not None:
+            if action.owner == self._worker_id:
+                self._follow(answer.key)
+            return
+        self._asked.discard(answer.key)
+        if self._takes_more and not self._under_way:
+            self.look_at_leases(now)
+
     def found(self, keys: Iterable[str] | None, now: float) -> None:
         """`FindLeases` has succeeded: these leases have this worker's name on them."""
         self._finding.succeeded(now)
         if keys is None:
             self._can_find = self._may_find = False
             self._asked.clear()
+            self._lease_listing.request(now)
             return
-        for key in sorted({*keys, *self._asked} - self.held - self._under_way):
+        is_new = self._closed_at is not None and now < self._closed_at + self._config.failover_time / 2
+        if self.member.is_led and is_new:  # a leader has given it more, before it knew
+            self._asked.update({*keys} - self.held)
+        self._look_at(key for key in (*keys, *self._asked) if self._parents.may_look(key, now))
+
+    def _look_at(self, keys: Iterable[str]) -> None:
+        for key in sorted({*keys} - self.held - self._under_way):
             if key in self._asked or (self.view.is_worth_a_look(key) and not self._closing):
                 self._under_way.add(key)
                 self._queue.append(GetLease(key))
@@ -240,6 +310,7 @@ class Coordinator:
     def seen(self, key: str, lease: Lease | None, now: float) -> None:
         """`GetLease` has succeeded."""
         self._under_way.discard(key)
+        self._parents.seen(key, lease)
         if lease is None:
             self._asked.discard(key)
             self.view.remove(key)
@@ -248,7 +319,12 @@ class Coordinator:
         is_over = lease.checkpoint == Position.SHARD_END  # who held it is done with it, and hands nothing over
         if lease.owner != self._worker_id or lease.checkpoint_owner is None or is_over:
             self._asked.discard(key)
-        if not self.view.may_take(lease, now):
+        if self.view.is_partial and lease.owner == self._worker_id and not self._closing:
+            parents = self._parents.to_ask_for(lease, now)
+            if parents is not None:
+                self._look_at(parents)
+                return
+        if not self.view.may_take(lease, now) or key in self.overdue:
             return
         if self._closing:  # nobody waits for it here any more
             self._under_way.add(key)
@@ -260,8 +336,11 @@ class Coordinator:
         """One of its calls has failed."""
         if isinstance(action, ListShards):
             self._shard_listing.failed(now)
-        elif isinstance(action, ListLeases):
+        elif isinstance(action, ListLeases | SurveyFleet):
             self._lease_listing.failed(now)
+            self.member.survey_failed(now)
+        elif isinstance(action, MemberAction):
+            self.member.failed(action, now)
         elif isinstance(action, FindLeases):
             self._finding.failed(now)
         elif isinstance(action, GetLease):
@@ -278,14 +357,9 @@ class Coordinator:
         if self._can_find:
             self._asked.add(key)
 
-    def is_of_another(self, lease: Lease) -> bool:
-        """Whether a lease is not of the shard that was last listed under its key."""
-        shard = (self.shards or {}).get(lease.key)
-        return shard is not None and shard.disowns(lease)
-
     def _look_for_others(self, now: float) -> set[str]:
         """Note leases of a stream that is no more; the keys of those of which that is not certain yet."""
-        suspects = {key for key, lease in self.view.leases.items() if self.is_of_another(lease)}
+        suspects = {key for key, lease in self.view.leases.items() if is_of_another(self.shards, lease)}
         if suspects and self._looks_before < self._looks:  # a younger list of shards will tell
             self.look_at_shards(now)
             return suspects - self.view.foreign
@@ -299,10 +373,9 @@ class Coordinator:
         self._enqueue(TakeLease(lease, self._worker_id))
 
     def _create_missing(self, now: float) -> None:
-        if self.shards is None or not self._lease_listing.has_succeeded or self._closing:
+        if self.shards is None or not self._lease_listing.has_succeeded or self._closing or not self._looks_at_all(now):
             return
-        missing = self._missing(self.shards)
-        if not missing:
+        if not (missing := self._missing(self.shards)):
             return
         # A lease that is made again has its shard read again. That it was deleted because the shard is done shows only
         # in its descendants, and these only in a list of shards that is younger than the list of leases.
@@ -311,21 +384,17 @@ class Coordinator:
         elif now - self._leases_listed > 2 * self._config.failover_time:
             self.look_at_leases(now)
         else:
-            self._create(missing)
+            self._create(missing, now)
 
     def _missing(self, shards: Mapping[str, ListedShard]) -> list[Lease]:
         return leases_to_create(shards, self.view.leases, self._start)
 
-    def _create(self, leases: Iterable[Lease]) -> None:
+    def _create(self, leases: Iterable[Lease], now: float) -> None:
         for lease in leases:
-            self._enqueue(CreateLease(lease))
+            # With the age that the list of leases may have, that is when leases are deleted at the earliest.
+            self._enqueue(CreateLease(lease, now + self._config.failover_time))
 
     def _enqueue(self, action: LeaseChange) -> None:
         if action.lease.key not in self._under_way and not self._closing:
             self._under_way.add(action.lease.key)
             self._queue.append(action)
-
-
-def key_of(action: LeaseChange | GetLease) -> str:
-    """Of the lease that a call is about."""
-    return action.key if isinstance(action, GetLease) else action.lease.key

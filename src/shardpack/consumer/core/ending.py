@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from ..log_fields import about
 from ..loss import Losses
 from ..origin import wrong_shard
 from .coordinator import Coordinator
 from .hold import Hold
-from .shards import ListedShard, children_of
+from .shards import ListedShard, children_of, is_of_another
 
 _log = logging.getLogger("shardpack.consumer")
 
@@ -47,7 +48,7 @@ class Ending:
             if hold.is_missing and hold.lease.key not in listed:
                 losses.gone(hold.reader.expiry)
                 hold.reader.end()
-            elif self._coordinator.is_of_another(hold.lease):
+            elif is_of_another(self._coordinator.shards, hold.lease):
                 hold.reader.error = wrong_shard(hold.lease, self._stream_name)
             hold.is_missing = False
 
@@ -66,5 +67,6 @@ class Ending:
             self._coordinator.look_at_shards(now + _RETRY_SECONDS)
             return None
         if not named:
-            _log.warning("%s: %s has ended, and has no children", self._stream_name, hold.lease.key)
+            key = hold.lease.key
+            _log.warning("%s: %s has ended, and has no children", self._stream_name, key, extra=about(key))
         return children or named

@@ -10,9 +10,7 @@ run backwards. Nothing blocks or locks.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Collection
-from dataclasses import replace
 from random import Random
 from typing import Any, TypeAlias
 
@@ -21,6 +19,7 @@ from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
 from ..failures import Failures
+from ..log_fields import tell
 from ..loss import Losses
 from ..metrics import ConsumerStats, Metrics
 from ..origin import wrong_shard
@@ -30,26 +29,26 @@ from .actions import (
     AskForLease,
     Checkpoint,
     DescribeStream,
-    FindLeases,
     GetLease,
     GetRecords,
     GetShardIterator,
-    ListLeases,
+    Listing,
     ListShards,
     ReleaseLease,
     RenewLease,
     TakeBack,
     TakeLease,
     is_permanent,
+    key_of,
 )
-from .coordinator import Coordinator, LeaseChange, key_of
+from .coordinator import Coordinator
 from .delivered import Delivered, batch_of
 from .ending import Ending
+from .fleet.member import Member
 from .hold import Hold, lost
 from .leaving import Leaving
 from .reader import Reader
-
-_log = logging.getLogger("shardpack.consumer")
+from .shards import is_of_another
 
 _RETRY_SECONDS = 1.0
 
@@ -69,6 +68,7 @@ class Engine:
         wall_clock_offset: seconds since the epoch at time 0 of the shell's clock.
         random: for jitter, and for not taking the same leases as other workers.
         metrics: counts what happens.
+        member: this worker's part in a fleet that may be led; None: it knows of no leader.
 
     Attributes:
         stream_name: as given.
@@ -87,6 +87,7 @@ class Engine:
         wall_clock_offset: float = 0.0,
         random: Random | None = None,
         metrics: Metrics | None = None,
+        member: Member | None = None,
     ) -> None:
         self.stream_name = stream_name
         self._metrics = metrics or Metrics()
@@ -94,7 +95,7 @@ class Engine:
         self._start = start
         self._wall_clock_offset = wall_clock_offset
         self._random = random or Random()  # jitter, not secrets
-        self._coordinator = Coordinator(stream_name, worker_id, config, start, self._random)
+        self._coordinator = Coordinator(stream_name, worker_id, config, start, self._random, member)
         self._ending = Ending(stream_name, self._coordinator)
         self._leaving = Leaving(config, self._coordinator.view)
         self._numbers = itertools.count(1)
@@ -132,6 +133,7 @@ class Engine:
         """The application is done with what it had in hand of a shard; `stop`: and wants no more of it."""
         if hold.in_hand:
             self._in_hand.discard(hold.lease.key)
+            self._coordinator.overdue.discard(hold.lease.key)
             if now is not None:
                 self._metrics.took("ProcessTask.Time", now - hold.given_at, hold.lease.key)
         hold.in_hand = False
@@ -188,7 +190,8 @@ class Engine:
 
     def is_healthy(self, now: float) -> bool:
         """Whether all leases are renewed in time, and no reader hangs."""
-        return self.fatal is None and all(hold.is_valid(now) and not hold.is_stuck(now) for hold in self.holds)
+        are_well = all(hold.is_valid(now) and not hold.is_stuck(now) for hold in self.holds)
+        return self.fatal is None and are_well and not self._coordinator.overdue
 
     @property
     def is_caught_up(self) -> bool:
@@ -226,12 +229,7 @@ class Engine:
         leaving = self._closing and self._leaving.is_ready
         for hold in self._holds.values():
             actions += hold.actions(now, closing=self._closing, leaving=leaving)
-        return [self._to_successor(action) for action in actions] if leaving else actions
-
-    def _to_successor(self, action: Action) -> Action:
-        if not isinstance(action, ReleaseLease) or action.lease.checkpoint_owner is not None:
-            return action
-        return replace(action, to=self._leaving.successor(action.lease.key))
+        return [self._leaving.directed(action) for action in actions] if leaving else actions
 
     def deadline(self, now: float) -> float | None:
         """When to poll again if nothing happens before, or None."""
@@ -256,21 +254,20 @@ class Engine:
                 self._ending.look_for_gone(self.holds, self._losses)
             elif isinstance(action, DescribeStream):
                 self._losses.answered(answer)
-            elif isinstance(action, ListLeases):
-                self._coordinator.leases_listed(answer, now)
-                if self._closing:
-                    self._leaving.listed(now)
-            elif isinstance(action, FindLeases):
-                self._coordinator.found(answer, now)
             elif isinstance(action, GetLease | TakeBack):
                 self._looked(action, answer, now)
-            elif isinstance(action, LeaseChange):
-                self._coordinator.changed(action, answer, now)
+            elif isinstance(action, _Read | _Write):
+                if (hold := self._holds.get(action.hold)) is not None:
+                    self._answered(hold, action, answer, now)
+            else:
+                self._coordinator.answered(action, answer, now)
+                if isinstance(action, Listing):
+                    self._metrics.looked(self._coordinator.look)
+                    if self._closing:
+                        self._leaving.listed(now)
                 # A store that cannot hand over takes a lease that it is asked for.
                 if isinstance(action, TakeLease | AskForLease) and answer and answer.checkpoint_owner is None:
                     self._taken(answer, now)
-            elif (hold := self._holds.get(action.hold)) is not None:
-                self._answered(hold, action, answer, now)
         except (ValueError, LeaseStoreError) as error:  # start_at names no shard; the leases are another stream's
             self.fatal = self.fatal or error
 
@@ -301,7 +298,7 @@ class Engine:
             self._coordinator.failed(action, now)
             if isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
                 self._leaving.failed(key_of(action), now)
-            if isinstance(action, ListLeases) and self._closing:
+            if isinstance(action, Listing) and self._closing:
                 self._leaving.listed(now)
         if is_permanent(action, error, code):
             self.fatal = self.fatal or error
@@ -361,18 +358,18 @@ class Engine:
 
     def _taken(self, lease: Lease, now: float) -> None:
         has_parents = self._coordinator.view.has_parents(lease)
-        # A lease that is taken for the first time has the counter 1.
-        since = None if lease.counter <= 1 else self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
+        seen = self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
+        since = None if lease.counter <= 1 + self._coordinator.member.is_led else seen  # nobody has read by it yet
         where = self._start.iterator_arguments(lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since)
         listed = (self._coordinator.shards or {}).get(lease.key)
         reader = Reader(lease, listed, where, self._config, self._random.random)
         hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
-        if self._coordinator.is_of_another(lease):
+        if is_of_another(self._coordinator.shards, lease):
             reader.error = wrong_shard(lease, self.stream_name)
         self._holds[hold.number] = hold
         self._coordinator.held.add(lease.key)
         self._metrics.taken(lease.key)
-        _log.info("%s: reading %s from %s", self.stream_name, lease.key, lease.checkpoint)
+        tell(lease, "%s: reading %s from %s", self.stream_name, lease.key, lease.checkpoint)
 
     def _written(self, hold: Hold, lease: Lease, now: float) -> None:
         tokens = hold.written(lease)
@@ -381,17 +378,19 @@ class Engine:
             tokens += hold.take_tokens()
             self._drop(hold)
             self._coordinator.look_at_leases(now)  # its children can be taken now
-            _log.info("%s: %s is done to its end", self.stream_name, lease.key)
+            tell(lease, "%s: %s is done to its end", self.stream_name, lease.key)
         self._finished += [(token, None) for token in tokens]
 
     def _lose(self, hold: Hold, now: float) -> None:
         """The lease is another worker's, or nobody's."""
+        if hold.is_overdue(now):
+            self._coordinator.overdue.add(hold.lease.key)
         self._finished += [(token, lost(hold.lease.key)) for token in hold.take_tokens()]
         self._drop(hold)
         if not self._closing and not hold.is_handed_over:
             self._metrics.count("LostLeases", 1, hold.lease.key)
         if not self._closing:
-            _log.info("%s: the lease of %s is not held any more", self.stream_name, hold.lease.key)
+            tell(hold.lease, "%s: the lease of %s is not held any more", self.stream_name, hold.lease.key)
             self._coordinator.look_at_leases(now + _RETRY_SECONDS)
 
     def _drop(self, hold: Hold) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, cast
 from ...aws.errors import backoff
 from ...limits import shown
 from ...records import Position, ReceivedRecord
+from ..log_fields import about
 
 OnFailure: TypeAlias = Literal["stop", "divert"]
 Verdict: TypeAlias = Literal["retry", "divert", "stop", "over"]
@@ -165,12 +166,13 @@ def steps(
         error = yield Attempt(handling.part)
         if error is not None:
             record = handling.part[0] if handling.part else None
+            where = about(shard_id, None if record is None else record.position)
             verdict = handling.failed(checkpoint())
             if verdict == "over":
-                _log.warning("%s: the handler has failed after its last checkpoint: %r", shard_id, error)
+                _log.warning("%s: the handler has failed after its last checkpoint: %r", shard_id, error, extra=where)
                 continue
             if verdict == "retry":
-                _log.warning("%s: the handler has failed, trying again: %r", shard_id, error)
+                _log.warning("%s: the handler has failed, trying again: %r", shard_id, error, extra=where)
                 yield Pause(backoff(handling.failures, random))
                 if is_stopping():
                     return None  # what is not done is given to whoever reads the shard next

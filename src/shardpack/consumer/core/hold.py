@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ...aws.errors import backoff
 from ...errors import CheckpointError, LeaseLostError
 from ...leases.lease import Lease, is_started
+from ...limits import KIB
 from ...records import Position, ReceivedRecord
 from ..config import ConsumerConfig
 from .actions import Action, Checkpoint, GetRecords, GetShardIterator, ReleaseLease, RenewLease
@@ -62,6 +63,7 @@ class Hold:
         self.told_request = False
         self.is_missing = False
         self.searching_since: float | None = None
+        self._measured = (now, 0)
         self._config = config
         self._random = random
         self._renewed_at = now
@@ -149,9 +151,15 @@ class Hold:
         is_unsaved = self.delivered is not None and self.position < self.delivered
         return self.is_handed_over and is_unsaved and not self.is_stopped and not self.told_request
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether the application has had its batch for longer than it may, so that the lease is let go."""
+        return self.in_hand and now - self.given_at >= self._config.longest_batch
+
     def may_go(self, now: float, *, closing: bool) -> bool:
         """Whether the lease may be let go: nothing of it is in hand, or whoever has asked for it has waited enough."""
         if self._asked_at is not None and now >= self._asked_at + self._config.graceful_lease_handoff_timeout:
+            return True
+        if self.is_overdue(now):
             return True
         return not self.in_hand and (closing or not self.owes_word)
 
@@ -220,7 +228,9 @@ class Hold:
         """When there may be a call to make, or None."""
         deadlines = []
         if not self._is_writing:
-            leaves = (leaving or self.is_handed_over) and self.may_go(now, closing=closing)
+            leaves = (leaving or self.is_handed_over or self.is_overdue(now)) and self.may_go(now, closing=closing)
+            if self.in_hand and not leaves:
+                deadlines.append(self.given_at + self._config.longest_batch)
             is_waiting = self._pending is not None or leaves
             deadlines.append(float("-inf") if is_waiting and not self._write_failures else self._write_due)
             if self._asked_at is not None and not leaves:
@@ -236,14 +246,25 @@ class Hold:
         if self._pending is not None:
             self._writing, self._pending = self._pending, None
             return Checkpoint(self._told(), self.number, self._writing.position, self._writing.children)
-        if (leaving or self.is_handed_over) and self.may_go(now, closing=closing):
+        if (leaving or self.is_handed_over or self.is_overdue(now)) and self.may_go(now, closing=closing):
             return ReleaseLease(self.lease, self.number)
-        return RenewLease(self._told(), self.number) if now >= self._write_due else None
+        return RenewLease(self._told(now), self.number) if now >= self._write_due else None
 
-    def _told(self) -> Lease:
-        """The lease, with the moment up to which everything that has arrived is done."""
+    def _told(self, now: float | None = None) -> Lease:
+        """The lease, with the moment up to which everything that has arrived is done, and how much is read."""
         until = self._done_until()
-        return replace(self.lease, done_until=None if until is None else max(int(until), self.lease.done_until or 0))
+        told = replace(self.lease, done_until=None if until is None else max(int(until), self.lease.done_until or 0))
+        return told if now is None else replace(told, throughput=self._throughput(now))
+
+    def _throughput(self, now: float) -> float | None:
+        """The mean of KiB a second that are read, in which the time since the last renewal counts one half."""
+        (since, before), read = self._measured, self.reader.bytes_read
+        known = self.lease.throughput
+        if now <= since:
+            return known
+        self._measured = (now, read)
+        rate = (read - before) / KIB / (now - since)
+        return rate if known is None else (rate + known) / 2
 
     def _done_until(self) -> float | None:
         if self.reader.expiry.is_open:

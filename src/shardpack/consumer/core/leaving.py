@@ -7,12 +7,12 @@ nobody's, so that no lease waits for the failover time under the name of a worke
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...leases.balance import LeaseView
 from ...leases.lease import Lease
 from ..config import ConsumerConfig
-from .actions import Action, GetLease, ListLeases, TakeBack
+from .actions import Action, GetLease, ListLeases, ReleaseLease, TakeBack
 
 _LOOKS = 4  # at a lease that was given, in the time in which its new owner looks once
 _PATIENCE = 3  # times in which its new owner looks
@@ -50,7 +50,7 @@ class Leaving:
         """The calls to make now."""
         actions: list[Action] = []
         if self._listing is None:
-            self._listing = self._is_asking and bool(self._view.peers(now))
+            self._listing = self._is_asking and (self._view.is_partial or bool(self._view.peers(now)))
             self.is_ready = not self._listing
             actions += [ListLeases()] * self._listing
         for given in self._given.values():
@@ -69,6 +69,12 @@ class Leaving:
         """The leases were listed, or could not be, and the view shows them."""
         self._peers = self._view.peers(now)
         self._listing, self.is_ready = False, True
+
+    def directed(self, action: Action) -> Action:
+        """An action; if it lets a lease go, to the worker that should have it."""
+        if not isinstance(action, ReleaseLease) or action.lease.checkpoint_owner is not None:
+            return action
+        return replace(action, to=self.successor(action.lease.key))
 
     def successor(self, key: str) -> str | None:
         """The worker that should have a lease: the one that has fewest; None: there is none.

@@ -39,11 +39,16 @@ class Periodic:
         self.due = None
         return True
 
-    def succeeded(self, now: float) -> None:
-        """It did; the next is due after the interval, or when it was asked for."""
+    def succeeded(self, now: float, after: float | None = None) -> None:
+        """It did; the next is due when it was asked for, or after a while.
+
+        Args:
+            now: seconds.
+            after: how many seconds later; None: the interval.
+        """
         self.has_succeeded = True
         self._failures = 0
-        self.due = min(self._asked_for, now + self._interval)
+        self.due = min(self._asked_for, now + (self._interval if after is None else after))
         self._asked_for = _NEVER
 
     def failed(self, now: float) -> None:

@@ -26,6 +26,7 @@ class Reader:
     """One shard's reader, from where its lease was taken to its end.
 
     Attributes:
+        bytes_read: of Kinesis records, so far.
         is_ended: everything has been read; nothing more will ever come.
         children: what the shard was split or merged into, when its last response said so.
         millis_behind_latest: of the last response; None before the first.
@@ -57,6 +58,7 @@ class Reader:
         self._buffered_bytes = 0
         self._due = float("-inf")
         self._failures = 0
+        self.bytes_read = 0
         self.is_ended = False
         self.is_at_end = False
         self.children: list[ListedShard] = []
@@ -97,6 +99,7 @@ class Reader:
         # Where Kinesis distributes records by itself, they may have no partition key.
         size = sum(len(record["Data"]) + len((record.get("PartitionKey") or "").encode()) for record in records)
         self._failures = 0
+        self.bytes_read += size
         self._iterator = response.get("NextShardIterator") or None
         self.millis_behind_latest = response.get("MillisBehindLatest")
         self.is_at_end = not records and self.millis_behind_latest == 0

@@ -9,7 +9,7 @@ from ...leases.keys import stream_identifier_of
 from ...leases.lease import Lease, is_started, origin_of
 from ...limits import listed
 from ...records import Position
-from ..origin import is_of_another
+from .. import origin
 from ..start import Start
 
 _T = TypeVar("_T")
@@ -36,7 +36,7 @@ class ListedShard(NamedTuple):
 
     def disowns(self, lease: Lease) -> bool:
         """Whether a lease with the shard's id is another shard's: of another stream, or of one that is no more."""
-        return is_of_another(lease, self.origin, is_open=self.is_open)
+        return origin.is_of_another(lease, self.origin, is_open=self.is_open)
 
 
 def listed_shards(shards: Iterable[Mapping[str, Any]], stream_name: str) -> dict[str, ListedShard]:
@@ -51,6 +51,12 @@ def listed_shards(shards: Iterable[Mapping[str, Any]], stream_name: str) -> dict
         )
         for shard in shards
     }
+
+
+def is_of_another(shards: Mapping[str, ListedShard] | None, lease: Lease) -> bool:
+    """Whether a lease is not of the shard that was last listed under its key; None: no shards were listed yet."""
+    shard = (shards or {}).get(lease.key)
+    return shard is not None and shard.disowns(lease)
 
 
 def child_shards(response: Mapping[str, Any]) -> list[ListedShard]:

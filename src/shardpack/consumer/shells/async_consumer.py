@@ -88,7 +88,7 @@ class AsyncConsumer:
         if fan_out is not None:
             pushed = FanOut(fan_out_client or kinesis_client(config, *arguments), stream, fan_out)
             config = replace(config, idle_time_between_reads=LOOKING_SECONDS)
-        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
+        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider, leases)
         source = pushed or directory
         self._shell = AsyncShell(engine, config, client, arguments, stream, leases, source, on_data_loss)
         self._seat = Seat()

@@ -11,6 +11,7 @@ from ...errors import LeaseLostError
 from ...records import ReceivedRecord
 from ..core.delivered import Delivered
 from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, raise_failures, steps
+from ..log_fields import about
 from .seat import Seat
 from .tasks import AsyncShell
 
@@ -70,7 +71,8 @@ class AsyncRun:
                 self._shell.done(seat, stop=True)
                 raise
             if error is not None:
-                _log.error("stopped reading %s: %r", delivered.hold.lease.key, error)
+                key, last = delivered.hold.lease.key, delivered.hold.position
+                _log.error("stopped reading %s: %r", key, error, extra=about(key, last))
                 self._errors.append(error)
             self._shell.done(seat, stop=error is not None)
 

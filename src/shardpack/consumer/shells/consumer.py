@@ -94,7 +94,7 @@ class Consumer:
             client, config = self._fan_out, replace(config, idle_time_between_reads=LOOKING_SECONDS)
         if directory is not None:
             client = ManyStreams(client, directory)
-        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider)
+        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider, leases)
         self._failover_time = config.failover_time
         self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end, on_data_loss)
         self._seat = Seat()

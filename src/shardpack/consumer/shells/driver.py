@@ -309,7 +309,7 @@ class Driver:
     def _call_leases(self, action: Any) -> None:
         answer, failure = None, None
         try:
-            answer = call_leases(self._leases, action)
+            answer = call_leases(self._leases, action, time.monotonic())
         except BaseException as error:  # noqa: BLE001  # whatever goes wrong in a call is an answer to it
             failure = error
         self.report(action, answer, failure)

@@ -10,6 +10,7 @@ from ...errors import LeaseLostError
 from ...records import ReceivedRecord
 from ..core.delivered import Delivered
 from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, divert_one, raise_failures, steps
+from ..log_fields import about
 from .seat import Seat
 from .threads import Shell
 from .tickets import Ticket, apart
@@ -75,7 +76,8 @@ class Run:
                 self._shell.done(seat, stop=True)
                 raise
             if error is not None:
-                _log.error("stopped reading %s: %r", delivered.hold.lease.key, error)
+                key, last = delivered.hold.lease.key, delivered.hold.position
+                _log.error("stopped reading %s: %r", key, error, extra=about(key, last))
                 self._errors.append(error)
             self._shell.done(seat, stop=error is not None)
 

@@ -11,11 +11,14 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from ...aws.streams import stream_argument
+from ...leases.fleet.states import HasFleet
+from ...leases.lease import Leases
 from ...limits import check_callable, check_optional, shown
 from ...producer.shells.otel import instruments
 from ..config import ConsumerConfig
 from ..core.delivered import Delivered
 from ..core.engine import Engine
+from ..core.fleet.member import Member
 from ..metrics import INSTRUMENTS, Metrics
 from ..reading.streams import Directory
 from ..start import Start
@@ -94,15 +97,30 @@ def engine_for(
     config: ConsumerConfig,
     start: str | datetime,
     start_at: Mapping[str, tuple[str, str]] | None,
-    meter_provider: Any = None,
+    meter_provider: Any,
+    leases: Leases,
 ) -> Engine:
     """An engine for what an application says; a worker without a name gets one that nobody else has.
 
     Raises:
-        ValueError: `start` or `start_at` is no starting position.
+        ValueError: `start` or `start_at` is no starting position, or the store cannot do what the settings say.
     """
     worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     offset = time.time() - time.monotonic()
     metrics = Metrics(instruments(stream_name, config, meter_provider, INSTRUMENTS))
     start_of = Start.of(start, start_at)
-    return Engine(stream_name, worker_id, config, start_of, wall_clock_offset=offset, metrics=metrics)
+    member = _member(worker_id, config, leases, offset)
+    return Engine(stream_name, worker_id, config, start_of, wall_clock_offset=offset, metrics=metrics, member=member)
+
+
+def _member(worker_id: str, config: ConsumerConfig, leases: Leases, offset: float) -> Member | None:
+    if config.lease_assignment == "take":
+        return None
+    if isinstance(leases, HasFleet):
+        return Member(worker_id, config, None, time.process_time, offset)
+    if config.lease_assignment == "leader":
+        raise ValueError(
+            f'lease_assignment is "leader", and {type(leases).__name__} has no place for a leader; use DynamoDBLeases,'
+            ' or "take"'
+        )
+    return None

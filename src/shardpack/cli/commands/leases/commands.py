@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +18,7 @@ from rich.table import Table
 from ....records import Position
 from ...reading import InputError
 from ...terminal import console, json_text, printable, row
+from . import watching
 
 if TYPE_CHECKING:
     from ....leases.lease import Lease, Leases
@@ -53,27 +53,44 @@ def show_command(
         str | None,
         typer.Option(metavar="STREAM", help="Ask this stream how far behind each checkpoint is: a read of each shard."),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    every: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="With --watch: the time between two looks.")
+    ] = 10.0,
+    looks: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="With --watch: end after so many looks.")
+    ] = None,
     region: Region = None,
     profile: Profile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
     """Show every lease: its owner, its counter, and the position up to which everything is done.
 
-    The stream is asked where botocore finds it (AWS_ENDPOINT_URL_KINESIS, say), in the region and by the profile given.
+    With --watch, each table shows how often each lease was renewed since the one before, and how long ago everything
+    was done that the checkpoint covers. The stream is asked where botocore finds it (AWS_ENDPOINT_URL_KINESIS, say), in
+    the region and by the profile given.
     """
     is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
     there = opened(store, None if is_file else region, None if is_file else profile, endpoint_url, only_look=True)
-    leases = sorted(there.list(), key=lambda lease: lease.key)
-    behind: dict[str, int | str | None] = {}
-    trouble: InputError | None = None
-    if stream:
+    if watch and as_json:
+        raise typer.BadParameter("choose one of --watch and --json")
+
+    def look() -> tuple[list[Lease], Mapping[str, int | str | None] | None, InputError | None]:
+        leases = sorted(there.list(), key=lambda lease: lease.key)
+        if stream is None:
+            return leases, None, None
         from .lag import millis_behind
 
         try:
-            behind = millis_behind(stream, leases, region, profile)
+            return leases, millis_behind(stream, leases, region, profile), None
         except InputError as error:  # the leases are worth a look all the same
-            trouble = error
-    _print(leases, behind, as_json=as_json, with_lag=stream is not None)
+            return leases, {}, error
+
+    if watch:
+        watching.watch(look, every, looks)
+        return
+    leases, behind, trouble = look()
+    _print(leases, behind or {}, as_json=as_json, with_lag=stream is not None)
     if trouble is not None:
         raise trouble
 
@@ -91,7 +108,7 @@ def _print(leases: Sequence[Lease], behind: Mapping[str, int | str | None], *, a
     if with_lag:
         table.add_column("behind", justify="right")
     for lease in leases:
-        table.add_row(*row(_row(lease)), *([_lag(behind.get(lease.key))] if with_lag else []))
+        table.add_row(*row(_row(lease)), *([watching.lag(behind.get(lease.key))] if with_lag else []))
     console(width=None if sys.stdout.isatty() else _ONE_LINE).print(table)
 
 
@@ -317,12 +334,6 @@ def _row(lease: Lease) -> tuple[object, ...]:
     position = lease.checkpoint
     numbers = lease.counter, position.sequence_number, position.sub_sequence_number, lease.owner_switches
     return lease.key, owner, *numbers, " ".join(lease.parents), " ".join(lease.children)
-
-
-def _lag(millis: int | str | None) -> str:
-    if millis is None or isinstance(millis, str):
-        return millis or "-"
-    return str(timedelta(seconds=round(millis / 1000)))
 
 
 def _told_lag(millis: int | str | None) -> dict[str, int | str | None]:

@@ -25,6 +25,8 @@ import software.amazon.kinesis.common.InitialPositionInStreamExtended;
 import software.amazon.kinesis.coordinator.Scheduler;
 import software.amazon.kinesis.exceptions.InvalidStateException;
 import software.amazon.kinesis.exceptions.ShutdownException;
+import software.amazon.kinesis.leases.LeaseAssignmentStrategy;
+import software.amazon.kinesis.leases.LeaseManagementConfig;
 import software.amazon.kinesis.lifecycle.events.InitializationInput;
 import software.amazon.kinesis.lifecycle.events.LeaseLostInput;
 import software.amazon.kinesis.lifecycle.events.ProcessRecordsInput;
@@ -38,11 +40,12 @@ import software.amazon.kinesis.retrieval.KinesisClientRecord;
 import software.amazon.kinesis.retrieval.polling.PollingConfig;
 
 /**
- * A KCL application, until standard input ends: KclRead kinesis dynamodb stream application worker stopAfter.
+ * A KCL application, until standard input ends: KclRead kinesis dynamodb stream application worker stopAfter
+ * strategy.
  *
  * <p>Each line of standard output is a JSON object: what happened, in which shard, and the user record or position. It
  * checkpoints after each batch; where stopAfter is not 0, it checkpoints exactly at the user record of that number in
- * each shard, and does nothing with those that follow.
+ * each shard, and does nothing with those that follow. The strategy is how it assigns leases while it leads.
  */
 public final class KclRead {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -70,7 +73,7 @@ public final class KclRead {
                 configs.coordinatorConfig()
                         .parentShardPollIntervalMillis(200)
                         .shardConsumerDispatchPollIntervalMillis(50),
-                configs.leaseManagementConfig()
+                quick(configs.leaseManagementConfig(), LeaseAssignmentStrategy.valueOf(args[6]))
                         .failoverTimeMillis(3000)
                         .leaseAssignmentIntervalMillis(2000L)
                         // Else it does not know the range of a new shard for 30 s, and drops nothing from there.
@@ -90,6 +93,14 @@ public final class KclRead {
         boolean stopped = scheduler.startGracefulShutdown().get(30, TimeUnit.SECONDS);
         print("stopped", "", Map.of("gracefully", stopped));
         System.exit(0);
+    }
+
+    /** A fleet in which a dead leader is found out within seconds, and a new worker too. */
+    private static LeaseManagementConfig quick(LeaseManagementConfig config, LeaseAssignmentStrategy strategy) {
+        config.workerUtilizationAwareAssignmentConfig().workerMetricsReporterFreqInMillis(2000);
+        return config.leaseAssignmentStrategy(strategy)
+                .dynamoDbLockBasedLeaderLeaseDurationInMillis(6000)
+                .dynamoDbLockBasedLeaderHeartbeatPeriodInMillis(1500);
     }
 
     private static <B extends AwsClientBuilder<B, ?> & AwsAsyncClientBuilder<B, ?>> B local(B builder, URI endpoint) {

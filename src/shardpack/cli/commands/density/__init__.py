@@ -1,0 +1,1 @@
+"""`shardpack density`: the options, the run, and the tables."""

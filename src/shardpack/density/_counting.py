@@ -1,0 +1,188 @@
+"""What comes out of a strategy, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from math import ceil
+from typing import NamedTuple, Protocol, TypeAlias
+
+from ..limits import (
+    DEFAULT_REQUEST_BYTES,
+    MAX_REQUEST_RECORDS,
+    PUT_PAYLOAD_UNIT_BYTES,
+    SHARD_BYTES_PER_SECOND,
+    SHARD_RECORDS_PER_SECOND,
+)
+from ..records import PackedRecord, UserRecord
+from ._parts import parts
+from .prices import ON_DEMAND_STEP_BYTES, Prices
+from .rows import Overhead, Point, Row, Spread
+from .strategy import Strategy
+
+_MOST_ROUTES = 100_000  # whose bytes are counted one by one for the lower bound
+_ENTRY_JSON_BYTES = len('{"Data":"","PartitionKey":""},')
+_HASH_KEY_JSON_BYTES = len(',"ExplicitHashKey":""')
+_REQUEST_JSON_BYTES = len('{"Records":[],"StreamName":""}') + 20  # of the stream's name
+
+Timestamped: TypeAlias = tuple[UserRecord, float]
+Takes: TypeAlias = Callable[[UserRecord], bool]
+
+
+class Packing(Protocol):
+    """Something that packs."""
+
+    def add_all(self, batch: list[Timestamped]) -> Iterator[PackedRecord]:
+        """Take records; what is complete."""
+
+    def flush(self) -> Iterable[PackedRecord]:
+        """What is left."""
+
+    @property
+    def wait(self) -> Spread | None:
+        """Seconds that records waited for their aggregate; None: not known."""
+
+
+class Needs(NamedTuple):
+    """What a stream of so many records a second needs, and costs a month."""
+
+    shards: int
+    is_bound_by_records: bool
+    provisioned: float
+    on_demand: float
+    advantage: float
+
+
+class Counted:
+    """What comes out of one strategy, counted; `takes` says which user records fit."""
+
+    def __init__(self, strategy: Strategy, packing: Packing, takes: Takes) -> None:
+        self._strategy = strategy
+        self._packing = packing
+        self._takes = takes
+        self._takes_all = strategy.take_all if takes == strategy.takes else None
+        self._limit = strategy.limit
+        self._closed = 0
+        self._left_out = self._alone = self._alone_bytes = self._certainly_alone = 0
+        self._user_records = self._user_bytes = 0
+        self._kinesis_records = self._kinesis_bytes = self._put_units = self._on_demand_bytes = 0
+        self._requests = self._request_bytes = self._in_request = self._in_request_bytes = 0
+        self._counts: Counter[float] = Counter()
+        self._keys = self._explicit = self._checksum = 0
+        self._route_bytes: Counter[str] | None = Counter()
+        self._homes = strategy.homes
+        self._is_pinned = strategy.hash_keys == "pinned" and strategy.by != "key"
+
+    def add(self, batch: list[Timestamped]) -> None:
+        """Pack a batch, and count what is complete."""
+        if self._takes_all is None or not self._takes_all([record for record, _ in batch]):
+            fitting = [timestamped for timestamped in batch if self._takes(timestamped[0])]
+            self._left_out += len(batch) - len(fitting)
+            batch = fitting
+        self._user_records += len(batch)
+        self._user_bytes += sum([len(record.data) for record, _ in batch])
+        if self._route_bytes is not None:
+            self._count_routes(batch, self._route_bytes)
+        for packed in self._packing.add_all(batch):
+            self._count(packed)
+
+    def _count_routes(self, batch: list[Timestamped], route_bytes: Counter[str]) -> None:
+        by, homes, limit = self._strategy.by, self._homes, self._limit
+        for record, _ in batch:
+            size = len(record.data)
+            if size > limit:
+                self._certainly_alone += 1
+            else:
+                route_bytes[
+                    "" if by == "any" else homes[record.partition_key] if by == "shard" else record.partition_key
+                ] += size
+        if len(route_bytes) > _MOST_ROUTES:
+            self._route_bytes = None
+
+    def _count(self, packed: PackedRecord) -> None:
+        size = packed.size
+        self._kinesis_records += 1
+        if size > self._limit:
+            self._alone += 1
+            self._alone_bytes += size
+        self._kinesis_bytes += size
+        self._put_units += max(1, -(-size // PUT_PAYLOAD_UNIT_BYTES))
+        self._on_demand_bytes += max(1, -(-size // ON_DEMAND_STEP_BYTES)) * ON_DEMAND_STEP_BYTES
+        self._counts[packed.user_record_count] += 1
+        if self._in_request == MAX_REQUEST_RECORDS or self._in_request_bytes + size > DEFAULT_REQUEST_BYTES:
+            self._in_request = self._in_request_bytes = 0
+        if not self._in_request:
+            self._requests += 1
+            self._request_bytes += _REQUEST_JSON_BYTES
+        self._in_request += 1
+        self._in_request_bytes += size
+        hash_key = packed.explicit_hash_key
+        self._request_bytes += 4 * -(-len(packed.data) // 3) + len(packed.partition_key) + _ENTRY_JSON_BYTES
+        self._request_bytes += _HASH_KEY_JSON_BYTES + len(hash_key) if hash_key is not None else 0
+        found = parts(packed, is_pinned=self._is_pinned)
+        self._keys += found.keys + size - len(packed.data)
+        self._explicit += found.explicit_hash_keys
+        self._checksum += found.checksum
+
+    def end(self) -> None:
+        """Pack what is left."""
+        self._closed = self._kinesis_records
+        for packed in self._packing.flush():
+            self._count(packed)
+
+    def point(self, seconds: float, rate: float, prices: Prices) -> Point:
+        """Of the curve, after `end`."""
+        wait = self._packing.wait or Spread(0.0, 0.0, 0.0)
+        needs = self.needs(rate, prices)
+        return Point(seconds, Spread.of(self._counts).mean, wait.median, wait.p99, needs.shards, *needs[2:])
+
+    def needs(self, rate: float, prices: Prices) -> Needs:
+        """At so many user records a second, those that were left out among them."""
+        factor = rate / (self._user_records + self._left_out or 1)
+        by_records = self._kinesis_records * factor / SHARD_RECORDS_PER_SECOND
+        by_bytes = self._kinesis_bytes * factor / SHARD_BYTES_PER_SECOND
+        shards = max(1, ceil(max(by_records, by_bytes)))
+        billed = self._on_demand_bytes * factor
+        provisioned = prices.provisioned(shards, self._put_units * factor)
+        return Needs(shards, by_records > by_bytes, provisioned, prices.on_demand(billed), prices.advantage(billed))
+
+    def row(self, rate: float | None, prices: Prices) -> Row:
+        """After `end`."""
+        count = self._user_records or 1
+        aggregates, in_them = self._kinesis_records - self._alone, self._kinesis_bytes - self._alone_bytes
+        framing = self._kinesis_bytes - self._user_bytes - self._keys - self._explicit - self._checksum
+        limit = self._limit
+        bound = None
+        if self._route_bytes is not None:
+            bound = self._certainly_alone + sum(-(-size // limit) for size in self._route_bytes.values())
+        row = Row(
+            strategy=self._strategy,
+            user_records=self._user_records,
+            user_bytes=self._user_bytes,
+            kinesis_records=self._kinesis_records,
+            kinesis_bytes=self._kinesis_bytes,
+            put_units=self._put_units,
+            on_demand_bytes=self._on_demand_bytes,
+            requests=self._requests,
+            request_bytes=self._request_bytes,
+            per_kinesis_record=Spread.of(self._counts),
+            fill=in_them / (limit * aggregates) if aggregates else 0.0,
+            overhead=Overhead(self._keys / count, self._explicit / count, framing / count, self._checksum / count),
+            lower_bound=bound,
+            alone=self._alone,
+            left_out=self._left_out,
+            closed=self._closed,
+        )
+        if rate is None:
+            return row
+        needs = self.needs(rate, prices)
+        return replace(
+            row,
+            shards=needs.shards,
+            bound_by="records" if needs.is_bound_by_records else "bytes",
+            provisioned=needs.provisioned,
+            on_demand=needs.on_demand,
+            advantage=needs.advantage,
+            wait=self._packing.wait,
+        )

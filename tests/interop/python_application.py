@@ -1,0 +1,69 @@
+"""A Python worker of a KCL application as a process: what it has handled, as it has written it down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from java_programs import CREDENTIALS
+
+WORKER = Path(__file__).parents[1] / "tools" / "consumer_worker.py"
+
+
+class PythonWorker:
+    """A worker while it runs.
+
+    Attributes:
+        name: its worker id.
+    """
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self._process = process
+        self._log = log
+
+    def numbers(self) -> list[int]:
+        """The user records that it has handled so far."""
+        return [int(line.split()[3]) for line in self._log.read_text().splitlines()] if self._log.exists() else []
+
+    def stop(self) -> None:
+        """Have it hand in its leases and end."""
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(timeout=60) == 0
+
+    def kill(self) -> None:
+        """End it without a word to anyone."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def python_worker(
+    kinesis: str, dynamodb: str, stream: str, name: str, folder: Path, *, assignment: str
+) -> Iterator[PythonWorker]:
+    """A running worker of the application that is called as its stream; killed on leaving, unless it was stopped."""
+    log = folder / name
+    arguments = {
+        "--stream": stream,
+        "--application": stream,
+        "--kinesis": kinesis,
+        "--store": f"dynamodb:{dynamodb}",
+        "--worker-id": name,
+        "--log": str(log),
+        "--failover-time": "3",
+        "--lease-assignment": assignment,
+    }
+    process = subprocess.Popen(
+        [sys.executable, str(WORKER), *(part for pair in arguments.items() for part in pair)],
+        env=os.environ | CREDENTIALS,
+    )
+    worker = PythonWorker(name, process, log)
+    try:
+        yield worker
+    finally:
+        worker.kill()
