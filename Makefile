@@ -181,6 +181,8 @@ bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
 	$(BENCH)/bin/python benchmarks/bench_put.py --peers $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_paths.py $(ARGS)
+	$(BENCH)/bin/python benchmarks/bench_scale.py $(ARGS)
 
 bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from itertools import pairwise
 from random import Random
@@ -801,6 +802,35 @@ class TestReading:
         times = worker.times(GetRecords, shard(0))
         assert all(later - earlier >= 0.2 for earlier, later in pairwise(times))
         assert 24 <= len(times) <= 26
+
+    def test_several_applications_share_the_five_calls_of_a_shard(self) -> None:
+        stream = Stream(1)
+        stream.put(*(b"%d" % n for n in range(2000)))
+        workers = []
+        calls: list[tuple[float, bool]] = []
+
+        def shard_of_five_calls(action: Action) -> Any:
+            if not isinstance(action, GetRecords):
+                return None
+            is_refused = sum(made > stream.now - 1 for made, refused in calls if not refused) >= 5
+            calls.append((stream.now, is_refused))
+            return CodedError(THROTTLED) if is_refused else None
+
+        for number in range(4):  # each has leases of its own
+            worker = stream.worker(f"application-{number}", max_records=1, prefetch_max_bytes=1)
+            worker.fate = shard_of_five_calls
+            workers.append((worker, sp.MemoryLeases()))
+        read = Counter[str]()
+        for turn in range(120 * 20):
+            for worker, leases in workers[turn % 4 :] + workers[: turn % 4]:
+                stream.leases = leases
+                worker.step()
+                read[worker.name] += len(delivered.records) if (delivered := worker.batch()) is not None else 0
+            stream.clock.advance(0.05)
+        settled = [refused for made, refused in calls if made > 20]
+        assert settled.count(True) < 0.25 * len(settled)
+        assert settled.count(False) > 3 * 100, "what there is, is used"
+        assert min(read.values()) > 0.3 * max(read.values()), "each gets its share"
 
     def test_two_mib_a_second(self) -> None:
         stream = Stream(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -104,6 +105,27 @@ def test_shards_are_handled_side_by_side() -> None:
             reading.stop()
 
         reading.run(handle, workers=3)
+
+
+def test_a_pool_of_three_handles_twenty_shards_and_never_more_than_three_at_a_time() -> None:
+    lock, inside, most, seen = threading.Lock(), 0, 0, set[str]()
+    with consumer(fake(20, *(b"%d" % n for n in range(400)))) as reading:
+
+        def handle(batch: Batch) -> None:
+            nonlocal inside, most
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.002)
+            with lock:
+                inside -= 1
+                seen.add(batch.shard_id)
+                if len(seen) == 20:
+                    reading.stop()
+
+        reading.run(handle, workers=3)
+    assert len(seen) == 20
+    assert most <= 3
 
 
 def test_children_follow_their_parents() -> None:

@@ -309,7 +309,7 @@ class Engine:
         """Whether it is dealt with, because it says something of this shard alone."""
         hold.read_finished()
         is_expired = code == "ExpiredIteratorException"
-        hold.reader.failed(now, expired=is_expired)
+        hold.reader.failed(now, expired=is_expired, throttled=code == "ProvisionedThroughputExceededException")
         self._metrics.read_failed(hold.lease.key, is_expired=is_expired)
         if code == "InvalidArgumentException" and isinstance(action, GetShardIterator) and hold.is_begun:
             hold.reader.error = wrong_shard(hold.lease, self.stream_name, str(error))

@@ -20,6 +20,10 @@ from .shards import ListedShard, child_shards
 
 _CALLS_PER_SECOND = 5  # GetRecords, of all consumers of a shard together
 _BYTES_PER_SECOND = 2 * MIB
+# Other applications may read the shard too, and nobody tells how many: each throttled call doubles the time between
+# calls, and each answer takes a little of it back, so that a few calls in a hundred are throttled.
+_LONGEST_PACE = 2.0
+_FASTER = 0.95
 
 
 class Reader:
@@ -57,6 +61,7 @@ class Reader:
         self._unpacking: Iterator[ReceivedRecord] | None = None
         self._buffered_bytes = 0
         self._due = float("-inf")
+        self._pace = 1 / _CALLS_PER_SECOND
         self._failures = 0
         self.bytes_read = 0
         self.is_ended = False
@@ -112,18 +117,21 @@ class Reader:
         if self._iterator is None:
             self.is_ended = True
             self.children = child_shards(response)
-        pause = max(1 / _CALLS_PER_SECOND, size / _BYTES_PER_SECOND)
+        self._pace = max(1 / _CALLS_PER_SECOND, self._pace * _FASTER)
+        pause = max(self._pace, size / _BYTES_PER_SECOND)
         if self.is_at_end:
             pause = max(pause, self._config.idle_time_between_reads)
         self._due = started + pause
 
-    def failed(self, now: float, *, expired: bool) -> None:
-        """A call failed in a way that may pass; `expired`: because the iterator was too old."""
+    def failed(self, now: float, *, expired: bool, throttled: bool = False) -> None:
+        """A call failed in a way that may pass; because the iterator was too old, or the shard is read too often."""
         if expired:
             self._iterator = None
             self._due = now + 1 / _CALLS_PER_SECOND
             return
         self._failures += 1
+        if throttled:
+            self._pace = min(_LONGEST_PACE, 2 * self._pace)
         self._due = now + 1 / _CALLS_PER_SECOND + backoff(self._failures, self._random)
 
     def end(self) -> None:

@@ -20,6 +20,7 @@ from ..loss import DataLoss
 from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from ..reading.streams import NAME as MANY
+from ..spans import Spans
 from .async_running import AsyncDivert, AsyncRun
 from .seat import Seat, Streams, check_arguments, check_hook, directory_of, engine_for
 from .tasks import AsyncShell
@@ -46,6 +47,8 @@ class AsyncConsumer:
         profile_name: the same.
         meter_provider: an OpenTelemetry ``MeterProvider`` for the metrics; None: the global one. Used where
             OpenTelemetry is installed.
+        tracer_provider: an OpenTelemetry ``TracerProvider`` for the spans of `run` and `run_each`, one a batch; None:
+            the global one.
         fan_out: read by enhanced fan-out, as the stream consumer of this name. A thread for each shard reads what is
             pushed.
         fan_out_client: a boto3 Kinesis client for those threads; None: one is made from ``region_name`` and what
@@ -72,6 +75,7 @@ class AsyncConsumer:
         endpoint_url: str | None = None,
         profile_name: str | None = None,
         meter_provider: Any = None,
+        tracer_provider: Any = None,
         fan_out: str | None = None,
         fan_out_client: Any = None,
         on_data_loss: Callable[[DataLoss], object] | None = None,
@@ -91,6 +95,7 @@ class AsyncConsumer:
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider, leases)
         source = pushed or directory
         self._shell = AsyncShell(engine, config, client, arguments, stream, leases, source, on_data_loss)
+        self._spans = Spans(stream_name, tracer_provider)
         self._seat = Seat()
 
     async def next_batch(self) -> AsyncBatch | None:
@@ -144,7 +149,7 @@ class AsyncConsumer:
         cancelled, so are they: what they have not finished is handed out again to whoever reads the shard next.
         """
         policy = Policy(False, workers, on_failure, max_attempts, divert is not None)
-        await AsyncRun(self._shell, policy, handler, divert).until_stopped()
+        await AsyncRun(self._shell, policy, handler, divert, self._spans).until_stopped()
 
     async def run_each(
         self,
@@ -157,7 +162,7 @@ class AsyncConsumer:
     ) -> None:
         """Await a handler with user record after user record, until `stop`; see `Consumer.run_each`."""
         policy = Policy(True, workers, on_failure, max_attempts, divert is not None)
-        await AsyncRun(self._shell, policy, handler, divert).until_stopped()
+        await AsyncRun(self._shell, policy, handler, divert, self._spans).until_stopped()
 
     def stop(self) -> None:
         """Have the iteration, or `run`, end after the batches in hand; for ``loop.add_signal_handler``."""

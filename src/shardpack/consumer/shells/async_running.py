@@ -12,6 +12,7 @@ from ...records import ReceivedRecord
 from ..core.delivered import Delivered
 from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, raise_failures, steps
 from ..log_fields import about
+from ..spans import Spans
 from .seat import Seat
 from .tasks import AsyncShell
 
@@ -29,11 +30,13 @@ class AsyncRun:
         policy: Policy,
         handler: Callable[[Any], Awaitable[object]],
         divert: AsyncDivert | None,
+        spans: Spans,
     ) -> None:
         self._shell = shell
         self._policy = policy
         self._handler = handler
         self._divert = divert
+        self._spans = spans
         self._errors: list[Exception] = []
 
     async def until_stopped(self) -> None:
@@ -64,7 +67,7 @@ class AsyncRun:
             seat.taken = delivered
             try:
                 error = delivered.error or await self._shell.told_of_losses(delivered)
-                error = error or await self._handle(delivered)
+                error = error or await self._handle_in_span(delivered)
             except LeaseLostError:
                 error = None
             except BaseException:
@@ -75,6 +78,13 @@ class AsyncRun:
                 _log.error("stopped reading %s: %r", key, error, extra=about(key, last))
                 self._errors.append(error)
             self._shell.done(seat, stop=error is not None)
+
+    async def _handle_in_span(self, delivered: Delivered) -> Exception | None:
+        with self._spans.of(delivered.hold.lease.key, delivered.records) as errors:
+            error = await self._handle(delivered)
+            if error is not None:
+                errors.append(error)
+        return error
 
     async def _handle(self, delivered: Delivered) -> Exception | None:
         """Handle a batch; why its shard must stop, or None."""

@@ -21,6 +21,7 @@ from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from ..reading.streams import NAME as MANY
 from ..reading.streams import ManyStreams
+from ..spans import Spans
 from .running import Run
 from .seat import Seat, Streams, check_arguments, check_hook, directory_of, engine_for
 from .threads import Shell
@@ -52,6 +53,8 @@ class Consumer:
         profile_name: the same.
         meter_provider: an OpenTelemetry ``MeterProvider`` for the metrics; None: the global one. Used where
             OpenTelemetry is installed.
+        tracer_provider: an OpenTelemetry ``TracerProvider`` for the spans of `run` and `run_each`, one a batch; None:
+            the global one.
         fan_out: read by enhanced fan-out, as the stream consumer of this name: registered if it is not, and left
             registered. Kinesis then pushes records within some 70 ms, and each shard's 2 MB/s are the application's
             own. Where that is not allowed, it is said once, and `GetRecords` is used. None: `GetRecords`.
@@ -79,6 +82,7 @@ class Consumer:
         endpoint_url: str | None = None,
         profile_name: str | None = None,
         meter_provider: Any = None,
+        tracer_provider: Any = None,
         fan_out: str | None = None,
         on_data_loss: Callable[[DataLoss], object] | None = None,
     ) -> None:
@@ -97,6 +101,7 @@ class Consumer:
         engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider, leases)
         self._failover_time = config.failover_time
         self._shell = Shell(engine, config, client, stream_argument(stream_name), leases, self._end, on_data_loss)
+        self._spans = Spans(stream_name, tracer_provider)
         self._seat = Seat()
 
     # Batch by batch.
@@ -178,7 +183,7 @@ class Consumer:
         """
         check_callable("handler", handler, "a function that takes a batch")
         policy = Policy(False, workers, on_failure, max_attempts, divert is not None)
-        Run(self._shell, policy, handler, divert).until_stopped()
+        Run(self._shell, policy, handler, divert, self._spans).until_stopped()
 
     def run_each(
         self,
@@ -196,7 +201,7 @@ class Consumer:
         """
         check_callable("handler", handler, "a function that takes a user record")
         policy = Policy(True, workers, on_failure, max_attempts, divert is not None)
-        Run(self._shell, policy, handler, divert).until_stopped()
+        Run(self._shell, policy, handler, divert, self._spans).until_stopped()
 
     def stop(self) -> None:
         """Have the iteration, or `run`, end after the batches in hand; from any thread, or from a signal handler."""

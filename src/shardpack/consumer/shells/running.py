@@ -11,6 +11,7 @@ from ...records import ReceivedRecord
 from ..core.delivered import Delivered
 from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, divert_one, raise_failures, steps
 from ..log_fields import about
+from ..spans import Spans
 from .seat import Seat
 from .threads import Shell
 from .tickets import Ticket, apart
@@ -24,12 +25,18 @@ class Run:
     """One call of `Consumer.run` or `Consumer.run_each`."""
 
     def __init__(
-        self, shell: Shell, policy: Policy, handler: Callable[[Any], object], divert: DivertCall | None
+        self,
+        shell: Shell,
+        policy: Policy,
+        handler: Callable[[Any], object],
+        divert: DivertCall | None,
+        spans: Spans,
     ) -> None:
         self._shell = shell
         self._policy = policy
         self._handler = handler
         self._divert = divert
+        self._spans = spans
         self._errors: list[Exception] = []
         self._failures: list[BaseException] = []
 
@@ -69,7 +76,7 @@ class Run:
         while not self._shell.is_stopping and (delivered := self._shell.take(seat, None)) is not None:
             seat.taken = delivered
             try:
-                error = delivered.error or self._shell.told_of_losses(delivered) or self._handle(delivered)
+                error = delivered.error or self._shell.told_of_losses(delivered) or self._handle_in_span(delivered)
             except LeaseLostError:
                 error = None
             except BaseException:
@@ -80,6 +87,13 @@ class Run:
                 _log.error("stopped reading %s: %r", key, error, extra=about(key, last))
                 self._errors.append(error)
             self._shell.done(seat, stop=error is not None)
+
+    def _handle_in_span(self, delivered: Delivered) -> Exception | None:
+        with self._spans.of(delivered.hold.lease.key, delivered.records) as errors:
+            error = self._handle(delivered)
+            if error is not None:
+                errors.append(error)
+        return error
 
     def _handle(self, delivered: Delivered) -> Exception | None:
         """Handle a batch; why its shard must stop, or None."""
