@@ -3,6 +3,9 @@
     make bench-arrow                    50 to 10,000 bytes, few and many keys
     make bench-arrow ARGS=--quick       100 bytes only, fewer rounds
 
+Besides: what columns cost with views, with two threads (by the clock), and from a response with bytes objects; and what
+columns cost to pack.
+
 Every contender gets the same record batch of Kinesis records, aggregates of nearly 1 MiB as `shardpack.pack` makes
 them, and checks their MD5. "upb loop, all columns" makes the columns that shardpack makes, "upb loop, two columns" only
 partition key and data. "MD5 alone" is the floor of every reader that checks one record after the other. Before anything
@@ -17,6 +20,7 @@ import gc
 import hashlib
 import os
 import statistics
+import struct
 import sys
 import time
 from collections import deque
@@ -30,6 +34,7 @@ from rich.table import Table
 import shardpack as sp
 from shardpack import arrow
 from shardpack.wire._generated.kpl_pb2 import AggregatedRecord
+from shardpack.wire.backend import backend
 
 _BYTES = 16 * 1024 * 1024
 _LIMIT = 1024 * 1024
@@ -146,7 +151,68 @@ def main() -> int:
             table.add_row(name, *_row(size, keys, rounds=5 if quick else 15))
     console.print(table)
     console.print("(in brackets: how many times as fast shardpack is into columns)")
+    limits = Table("user records", *LIMITS, title="What bounds it: ns a user record", title_justify="left")
+    for size in [100] if quick else [100, 1000]:
+        limits.add_row(f"{size:,} B, 500 keys", *_limits(size, rounds=5 if quick else 15))
+    console.print(limits)
+    console.print("(CPU time; by the clock where threads are named)")
     return 0
+
+
+LIMITS = (
+    "limit, iterated",
+    "verified and read",
+    "copied",
+    "objects",
+    "to_table of a response",
+    "batches",
+    "batches, views",
+    "one thread",
+    "two threads",
+    "pack objects",
+    "pack columns",
+    "hashlib.md5",
+)
+
+
+def _limits(size: int, rounds: int) -> list[str]:
+    """Jobs on the same user records, and what Python and memory themselves cost."""
+    count = 2 * _BYTES // size  # two groups, for two threads
+    records = [(f"user-{nth % 500:08}", os.urandom(size)) for nth in range(count)]
+    batch = _batch(records)
+    response = {"Records": _entries(batch)}
+    blobs = [entry["Data"] for entry in response["Records"]]
+    flat = b"".join(data for _, data in records)
+    table = pa.table({name: [record[nth] for record in records] for nth, name in enumerate(("partition_key", "data"))})
+    if _pairs([arrow.to_table(response, views=True)]) != records or (
+        _pairs(list(sp.unpack(sp.PackedRecord(**row) for one in arrow.pack_batches(table) for row in one.to_pylist())))
+        != records
+    ):
+        sys.exit("shardpack gives something other than what went in; nothing was timed")
+    clocks = {"one thread": time.perf_counter, "two threads": time.perf_counter}
+    jobs: dict[str, Callable[[], object]] = {
+        "limit, iterated": lambda: deque(struct.iter_unpack(f"{size}s", flat), maxlen=0),
+        "verified and read": lambda: deque(backend().read_ahead(blobs), maxlen=0),
+        "copied": lambda: b"".join(blobs),
+        "objects": lambda: deque(sp.unpack(response), maxlen=0),
+        "to_table of a response": lambda: arrow.to_table(response),
+        "batches": lambda: deque(arrow.unpack_batches(batch), maxlen=0),
+        "batches, views": lambda: deque(arrow.unpack_batches(batch, views=True), maxlen=0),
+        "one thread": lambda: deque(arrow.unpack_batches(batch), maxlen=0),
+        "two threads": lambda: deque(arrow.unpack_batches(batch, threads=2), maxlen=0),
+        "pack objects": lambda: deque(sp.pack(records), maxlen=0),
+        "pack columns": lambda: deque(arrow.pack_batches(table), maxlen=0),
+        "hashlib.md5": lambda: [hashlib.md5(blob).digest() for blob in blobs],
+    }
+    best = dict.fromkeys(jobs, float("inf"))
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            clock = clocks.get(name, time.process_time)
+            gc.collect()
+            start = clock()
+            job()
+            best[name] = min(best[name], (clock() - start) / count * 1e9)
+    return [f"{best[name]:,.0f}" for name in LIMITS]
 
 
 def _row(size: int, keys: int | None, rounds: int) -> list[str]:

@@ -198,3 +198,61 @@ class TestThreads:
     def test_options_that_make_no_sense(self, option: dict[str, Any], message: str) -> None:
         with pytest.raises((TypeError, ValueError), match=message):
             arrow.to_table([], **option)
+
+
+class TestPack:
+    """Columns into aggregates: the same as `pack`, whichever way each row takes."""
+
+    @given(
+        rows=st.lists(
+            st.tuples(
+                st.sampled_from(["a", "b", "\u00e9" * 200, "k" * 256]),
+                strategies.data(max_size=300),
+                st.sampled_from([None, None, None, "7"]),
+            ),
+            max_size=60,
+        ),
+        settings=st.sampled_from(
+            [
+                {},
+                {"by": "key"},
+                {"shard_map": sp.ShardMap([sp.Shard("a", 0, 2**127 - 1), sp.Shard("b", 2**127, 2**128 - 1)])},
+                {"hash_keys": "kpl", "by": "key"},
+                {"lookahead": 2},
+            ]
+        ),
+        limits=st.sampled_from([sp.Limits(2000), sp.Limits(2000, max_user_records=3)]),
+        has_own=st.booleans(),
+        cuts=st.lists(st.integers(0, 60), max_size=2).map(sorted),
+    )
+    def test_the_same_as_pack(
+        self, rows: list[Any], settings: dict[str, Any], limits: sp.Limits, has_own: bool, cuts: list[int]
+    ) -> None:
+        rows = [row if has_own else (*row[:2], None) for row in rows]
+        names = ("partition_key", "data", "explicit_hash_key")
+        kinds = (pa.string(), pa.binary(), pa.string())
+        columns = [pa.array([row[nth] for row in rows], kind) for nth, kind in enumerate(kinds)]
+        whole = pa.record_batch(columns, names=list(names))
+        batches = [whole.slice(start, stop - start) for start, stop in zip([0, *cuts], [*cuts, 60], strict=True)]
+
+        packed = [row for one in arrow.pack_batches(batches, limits=limits, **settings) for row in one.to_pylist()]
+
+        assert [sp.PackedRecord(**row) for row in packed] == list(sp.pack(rows, limits=limits, **settings))
+
+    @pytest.mark.parametrize("wrong", ["", "k" * 257])
+    def test_a_record_that_is_refused_leaves_those_before_it(self, wrong: str) -> None:
+        keys = ["k"] * 50 + [wrong] + ["k"] * 50
+        source = pa.table({"partition_key": keys, "data": pa.array([b"x" * 100] * 101, pa.binary())})
+
+        packed = arrow.pack_batches(source, limits=sp.Limits(1500), max_rows=1)
+        counts: list[int] = []
+        with pytest.raises(sp.InvalidRecordError):
+            counts.extend(one["user_record_count"][0].as_py() for one in packed)
+        assert counts == [13] * 2  # the third was complete, and was to come out when its batch was
+
+    def test_columns_of_nothing(self) -> None:
+        source = pa.table({"partition_key": ["k"] * 3, "data": pa.array([b""] * 3, pa.binary())})
+
+        (one,) = arrow.pack_batches(source)
+
+        assert [record.data for record in sp.unpack(sp.PackedRecord(**one.to_pylist()[0]))] == [b""] * 3

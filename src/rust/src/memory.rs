@@ -5,7 +5,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 /// Most that is kept, by all threads together.
 pub const MOST_SPARE_BYTES: usize = 32 << 20;
@@ -111,6 +111,16 @@ fn spare<T: Item>(count: usize) -> Option<Vec<T>> {
     let found = spare.swap_remove(nth);
     SPARE_BYTES.fetch_sub(size_of::<T>() * found.capacity(), Ordering::Relaxed);
     Some(found)
+}
+
+/// Have the C library keep the memory of what is given up, where it would return it to the system at once.
+///
+/// Aggregates of 1 MiB are Python's own objects, so they cannot be kept here. glibc keeps as much memory as it has seen
+/// given up in one piece, twice over, and 64 MiB at most; so it is shown a large piece, in which nothing is ever written.
+/// Other C libraries take no notice.
+pub fn keep_pages() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(MOST_SPARE_BYTES - SMALLEST))));
 }
 
 /// Have the processor fetch what is at a place, if there is such a place, while it goes on with other things.

@@ -112,7 +112,8 @@ class ObjectBlobs:
 
 
 def ends_and_buffer(array: pa.Array) -> tuple[pa.Array, pa.Buffer]:
-    """Where in a buffer each value of a large binary array begins and the last ends, and the buffer."""
+    """Where in a buffer each value of a large array of bytes or text begins and the last ends, and the buffer."""
     ends = pa.Array.from_buffers(pa.int64(), len(array) + 1, [None, array.buffers()[1]], offset=array.offset)
     start, end = ends[0].as_py(), ends[-1].as_py()
-    return pc.subtract(ends, start), array.buffers()[2].slice(start, end - start)
+    buffer = array.buffers()[2] or pa.py_buffer(b"")  # where there is nothing, there may be no buffer
+    return pc.subtract(ends, start), buffer.slice(start, end - start)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from ..limits import check_type
-from ..packing.packer import pack
+from ..packing.columnar import ColumnPacker, ColumnRows
 from ..records import PackedRecord
+from ..wire.backend import backend
+from ._blobs import ends_and_buffer
 from ._schema import column_of
 from ._unpack import MAX_BYTES, MAX_ROWS, check_limits, record_batches
 
@@ -55,18 +58,35 @@ def pack_batches(
     names = partition_key, data, explicit_hash_key
     for name, column in zip(("partition_key", "data", "explicit_hash_key"), names, strict=True):
         check_type(name, column, str, "the name of a column")
-    return _batches(pack(_user_records(record_batches(batches), *names), **settings), max_rows, max_bytes)
+    packed = ColumnPacker(**settings).pack_columns(_parts(record_batches(batches), *names))
+    return _batches(packed, max_rows, max_bytes)
 
 
-def _user_records(
+def _parts(
     batches: Iterable[pa.RecordBatch], partition_key: str, data: str, explicit_hash_key: str
-) -> Iterator[tuple[str, bytes, str | None]]:
+) -> Iterator[ColumnRows | Iterable[tuple[str, bytes, str | None]]]:
+    """The user records of each batch: as columns, if nothing but their keys and data tells them apart."""
+    new_rows = backend().rows
     for batch in batches:
         explicit = pa.nulls(len(batch), pa.string())
         if explicit_hash_key in batch.schema.names:
             explicit = column_of(batch, explicit_hash_key, pa.string())
         keys, payloads = column_of(batch, partition_key, pa.string()), column_of(batch, data, pa.large_binary())
-        yield from zip(keys.to_pylist(), payloads.to_pylist(), explicit.to_pylist(), strict=True)
+        is_simple = explicit.null_count == len(batch) and not keys.null_count and not payloads.null_count
+        if new_rows is None or not is_simple:
+            yield zip(keys.to_pylist(), payloads.to_pylist(), explicit.to_pylist(), strict=True)
+        elif len(batch):
+            rows = new_rows(_values(keys.cast(pa.large_string())), _values(payloads))
+            yield ColumnRows(rows, len(batch), functools.partial(_record, keys, payloads))
+
+
+def _values(column: pa.Array) -> tuple[memoryview, memoryview]:
+    ends, buffer = ends_and_buffer(column)
+    return memoryview(buffer).cast("B"), memoryview(ends.buffers()[1]).cast("B")[: 8 * len(ends)].cast("q")
+
+
+def _record(keys: pa.Array, payloads: pa.Array, place: int) -> tuple[str, bytes]:
+    return keys[place].as_py(), payloads[place].as_py()
 
 
 def _batches(packed: Iterable[PackedRecord], max_rows: int, max_bytes: int) -> Iterator[pa.RecordBatch]:

@@ -37,7 +37,7 @@ from .settings import By, HashKeys, check_settings, check_types, check_user_reco
 
 # Memory is counted by what open aggregates may grow to, which doubles as they grow, and by what each takes besides.
 _FIRST_CAPACITY = _AGGREGATE_COST = 4096
-_TOGETHER = 16
+TOGETHER = 16
 
 
 class Packer(Adding):
@@ -179,7 +179,7 @@ class Packer(Adding):
         if fill is None or self._simple is None:
             yield from itertools.starmap(self.add, map(fields_of, user_records))
         else:
-            most_together = _TOGETHER if isinstance(user_records, list | tuple) else 1
+            most_together = TOGETHER if isinstance(user_records, list | tuple) else 1
             records = iter(user_records)
             try:
                 while taken := fill(records, self._simple):

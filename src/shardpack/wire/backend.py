@@ -11,21 +11,32 @@ if TYPE_CHECKING:
 
 
 def _chosen() -> str:
-    """What SHARDPACK_NATIVE allows: "0" the pure core alone, "1" the native one alone, else the better one there is."""
+    """What SHARDPACK_NATIVE allows.
+
+    "0" means the pure core alone, "1" the native one alone, and the name of a way to make checksums the native one with
+    that way alone. Without it, the better core there is runs.
+    """
     wish = os.environ.get("SHARDPACK_NATIVE", "")
     if wish == "0":
         return "pure"
     try:
         from . import _native
     except ImportError:
-        if wish == "1":
+        if wish:
             raise
         return "pure"
-    return _native.path()
+    path = _native.path()
+    if wish not in ("", "1", path):
+        raise ImportError(
+            f"SHARDPACK_NATIVE is {wish!r}, and this machine or this build has no such instructions; choose"
+            f' "0", "1", "scalar" or {path!r}, or leave it out'
+        )
+    return path
 
 
 native: str = _chosen()
-"""The core that runs: "pure", or how the native one makes checksums: "avx512", "avx2", "portable" or "scalar"."""
+"""The core that runs: "pure", or how the native one makes checksums: "avx512", "avx2", "sse2", "neon", "portable" (by
+other vectors of four lanes) or "scalar"."""
 
 if TYPE_CHECKING or native == "pure":
     Adding = object

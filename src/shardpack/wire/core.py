@@ -136,6 +136,24 @@ class Fill(Protocol):
         """
 
 
+class Rows(Protocol):
+    """Partition keys and data of user records without explicit hash keys and tags, in columns."""
+
+    def fill(self, start: int, routes: Routes) -> int:
+        """Fill the open builders of the rows' routes, from a row on.
+
+        Returns:
+            The first row that is not simple, or has no builder, or does not fit; how many rows there are, if all did.
+        """
+
+
+class NewRows(Protocol):
+    """Makes `Rows` of two columns: all values, one after the other, and where each begins and the last ends."""
+
+    def __call__(self, keys: tuple[memoryview, memoryview], data: tuple[memoryview, memoryview]) -> Rows:
+        """See `NewRows`."""
+
+
 class ShardEnds(Protocol):
     """The last hash key of each shard, in their order; to be made by `Bulk.Ends`."""
 
@@ -191,6 +209,10 @@ class Core(Protocol):
 
     @property
     def routes(self) -> NewRoutes | None:
+        """None with `fill`."""
+
+    @property
+    def rows(self) -> NewRows | None:
         """None with `fill`."""
 
     @property

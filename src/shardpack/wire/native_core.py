@@ -23,6 +23,7 @@ fill = _native.fill
 flat = _native.Flat
 from_base64 = _native.from_base64
 routes = _native.Routes
+rows = _native.Rows
 
 
 def decode(blob: BytesLike) -> list[UserRecord]:

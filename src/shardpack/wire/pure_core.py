@@ -47,6 +47,7 @@ flat = Flat
 bulk = None
 fill = None
 routes = None
+rows = None
 
 
 class Raw(NamedTuple):

@@ -62,6 +62,8 @@ impl Path {
         match self {
             Path::Avx512 => "avx512",
             Path::Avx2 => "avx2",
+            Path::Portable if cfg!(target_arch = "x86_64") => "sse2",
+            Path::Portable if cfg!(target_arch = "aarch64") => "neon",
             Path::Portable => "portable",
             Path::Scalar => "scalar",
         }
@@ -81,15 +83,16 @@ impl Path {
     }
 }
 
-/// The widest path of this machine, or the one that SHARDPACK_MD5 names: for tests and benchmarks.
+/// The widest path of this machine, or the one that SHARDPACK_NATIVE names: for tests and benchmarks.
 pub fn path() -> Path {
     static CHOSEN: OnceLock<Path> = OnceLock::new();
     *CHOSEN.get_or_init(|| {
-        let wanted = std::env::var("SHARDPACK_MD5").ok();
+        let wanted = std::env::var("SHARDPACK_NATIVE").ok();
+        let wanted = wanted.as_deref().filter(|name| Path::ALL.iter().any(|path| path.name() == *name));
         Path::ALL
             .into_iter()
             .filter(|path| path.is_here())
-            .find(|path| wanted.as_deref().is_none_or(|name| name == path.name()))
+            .find(|path| wanted.is_none_or(|name| name == path.name()))
             .unwrap_or(Path::Scalar)
     })
 }

@@ -31,6 +31,17 @@ impl Part for PyBuffer<u8> {
     }
 }
 
+/// What is in a buffer of Arrow's, or in another that nobody changes; None if it is not in one piece.
+pub fn bytes_of(buffer: &PyBuffer<u8>) -> Option<&[u8]> {
+    if buffer.len_bytes() == 0 {
+        return Some(&[]); // where the buffer may be nowhere
+    }
+    // SAFETY: the buffer is contiguous, and stays where it is for as long as it is held.
+    buffer
+        .is_c_contiguous()
+        .then(|| unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) })
+}
+
 /// A bytes object that is kept alive.
 pub struct Kept(Option<Py<PyBytes>>);
 

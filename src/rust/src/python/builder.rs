@@ -2,12 +2,14 @@
 
 use super::objects::NewBytes;
 use super::WORTH_DETACHING;
-use crate::{frame, pack};
+use crate::{frame, memory, pack};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Who packs so much at once is likely to go on, and gains by memory that is not new.
+const MANY_BYTES: usize = 1 << 20;
 const MAX_PARTITION_KEY_CHARACTERS: usize = 256;
 
 /// See `wire.core.Builder`. Threads may share one: each record is taken whole, or not at all.
@@ -35,11 +37,15 @@ impl Builder {
     /// Whether a record without explicit hash key and tags is sound and fits; then it is taken.
     #[inline]
     pub fn take(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> bool {
-        text_of(partition_key).is_some_and(|key| {
-            let mut filling = self.filling();
-            let most = filling.most();
-            filling.inner.add(most, key.as_bytes(), data.as_bytes(), None, &[])
-        })
+        text_of(partition_key).is_some_and(|key| self.take_sound(key, data.as_bytes()))
+    }
+
+    /// Whether a record fits whose partition key breaks no rule of the service; then it is taken.
+    #[inline]
+    pub fn take_sound(&self, partition_key: &str, data: &[u8]) -> bool {
+        let mut filling = self.filling();
+        let most = filling.most();
+        filling.inner.add(most, partition_key.as_bytes(), data, None, &[])
     }
 }
 
@@ -117,6 +123,9 @@ pub fn build_many<'py>(py: Python<'py>, builders: Vec<Bound<'py, Builder>>) -> P
 }
 
 fn finished<'py>(py: Python<'py>, builders: &[&Builder]) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    if builders.iter().map(|one| one.filling().inner.size()).sum::<usize>() > MANY_BYTES {
+        memory::keep_pages();
+    }
     let new = |one: &&Builder| NewBytes::of(py, &one.filling().inner.parts(), frame::CHECKSUM_BYTES);
     let mut blobs = builders.iter().map(new).collect::<PyResult<Vec<_>>>()?;
     let mut outs: Vec<&mut [u8]> = blobs.iter_mut().map(NewBytes::as_mut).collect();
@@ -131,7 +140,12 @@ fn finished<'py>(py: Python<'py>, builders: &[&Builder]) -> PyResult<Vec<Bound<'
 /// A partition key that breaks no rule of the service.
 #[inline]
 pub fn text_of<'a>(partition_key: &'a Bound<'_, PyAny>) -> Option<&'a str> {
-    let text = partition_key.cast::<PyString>().ok()?.to_str().ok()?;
+    sound(partition_key.cast::<PyString>().ok()?.to_str().ok()?)
+}
+
+/// The text, if it breaks no rule of the service for a partition key.
+#[inline]
+pub fn sound(text: &str) -> Option<&str> {
     let is_short = text.len() <= MAX_PARTITION_KEY_CHARACTERS || text.chars().count() <= MAX_PARTITION_KEY_CHARACTERS;
     (is_short && !text.is_empty()).then_some(text)
 }

@@ -1,6 +1,6 @@
 //! `columns` for `shardpack.arrow`, by Arrow's C data interface.
 
-use super::arrow::{Column, Kept, Part};
+use super::arrow::{bytes_of, Column, Kept, Part};
 use crate::columns::{self, Columns, Data, Dictionary, How};
 use crate::memory::{Buffer, Item};
 use pyo3::buffer::PyBuffer;
@@ -117,12 +117,7 @@ impl<'py> Group<'py> {
             Group::Each(blobs) => Blobs { slices: blobs.iter().map(|blob| blob.as_bytes()).collect(), ends: None },
             Group::One(data, ends) => {
                 let ends = ends.to_vec(py)?;
-                if !data.is_c_contiguous() {
-                    return Err(PyValueError::new_err("data is not contiguous"));
-                }
-                // SAFETY: the buffer is contiguous, and stays where it is for as long as `data` is held; it is one of
-                // Arrow's, which do not change.
-                let bytes = unsafe { std::slice::from_raw_parts(data.buf_ptr().cast::<u8>(), data.len_bytes()) };
+                let bytes = bytes_of(data).ok_or_else(|| PyValueError::new_err("data is not contiguous"))?;
                 let blob = |pair: &[i64]| bytes.get(usize::try_from(pair[0]).ok()?..usize::try_from(pair[1]).ok()?);
                 let Some(slices) = ends.windows(2).map(blob).collect() else {
                     return Err(PyValueError::new_err("ends do not lie in data"));

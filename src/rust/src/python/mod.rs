@@ -13,6 +13,7 @@ mod flat;
 mod objects;
 mod response;
 mod routes;
+mod rows;
 
 use crate::{frame, md5, read};
 use pyo3::prelude::*;
@@ -34,6 +35,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<columns::Spread>()?;
     module.add_class::<flat::Flat>()?;
     module.add_class::<routes::Routes>()?;
+    module.add_class::<rows::Rows>()?;
     module.add_function(wrap_pyfunction!(path, module)?)?;
     module.add_function(wrap_pyfunction!(read_one, module)?)?;
     module.add_function(wrap_pyfunction!(read_many, module)?)?;
@@ -50,7 +52,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// How MD5 is made here: "avx512", "avx2", "portable" or "scalar".
+/// How MD5 is made here: "avx512", "avx2", "sse2", "neon", "portable" or "scalar".
 #[pyfunction]
 fn path() -> &'static str {
     md5::path().name()
