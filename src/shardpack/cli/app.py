@@ -30,6 +30,8 @@ from ..records import Position, ReceivedRecord
 from ..unpacking.unpacker import unpack
 from . import reading
 from .commands.density.options import density_command
+from .commands.doctor import doctor_command
+from .commands.examples import epilog
 from .commands.leases import commands as leases
 from .commands.leases.reset import reset_command
 from .commands.put_options import put_command
@@ -161,7 +163,7 @@ def _options(
     """Set what holds for every command."""
 
 
-@app.command("pack")
+@app.command("pack", epilog=epilog("pack"))
 def pack_command(
     file: InputFile = "-",
     key: KeyField = None,
@@ -213,7 +215,7 @@ def pack_command(
             _write(entries, separator=b"\n", at_end=lambda: lines.ends_with_newline)
 
 
-@app.command("unpack")
+@app.command("unpack", epilog=epilog("unpack"))
 def unpack_command(
     file: InputFile = "-",
     text: Annotated[bool, typer.Option("--text", help="Write only the data, one record a line.")] = False,
@@ -277,35 +279,40 @@ def unpack_command(
             )
 
 
-@app.command("inspect")
+@app.command("inspect", epilog=epilog("inspect"))
 def inspect_command(
     file: InputFile = "-",
     shards: ShardCount = None,
     shard_map: ShardMapFile = None,
     most: Annotated[int, typer.Option("--records", min=0, help="Most user records to list of each aggregate.")] = 20,
     first: Annotated[int, typer.Option("--first", min=1, help="Most Kinesis records to show.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each Kinesis record.")] = False,
 ) -> None:
     """Show an aggregate: sizes, tables, records, overhead, checksum, hash keys, and what the KCL would do with it.
 
     Reads what `shardpack unpack` reads. Without --shards or --shard-map, one shard owns every hash key.
     """
-    from .commands.inspecting import show
+    from .commands.inspecting import show, show_json
 
     with opened_input(file, bar=False) as source:
         content = Content(source)
         with reading.errors_at(content):
-            show(content, _shard_map(shards, shard_map), most, first, console())
+            if as_json:
+                show_json(content, _shard_map(shards, shard_map), most, first)
+            else:
+                show(content, _shard_map(shards, shard_map), most, first, console())
 
 
-app.command("density")(density_command)
-app.command("put")(put_command)
-app.command("tail")(tail_command)
-app.command("replay")(replay_command)
+app.command("density", epilog=epilog("density"))(density_command)
+app.command("put", epilog=epilog("put"))(put_command)
+app.command("tail", epilog=epilog("tail"))(tail_command)
+app.command("replay", epilog=epilog("replay"))(replay_command)
 leases.app.command("reset")(reset_command)
+app.command("doctor", epilog=epilog("doctor"))(doctor_command)
 app.add_typer(leases.app, name="leases")
 
 
-@app.command("demo")
+@app.command("demo", epilog=epilog("demo"))
 def demo_command(
     file: Annotated[
         str | None, typer.Argument(metavar="[FILE]", help="Lines to send; without it, login events are made up.")

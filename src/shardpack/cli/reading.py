@@ -57,6 +57,24 @@ def user_record(lines: Lines, key_field: str | None, *, one_key: bool) -> Callab
     return convert
 
 
+def delimited_record(lines: Lines, delimiter: str) -> Callable[[bytes], UserRecord]:
+    """What makes a user record of a line that holds the partition key, a delimiter and the data."""
+    mark = delimiter.encode("utf-8", "surrogateescape")
+
+    def convert(line: bytes) -> UserRecord:
+        key, found, data = line.partition(mark)
+        if not found:
+            raise lines.error(
+                f"the delimiter {delimiter!r} is not on this line; --key-delimiter takes KEY{delimiter}DATA"
+            )
+        try:
+            return UserRecord(key.decode(), data)
+        except UnicodeDecodeError:
+            raise lines.error("the key before the delimiter is not UTF-8") from None
+
+    return convert
+
+
 def _partition_key(lines: Lines, line: bytes, key_field: str) -> str:
     try:
         value = parse_json(line)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +15,8 @@ from rich.text import Text
 from ...hashing import ShardMap
 from ...inspection import Inspection, inspect_record
 from ...unpacking.shapes import kinesis_records
-from ..terminal import printable
+from ..reading import data_field
+from ..terminal import json_text, printable
 
 _SHOWN_DATA = 48
 _MOST_OF_CELL = 12
@@ -34,6 +36,45 @@ def show(source: Iterable[Any], shard_map: ShardMap | None, most: int, first: in
         console.print("There is no Kinesis record in the input.")
     elif next(records, None) is not None:
         console.print("\nThere are more Kinesis records in the input; --first shows more of them.", style="dim")
+
+
+def show_json(source: Iterable[Any], shard_map: ShardMap | None, most: int, first: int) -> None:
+    """The same as lines of JSON."""
+    for record in islice(kinesis_records(source), first):
+        told = _told(inspect_record(record, shard_map or ShardMap.single("the only shard")), most)
+        typer.echo(json_text(told))
+
+
+def _told(inspection: Inspection, most: int) -> dict[str, Any]:
+    record, shard = inspection.record, inspection.outer_shard
+    kind = "corrupt" if inspection.fault else "aggregate" if inspection.sub_records else "plain"
+    return {
+        "kind": kind,
+        "fault": None if inspection.fault is None else str(inspection.fault),
+        "partition_key": record.partition_key,
+        "explicit_hash_key": record.explicit_hash_key,
+        "sequence_number": record.sequence_number,
+        "shard_id": None if shard is None else shard.shard_id,
+        "size": inspection.size,
+        "put_payload_units": inspection.put_payload_units,
+        "payload_bytes": inspection.payload_bytes,
+        "key_bytes": inspection.key_bytes,
+        "explicit_hash_key_bytes": inspection.explicit_hash_key_bytes,
+        "framing_bytes": inspection.framing_bytes,
+        "md5": None if inspection.checksum is None else inspection.checksum.hex(),
+        "kcl": list(inspection.kcl),
+        "user_record_count": len(inspection.sub_records),
+        "user_records": [
+            {
+                "partition_key": one.partition_key,
+                "explicit_hash_key": one.explicit_hash_key,
+                "hash_key": None if one.hash_key is None else str(one.hash_key),
+                "shard_id": one.shard_id,
+                **data_field(one.data),
+            }
+            for one in inspection.sub_records[:most]
+        ],
+    }
 
 
 def _show_one(inspection: Inspection, most: int, console: Console) -> None:

@@ -50,6 +50,15 @@ def put_command(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream's name or ARN.")],
     file: InputFile = "-",
     key: KeyField = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--key-delimiter",
+            "-K",
+            metavar="TEXT",
+            help="What stands before this in a line is its key, as with kcat -K.",
+        ),
+    ] = None,
     user_records: Annotated[
         bool, typer.Option("--user-records", help="Lines are JSON as `shardpack unpack` and --failed write it.")
     ] = False,
@@ -125,6 +134,8 @@ def put_command(
         "max_outstanding_records": max_outstanding_records,
         "max_outstanding_bytes": max_outstanding_bytes,
     }
+    if (key is not None) + (delimiter is not None) + user_records > 1:
+        raise typer.BadParameter("choose one of --key, --key-delimiter and --user-records")
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings |= {
         "hash_keys": hash_keys.value,
@@ -143,6 +154,7 @@ def put_command(
         settings,
         where,
         key=key,
+        delimiter=delimiter,
         user_records=user_records,
         failed_file=failed,
         skip_errors=on_error is OnError.SKIP,

@@ -162,6 +162,7 @@ def put(
     where: dict[str, str | None],
     *,
     key: str | None,
+    delimiter: str | None = None,
     user_records: bool,
     failed_file: str | None,
     skip_errors: bool,
@@ -181,7 +182,11 @@ def put(
         lines = Lines(source.stream, source.name, failed.skip_long if skip_errors else None)
         one_key = settings["ordering"] == "key"
         convert = (
-            reading.written_user_record(lines) if user_records else reading.user_record(lines, key, one_key=one_key)
+            reading.written_user_record(lines)
+            if user_records
+            else reading.delimited_record(lines, delimiter)
+            if delimiter
+            else reading.user_record(lines, key, one_key=one_key)
         )
         run(producer, Input(lines, convert, skip_errors), failed, tally)
     told = summary(stream, failed_file, tally, producer.stats(), time.monotonic() - started)

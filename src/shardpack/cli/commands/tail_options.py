@@ -10,6 +10,7 @@ import typer
 
 from ..long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters
 from ..options import EndpointURL, Profile, Region
+from .line_format import MEANING, chosen, line_format
 
 if TYPE_CHECKING:
     from .tail.until import Until
@@ -52,7 +53,18 @@ def tail_command(
         bool, typer.Option("--json", help="Write everything about a user record, as `shardpack unpack` does.")
     ] = False,
     base64_lines: Annotated[bool, typer.Option("--base64", help="Write the data in base64.")] = False,
-    records: Annotated[int | None, typer.Option("--records", min=1, help="End after so many user records.")] = None,
+    line: Annotated[
+        str | None, typer.Option("--format", "-f", metavar="FORMAT", help=f"Write each as this says: {MEANING}.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", "-k", metavar="KEY", help="Only with this partition key; repeatable.")
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option("--filter", metavar="REGEX", help="Only those whose data this is found in.")
+    ] = None,
+    records: Annotated[
+        int | None, typer.Option("--records", "-c", min=1, help="End after so many user records.")
+    ] = None,
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="End when everything that the stream holds is written.")
     ] = False,
@@ -68,8 +80,8 @@ def tail_command(
     waited for. Nothing is kept of where it was. No other consumer is disturbed, but for the five reads a second that a
     shard grants to all of them together.
     """
-    if as_json and base64_lines:
-        raise typer.BadParameter("choose one of --json and --base64")
+    if as_json + base64_lines + (line is not None) > 1:
+        raise typer.BadParameter("choose one of --json, --base64 and --format")
     start_at = {shard_id: ("AT_SEQUENCE_NUMBER", number) for shard_id, number in map(_position, at or ())}
     start_at |= {shard_id: ("AFTER_SEQUENCE_NUMBER", number) for shard_id, number in map(_position, after or ())}
     if stats and (as_json or base64_lines):
@@ -84,6 +96,8 @@ def tail_command(
         most=records,
         follow=not no_follow,
         most_of_key=max_key_characters,
+        show=None if line is None else line_format(line),
+        chosen=chosen(key or (), pattern),
         until=_until(until) if until else None,
         hot=Hot() if stats else None,
     )

@@ -19,6 +19,7 @@ from ..long_keys import without_long_keys
 from ..messages import report
 from ..reading import InputError
 from ..writing import base64_line, data_of, json_line, standard_output
+from .line_format import Show
 from .tail.hot import Hot
 from .tail.until import Until
 
@@ -36,6 +37,8 @@ class Tail:
         most: how many, or None.
         follow: go on at the end of the stream.
         most_of_key: characters of a key in an aggregate that are written; 0: any number.
+        show: makes what is written of a user record; None: its data and a newline, or as the first two say.
+        chosen: says whether a user record is written; None: all are.
         until: where to end; None: nowhere.
         hot: counts the user records, which are not written then; None: nothing is counted.
     """
@@ -50,18 +53,22 @@ class Tail:
         most_of_key: int = 0,
         until: Until | None = None,
         hot: Hot | None = None,
+        show: Show | None = None,
+        chosen: Callable[[ReceivedRecord], bool] | None = None,
     ) -> None:
         self._line: Callable[[ReceivedRecord], bytes] = data_of
         if as_json:
             self._line = json_line
         elif base64_lines:
             self._line = base64_line
+        self._show: Show = show or (lambda record: self._line(record) + b"\n")
+        self._chosen = chosen
         self._left = most
         self._follow = follow
         self._until = until
         self._hot = hot
         self._leases = MemoryLeases()
-        self._most_of_key = most_of_key if as_json else 0  # other lines have no keys
+        self._most_of_key = most_of_key if as_json or show is not None else 0  # other lines have no keys
 
     def run(
         self,
@@ -111,22 +118,27 @@ class Tail:
                 return
 
     def _write(self, batch: Batch) -> None:
-        records = batch[: self._left]
+        records = batch[:]
         if self._until is not None:
             records = self._until.cut(batch.shard_id, records)
+        is_whole = len(records) == len(batch)
+        if self._chosen is not None:
+            records = [record for record in records if self._chosen(record)]
+        if self._left is not None and len(records) > self._left:
+            records, is_whole = records[: self._left], False
         if self._hot is not None:
             self._hot.add(records)
         else:
             self._write_lines(records)
         if self._left is not None:
             self._left -= len(records)
-        if len(records) == len(batch):  # else the shard is not read to its end, and its children are of no interest
+        if is_whole:  # else the shard is not read to its end, and its children are of no interest
             batch.checkpoint()
 
     def _write_lines(self, records: Sequence[ReceivedRecord]) -> None:
         written = without_long_keys(records, self._most_of_key, _refused)
         with standard_output() as out:
-            out.writelines(self._line(record) + b"\n" for record in written)
+            out.writelines(map(self._show, written))
 
 
 def _refused(record: ReceivedRecord, what: str) -> InputError:

@@ -250,8 +250,12 @@ def opened(
         InputError, BadParameter, LeaseStoreError: there is none, or it cannot be used.
     """
     kind, _, name = store.partition(":")
+    if kind not in {"sqlite", "dynamodb"} and Path(store).is_file():
+        kind, name = "sqlite", store
     if kind not in {"sqlite", "dynamodb"} or not name:
-        raise typer.BadParameter(f"STORE is {store!r:.100}; give sqlite:PATH or dynamodb:TABLE")
+        raise typer.BadParameter(
+            f"STORE is {store!r:.100}; give sqlite:PATH or dynamodb:TABLE, or a file that is there"
+        )
     if kind == "sqlite":
         if region or profile or endpoint_url:
             raise typer.BadParameter("--region, --profile and --endpoint-url are for dynamodb:TABLE")
