@@ -78,8 +78,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="100 bytes only, and fewer rounds")
     quick = parser.parse_args().quick
     sizes = [100] if quick else [50, 100, 1000, 10_000]
-    shapes = [Shape(size, keys, *([4 * _LIMIT] if quick else [])) for size in sizes for keys in (1, 500, None)]
-    rounds = 3 if quick else 5
+    shapes = [Shape(size, keys, *([2 * _LIMIT] if quick else [])) for size in sizes for keys in (1, 500, None)]
+    rounds = 2 if quick else 5
     console = Console(width=150)
     console.print(
         f"Python {sys.version.split()[0]}, shardpack {sp.__version__} ({sp.native} core), "

@@ -5,6 +5,7 @@ Each runs in a process of its own, which reports how far its memory rose above w
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import subprocess
@@ -164,12 +165,15 @@ def work(function: Callable[[], object]) -> int:
         lines += event == "line"
         return trace
 
-    before = sys.gettrace()
+    before, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()  # what the tests before have left behind is no work of this one
     sys.settrace(trace)
     try:
         function()
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return lines
 
 
