@@ -14,7 +14,7 @@ CARGO := $(shell command -v cargo)
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
 # pip compiles nothing when it installs: most of it is never imported. (pip takes 0 for yes here.)
 export PIP_NO_COMPILE := 0
-.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
+.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark soak-source interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -30,8 +30,16 @@ $(BIN)/ruff: pyproject.toml $(BIN)/shardpack
 	$(BIN)/python -m pip install --quiet --group lint
 	@touch $@
 
-demo: $(BIN)/shardpack ## set everything up and run the main job against a local Kinesis server
-	$(BIN)/shardpack demo $(FILE)
+# What a newcomer needs and no more: a fifth of what the tests install.
+DEMO := .venv-demo
+$(DEMO)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(DEMO)/bin/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+demo: $(DEMO)/bin/shardpack ## set it up and run the main job against a local Kinesis server
+	$(DEMO)/bin/shardpack demo $(FILE)
 
 # Local Kinesis and DynamoDB servers for the tests; where npm is missing, the tests that need them are skipped.
 NODE := tests/tools/node/node_modules/.package-lock.json
@@ -80,6 +88,9 @@ soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of cons
 soak-spark: $(BIN)/shardpack $(NODE) ## kill a Spark query twenty times; make soak-spark ARGS="--master local-cluster[2,1,1024]"
 	$(BIN)/python tests/tools/soak_spark.py $(ARGS)
 
+soak-source: $(BIN)/shardpack $(NODE) ## the same with the driver and the tasks alone, in a minute or two, without Java
+	$(BIN)/python tests/tools/soak_source.py $(ARGS)
+
 interrupts-consumer: $(BIN)/shardpack ## interrupt consumers at any bytecode; make interrupts-consumer ARGS="--trials 500"
 	$(BIN)/python tests/tools/interrupts_consumer.py --trials 5000 $(ARGS)
 
@@ -106,8 +117,9 @@ ifdef CARGO
 endif
 
 .PHONY: hostile
-hostile: $(BIN)/shardpack ## time fifty hostile Kinesis records in every reader: at most 3 times as long as a sound one
-	SHARDPACK_NATIVE=1 $(BIN)/python tests/tools/hostile_readers.py --most 3 $(ARGS)
+hostile: $(BIN)/shardpack ## time fifty hostile Kinesis records in every reader: at most 3 times as long as a sound one, in two of them 4
+	SHARDPACK_NATIVE=1 $(BIN)/python tests/tools/hostile_readers.py --most 3 objects "objects, as the KCL" columns Lambda Firehose "command line" $(ARGS)
+	SHARDPACK_NATIVE=1 $(BIN)/python tests/tools/hostile_readers.py --most 4 "objects, hash range" "pure core" $(ARGS)
 
 ROUNDS ?= 100000
 .PHONY: test-leaks
@@ -217,7 +229,7 @@ dist: ## build the sdist and the Linux wheels, check them, and run the codec's t
 # Warnings are errors, and so is a link between pages that leads nowhere. `docs-links` asks the network, too.
 SITE := build/site
 DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py house/test_coming_from.py consumer/test_docs_consumer.py consumer/test_consumer_streams.py \
-  producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py files/test_files.py \
+  producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py spark/test_docs_spark.py files/test_files.py \
   replay/test_replay_local.py density/test_density.py multilang/test_multilang_process.py
 $(BIN)/sphinx-build: pyproject.toml $(BIN)/shardpack
 	$(BIN)/python -m pip install --quiet --group docs
@@ -266,4 +278,4 @@ proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/k
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) $(EXAMPLES) examples/layer/build .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/tools/browser/node_modules $(PROSE)/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) $(DEMO) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) $(EXAMPLES) examples/layer/build .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/tools/browser/node_modules $(PROSE)/node_modules tests/interop/java/*/target

@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Spark of two workers in a Java of its own, which ends with the tests."""
     sql = pytest.importorskip("pyspark.sql")
     if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
@@ -58,6 +58,7 @@ def spark() -> Iterator[Any]:
             # It lives for seconds: what a compiler makes of it in them is never paid back, and it needs no collector
             # with threads of its own.
             .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto")
+            .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("tables")))
             .config("spark.sql.shuffle.partitions", "2")
             .config("spark.sql.session.timeZone", "UTC")
             .config("spark.sql.execution.arrow.maxRecordsPerBatch", "7")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lambda_model import DictProgress, aggregate, deliver, record
@@ -229,7 +230,7 @@ class FailingMapping(dict[str, Any]):
     """Takes part in everything until its data is asked for."""
 
     def __getitem__(self, name: str) -> Any:
-        if name == "kinesis":
+        if name == "data":
             raise ConnectionError("what stands behind the mapping is away")
         return super().__getitem__(name)
 
@@ -244,7 +245,9 @@ def kinesis_record(number: int, kind: str) -> Any:
     if kind == "no record":
         return {"number": number}
     if kind == "a failing mapping":
-        return FailingMapping(record(number, b"x"))
+        failing = record(number, b"x")
+        failing["kinesis"] = FailingMapping(failing["kinesis"])
+        return failing
     if kind == "plain":
         return record(number, b"%d" % number)
     return aggregate(number, [(f"k{nth}", b"%d.%d" % (number, nth)) for nth in range(number % 5 + 1)])
@@ -282,3 +285,16 @@ def test_the_answer_is_the_same_whether_what_is_done_is_kept_or_not(
         outcomes.append((seen, answer))
 
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["nothing kept", "kept"])
+@pytest.mark.parametrize("kinds", [["aggregate"] * 3, ["aggregate"] * 40], ids=["3 before", "40 before"])
+def test_what_cannot_even_be_looked_at_fails_in_its_turn(kinds: list[str], is_kept: bool) -> None:
+    """Though it may be read before its turn, beside others."""
+    records = [kinesis_record(number, kind) for number, kind in enumerate([*kinds, "a failing mapping", "aggregate"])]
+    seen: list[sp.ReceivedRecord] = []
+
+    with pytest.raises(ConnectionError, match="what stands behind the mapping is away"):
+        process({"Records": records}, seen.append, progress=DictProgress() if is_kept else None)
+
+    assert seen == list(sp.unpack(records[: len(kinds)]))

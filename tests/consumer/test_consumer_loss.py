@@ -83,6 +83,22 @@ def test_it_is_told_once(stream: Stream) -> None:
     assert losses(again) == []
 
 
+def test_what_no_application_was_told_is_told_by_the_next_worker(stream: Stream) -> None:
+    before = stream.lease().done_until
+    stream.clock.advance(30 * HOUR)
+    worker = stream.worker()
+    worker.run(20)  # it finds nothing at all, and its application asks for nothing
+    assert len(losses(worker)) == 1
+    assert stream.lease().done_until == before
+    ended(worker)
+    stream.put(b"new")
+    after = stream.worker("after")
+    after.run(2)
+    delivered = after.batch()
+    assert delivered is not None
+    assert len(delivered.losses) == 1
+
+
 def test_nothing_is_told_while_the_record_of_the_checkpoint_is_there(stream: Stream) -> None:
     stream.clock.advance(23 * HOUR)
     worker = stream.worker()

@@ -80,7 +80,7 @@ def test_what_is_pushed_is_read_to_the_same_end(monkeypatch: pytest.MonkeyPatch)
 
     kinesis, _ = stored(10)
     client = Pushing(kinesis, ends_with="raise")
-    monkeypatch.setattr(source, "kinesis_of", lambda _: client)
+    monkeypatch.setattr(source, "shared_kinesis_of", lambda _: client)
     options = source_options({"streamName": "s", "consumerMode": "efo", "consumerName": "app"}, is_stream=True)
     made = source.StreamReader(options, ["data"])
     kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"later")

@@ -4,7 +4,7 @@
 
 Each blob is read in a process of its own, forked when everything is loaded. The cost is the processor's time for the
 fastest of several runs, and the memory by which the first of them made the process grow. With --most it ends with 1 if
-one took more than so many times the time of a sound one, or more than 4 times its memory, also when measured again.
+one took more than so many times the time of a sound one, also when measured again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from shardpack.wire import pure_core as _pure
 
 Read = Callable[[bytes], object]
 RUNS = 3
-MOST_MEMORY = 4.0
 
 
 class Cost(NamedTuple):
@@ -185,7 +184,7 @@ class Row(NamedTuple):
     title: str
 
     def is_within(self, most: float) -> bool:
-        return self.seconds <= most and self.memory <= MOST_MEMORY
+        return self.seconds <= most  # memory is a test's: what it takes a small heap to grow says little in times
 
 
 def main() -> int:

@@ -81,6 +81,7 @@ class MiniSpark:
             if batch and end == self.log[batch - 1]:
                 return False
             self.log.append(end)
+            self.planned(batch)
             if crash == "planned":
                 raise Crash
         ranges = self.driver.plan(start, Offset.from_json(json.loads(self.log[batch])))
@@ -90,6 +91,9 @@ class MiniSpark:
             raise Crash
         self.committed += 1
         return True
+
+    def planned(self, batch: int) -> None:
+        """The end of a batch has been written down."""
 
     def run(self, ranges: Iterable[Range], is_halfway: bool = False) -> list[Row]:
         rows: list[Row] = []

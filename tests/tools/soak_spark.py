@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from fault_services import Kinesis
 
 import shardpack as sp
 
-STREAM = "soak"
+STREAM = "s"
 MOST_SHARDS = 8
 FAULTS = Faults(reset_before=0.01, reset_after=0.01, internal_failure=0.01, throttle=0.02, latency=0.02)
 
@@ -72,7 +73,7 @@ def query(arguments: argparse.Namespace) -> None:
             started.awaitTermination()
     batches = -1
     while batches != (batches := len(batches_of(folder, "commits"))):
-        writer.trigger(availableNow=True).start().awaitTermination()
+        patiently(lambda: writer.trigger(availableNow=True).start().awaitTermination())
     digest = _digest()
     rows = spark.read.parquet(str(folder / "sink")).select("partitionKey", "data").toArrow()
     seen: dict[bytes, int] = {}
@@ -88,6 +89,19 @@ def _digest() -> Any:
     from shardpack.dedup import RecordDigest
 
     return RecordDigest()
+
+
+def patiently(action: Callable[[], Any]) -> None:
+    """On a machine that is busy, a Python process may take longer to come up than Spark waits: ten seconds."""
+    for _ in range(30):
+        try:
+            action()
+        except Exception as error:
+            if "failed to connect back" not in str(error):
+                raise
+        else:
+            return
+    action()
 
 
 class Query:
@@ -215,7 +229,7 @@ def soak(arguments: argparse.Namespace) -> bool:
             stream.put(share)
             stream.reshard()
             time.sleep(dice.uniform(0, arguments.most_seconds))
-            victim = dice.choice([*KILLED]) if nth % 4 else "all"
+            victim = dice.choice([*KILLED]) if nth % 5 else "all"
             if victim == "all":
                 this.kill()
                 this = None

@@ -19,7 +19,6 @@ struct Record {
     partition_key: Option<u64>,
     explicit_hash_key: Option<u64>,
     data: Option<Range<usize>>,
-    tags: Vec<(Range<usize>, Option<Range<usize>>)>,
 }
 
 /// Read a blob whose checksum is known to be right, and that has less than 2^31 bytes.
@@ -38,7 +37,7 @@ pub fn read(blob: &[u8]) -> Result<Aggregate, Fault> {
                 any_record = true;
                 // After one that lacks something, only the structure around records is looked at.
                 if missing.is_none() {
-                    match record(blob, field)? {
+                    match record(blob, field, aggregate.records.len() as u32, &mut aggregate.tags)? {
                         Ok(record) => push(&mut aggregate, record),
                         Err(lack) => missing = Some(lack),
                     }
@@ -67,8 +66,8 @@ fn outermost(blob: &[u8]) -> Walk<'_> {
     Walk::new(blob, MAGIC.len(), blob.len() - CHECKSUM_BYTES, 1)
 }
 
-/// A record, or the required field that it lacks; the outer error is one of structure.
-fn record(blob: &[u8], at: Field) -> Result<Result<Record, Fault>, Fault> {
+/// A record, or the required field that it lacks; the outer error is one of structure. Its tags go to those of others.
+fn record(blob: &[u8], at: Field, nth: u32, tags: &mut Vec<Tag>) -> Result<Result<Record, Fault>, Fault> {
     let fault = |offset, what| Fault { offset, what, size: blob.len() };
     let mut record = Record::default();
     let mut lacks = None;
@@ -80,7 +79,7 @@ fn record(blob: &[u8], at: Field) -> Result<Result<Record, Fault>, Fault> {
             EXPLICIT_HASH_KEY_INDEX => record.explicit_hash_key = Some(field.value),
             DATA => record.data = Some(field.start..field.end),
             TAG => match tag(blob, field)? {
-                (Some(key), value) => record.tags.push((key, value)),
+                (Some(key), value) => tags.push(Tag { record: nth, key, value }),
                 (None, _) => lacks = lacks.or(Some(fault(field.offset, What::NoTagKey))),
             },
             _ => {}
@@ -111,11 +110,9 @@ fn tag(blob: &[u8], at: Field) -> Result<KeyAndValue, Fault> {
 }
 
 fn push(aggregate: &mut Aggregate, record: Record) {
-    let nth = aggregate.records.len() as u32;
     let data = record.data.unwrap_or_default();
     // No table has so many entries that the largest index is inside.
     let index = |number: u64| number.min(u64::from(NONE) - 1) as u32;
-    aggregate.tags.extend(record.tags.into_iter().map(|(key, value)| Tag { record: nth, key, value }));
     aggregate.records.push(Sub {
         partition_key: record.partition_key.map_or(NONE - 1, index),
         explicit_hash_key: record.explicit_hash_key.map_or(NONE, index),
@@ -136,7 +133,7 @@ fn bad_index(blob: &[u8], aggregate: &Aggregate, nth: usize) -> Result<Fault, Fa
             left -= 1;
             continue;
         }
-        let record = record(blob, field)??;
+        let record = record(blob, field, 0, &mut Vec::new())??;
         let (partition_keys, explicit) = (aggregate.partition_keys.len(), aggregate.explicit_hash_keys.len());
         let index = record.partition_key.unwrap_or(u64::MAX);
         let what = if index >= partition_keys as u64 {

@@ -58,7 +58,10 @@ impl Aggregate {
         if self.tags.is_empty() {
             return Ok(PyTuple::empty(py).into_any());
         }
-        let first = self.tags.partition_point(|tag| (tag.record as usize) < nth);
+        // Where each record has one, it is there; else it is looked for.
+        let is_there = self.tags.get(nth).is_some_and(|tag| tag.record as usize == nth)
+            && (nth == 0 || (self.tags[nth - 1].record as usize) < nth);
+        let first = if is_there { nth } else { self.tags.partition_point(|tag| (tag.record as usize) < nth) };
         let blob = self.blob.bind(py);
         let own = self.tags[first..].iter().take_while(|tag| tag.record as usize == nth);
         let pair = |tag: &Tag| (text(blob, &tag.key), tag.value.as_ref().map(|at| text(blob, at))).into_pyobject(py);

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ...aws.client import client_settings
@@ -85,6 +86,12 @@ def kinesis_of(connection: Connection) -> Any:
             'there is no option region, and the AWS SDK finds none: .option("region", "eu-west-1"), or set'
             " AWS_DEFAULT_REGION on the driver and the executors"
         ) from None
+
+
+@lru_cache(maxsize=8)
+def shared_kinesis_of(connection: Connection) -> Any:
+    """The same client for all tasks of a process, because to make one takes longer than to read a small range."""
+    return kinesis_of(connection)
 
 
 class Caller:

@@ -19,7 +19,7 @@ from ..core.options import SourceOptions, sink_options, source_options
 from ..core.ranges import Range
 from ..core.rows import COLUMNS, DDL
 from .backfill import ranges_between
-from .clients import Caller, kinesis_of
+from .clients import Caller, kinesis_of, shared_kinesis_of
 from .driver import NO_LIMITS, Driver
 from .leases import marks_of_leases
 from .sink import BatchWriter, StreamWriter, check_columns
@@ -101,7 +101,7 @@ class _Reader:
         if not isinstance(partition.value, Range):
             return
         options, name = self._options, self._options.connection.stream
-        client: Any = kinesis_of(options.connection)
+        client: Any = shared_kinesis_of(options.connection)
         argument = KinesisStream(Caller(client, name), name).argument
         fan_out = FanOut(client, argument, options.consumer_name) if options.consumer_mode == "efo" else None
         call = Caller(fan_out or client, f"the stream {name}")

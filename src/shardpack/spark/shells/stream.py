@@ -112,7 +112,7 @@ class KinesisStream:
             if not answer.get("MillisBehindLatest") and shard_id not in self._closed:
                 break
             self._sleep(_CALL_PAUSE)
-        if iterator and mark.is_numbered:
+        if iterator:
             with self._lock:
                 self._kept[shard_id] = mark, iterator, self._clock()
         return First(None)

@@ -1,0 +1,194 @@
+"""User records a second out of a local Kinesis into Spark, beside the same data out of files; and what the driver asks.
+
+The three ways read the same user records, and Spark counts each. The first reads them from a local server by the source
+``kinesis``; the second reads the same Kinesis records from Parquet and unpacks them by ``mapInArrow``; the third reads
+the user records as JSON lines. With ``--driver``, the calls and the time of planning a batch are counted for many
+shards, against answers that cost nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "tools"))
+
+import servers
+
+import shardpack as sp
+from shardpack.spark.core.offsets import Offset
+from shardpack.spark.core.options import source_options
+from shardpack.spark.shells.clients import Caller
+from shardpack.spark.shells.driver import Driver
+from shardpack.spark.shells.stream import KinesisStream
+
+SHARDS = 16
+
+
+def session(cores: int) -> Any:
+    from pyspark.sql import SparkSession
+
+    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1")
+    os.environ.update(PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1")
+    builder = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
+    spark = builder.config("spark.driver.host", "127.0.0.1").config("spark.log.level", "ERROR").getOrCreate()
+    import shardpack.spark
+
+    shardpack.spark.register(spark)
+    return spark
+
+
+def timed(action: Callable[[], int], rounds: int, records: int) -> float:
+    """The best time of some rounds, in seconds; each has to count all records."""
+    best = float("inf")
+    for _ in range(rounds):
+        began = time.perf_counter()
+        assert action() == records
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def counted(df: Any) -> int:
+    """Rows, all of whose data is looked at."""
+    ((rows, size),) = df.selectExpr("count(1)", "sum(length(data))").collect()
+    assert size >= rows
+    return int(rows)
+
+
+def out_of_kinesis(spark: Any, url: str) -> int:
+    options = {"streamName": "s", "endpointUrl": url, "initialPosition": "trim_horizon"}
+    return counted(spark.read.format("kinesis").options(**options).load())
+
+
+def out_of_parquet(spark: Any, path: str) -> int:
+    from shardpack.spark import SCHEMA, unpack
+
+    return counted(spark.read.parquet(path).mapInArrow(unpack, SCHEMA))
+
+
+def out_of_lines(spark: Any, path: str) -> int:
+    lines = spark.read.schema("partitionKey STRING, data STRING").json(path)
+    return counted(lines.selectExpr("partitionKey", "unbase64(data) as data"))
+
+
+def reading(records: int, size: int, rounds: int, cores: list[int]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with servers.kinesalite() as url, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kinesis = servers.client("kinesis", url)
+        servers.create_stream(kinesis, "s", SHARDS)
+        shards = sp.ShardMap(kinesis.list_shards(StreamName="s")["Shards"])
+        user_records = [(f"key-{nth % 5000}", b"%012d" % nth + b"x" * (size - 12)) for nth in range(records)]
+        packed = list(sp.pack(user_records, by="shard", shard_map=shards, limits=sp.Limits.kpl()))
+        for request in sp.put_requests(packed):
+            assert not kinesis.put_records(StreamName="s", Records=request.entries)["FailedRecordCount"]
+        pq.write_table(pa.table({"data": [one.data for one in packed]}), folder / "packed.parquet", row_group_size=64)
+        with (folder / "lines.json").open("w") as lines:
+            for key, data in user_records:
+                json.dump({"partitionKey": key, "data": base64.b64encode(data).decode()}, lines)
+                lines.write("\n")
+        for count in cores:
+            spark = session(count)
+            ways = {
+                "kinesis source": partial(out_of_kinesis, spark, url),
+                "mapInArrow over Parquet": partial(out_of_parquet, spark, str(folder / "packed.parquet")),
+                "JSON lines": partial(out_of_lines, spark, str(folder / "lines.json")),
+            }
+            times = {way: timed(action, rounds, records) for way, action in ways.items()}
+            for way, seconds in times.items():
+                ratio = seconds / times["JSON lines"]
+                print(f"local[{count}]  {way:24} {records / seconds:12,.0f} user records/s  {ratio:5.2f} of JSON lines")
+            spark.stop()
+
+
+class Answers:
+    """A Kinesis of many shards whose answers cost nothing. All are busy, with a record at any moment, or all quiet."""
+
+    def __init__(self, shards: int, *, is_busy: bool) -> None:
+        self.calls: Counter[str] = Counter()
+        self.is_busy = is_busy
+        self.shards = [
+            {
+                "ShardId": f"shardId-{nth:012}",
+                "HashKeyRange": {"StartingHashKey": str(nth), "EndingHashKey": str(nth)},
+                "SequenceNumberRange": {"StartingSequenceNumber": "0"},
+            }
+            for nth in range(shards)
+        ]
+
+    def describe_stream_summary(self, **_: Any) -> dict[str, Any]:
+        self.calls["DescribeStreamSummary"] += 1
+        about = {"StreamARN": "arn:aws:kinesis:r:1:stream/s", "StreamName": "s", "RetentionPeriodHours": 24}
+        return {"StreamDescriptionSummary": about | {"StreamCreationTimestamp": datetime(2026, 1, 1, tzinfo=UTC)}}
+
+    def list_shards(self, NextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803
+        self.calls["ListShards"] += 1
+        start = int(NextToken)
+        more = {"NextToken": str(start + 1000)} if start + 1000 < len(self.shards) else {}
+        return {"Shards": self.shards[start : start + 1000], **more}
+
+    def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
+        self.calls["GetShardIterator"] += 1
+        is_at = arguments["ShardIteratorType"] == "AT_SEQUENCE_NUMBER"
+        return {"ShardIterator": arguments["StartingSequenceNumber"] if is_at else "-"}
+
+    def get_records(self, *, ShardIterator: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        self.calls["GetRecords"] += 1
+        number = ShardIterator.strip("-") or (str(time.time_ns()) if self.is_busy else "")
+        record = {"SequenceNumber": number, "ApproximateArrivalTimestamp": datetime.now(UTC), "Data": b""}
+        return {"Records": [record] if number else [], "NextShardIterator": "-", "MillisBehindLatest": 0}
+
+
+def planning(shards: int) -> None:
+    for is_busy in (False, True):
+        answers = Answers(shards, is_busy=True)
+        options = source_options({"streamName": "s", "initialPosition": "trim_horizon"}, is_stream=True)
+        driver = Driver(KinesisStream(Caller(answers, "s"), "s"), options, lambda *_: {})
+        offset = driver.next(driver.initial(options.initial))
+        answers.is_busy = is_busy
+        if not is_busy:  # read to the tip first, and look once more
+            offset = driver.next(driver.next(offset))
+        answers.calls.clear()
+        time.sleep(1)  # the driver looks once a second at most
+        began = time.perf_counter()
+        text = json.dumps(driver.next(Offset.from_json(json.loads(json.dumps(offset.as_json())))).as_json())
+        seconds = time.perf_counter() - began
+        calls = ", ".join(f"{count:,} {name}" for name, count in sorted(answers.calls.items()))
+        kind = "busy" if is_busy else "quiet"
+        print(
+            f"{shards:6,} {kind:5} shards: {calls or 'no calls'}; {seconds:6.2f} s; an offset of {len(text):9,} bytes"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=400_000)
+    parser.add_argument("--size", type=int, default=100, help="bytes of a user record")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cores", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--driver", action="store_true", help="count what the driver asks, instead")
+    parser.add_argument("--quick", action="store_true", help="a tenth of it")
+    arguments = parser.parse_args()
+    if arguments.driver:
+        for shards in (10, 1000, 10_000):
+            planning(shards)
+        return
+    records = arguments.records // 10 if arguments.quick else arguments.records
+    reading(records, arguments.size, 1 if arguments.quick else arguments.rounds, arguments.cores)
+
+
+if __name__ == "__main__":
+    main()
