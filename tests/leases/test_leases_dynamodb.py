@@ -166,6 +166,7 @@ class TestTheKclsTable:
             owner_switches=3,
             parents=("shardId-000000000000", "shardId-000000000001"),
             hash_range=(0, 2**127 - 1),
+            throughput=12.5,
         )
 
         leases.checkpoint(taken(leases, old), sp.Position("5", 1))
