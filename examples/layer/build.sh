@@ -34,7 +34,7 @@ if [ -n "$dependencies" ] && ! ls "$build"/python/shardpack/wire/_native.*.so >/
 fi
 # A function cannot write where a layer lies, so without bytecode each cold start compiles the sources again. By its
 # hash and unchecked, because the layer is unpacked with other times than the files have here.
-if command -v "python$version" >/dev/null; then
+if "python$version" -c "" 2>/dev/null; then  # a pyenv has a command for versions, too, that it does not run
   "python$version" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$build" -p /opt "$build/python"
 else
   echo "$0: python$version is not here, so the layer has no bytecode, and cold starts take several times as long" >&2

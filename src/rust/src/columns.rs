@@ -218,17 +218,17 @@ pub struct Bits {
 
 impl Bits {
     fn extend(&mut self, bits: impl Iterator<Item = bool>) {
-        let mut last = if self.count % 8 == 0 { 0 } else { self.bytes.pop().unwrap_or(0) };
+        let mut last = if self.count.is_multiple_of(8) { 0 } else { self.bytes.pop().unwrap_or(0) };
         for bit in bits {
             last |= u8::from(bit) << (self.count % 8);
             self.zeros += usize::from(!bit);
             self.count += 1;
-            if self.count % 8 == 0 {
+            if self.count.is_multiple_of(8) {
                 self.bytes.push(last);
                 last = 0;
             }
         }
-        if self.count % 8 != 0 {
+        if !self.count.is_multiple_of(8) {
             self.bytes.push(last);
         }
     }

@@ -130,8 +130,11 @@ struct Own<T> {
     dictionary: *mut T,
     buffers: Vec<*const c_void>,
     _texts: Option<(CString, CString)>,
-    _parts: (Vec<Option<Arc<dyn Part>>>, Option<Arc<Vec<i64>>>),
+    _parts: Parts,
 }
+
+/// What the buffers are part of: the data, and the offsets of a list.
+type Parts = (Vec<Option<Arc<dyn Part>>>, Option<Arc<Vec<i64>>>);
 
 // SAFETY: the pointers lead to what these structures own, and to what never changes; whoever has one may use it in any
 // thread, one at a time, as the interface says.
