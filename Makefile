@@ -184,16 +184,10 @@ test-newest: ## run the codec's tests with the newest dependencies, and with eac
 	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/arrow/test_arrow.py || exit 1; done
 
 BENCH := .venv-bench
-bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run
-	$(BENCH)/bin/python benchmarks/bench_codec.py $(ARGS)
-	$(BENCH)/bin/python benchmarks/bench_import.py $(ARGS)
-	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
-	$(BENCH)/bin/python benchmarks/bench_producer.py $(ARGS)
-	$(BENCH)/bin/python benchmarks/bench_put.py --peers $(ARGS)
-	$(BENCH)/bin/python benchmarks/bench_consumer.py $(ARGS)
-	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
-	$(BENCH)/bin/python benchmarks/bench_paths.py $(ARGS)
-	$(BENCH)/bin/python benchmarks/bench_scale.py $(ARGS)
+BENCHES := codec import lambda producer put consumer arrow paths scale
+bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run, or make bench BENCHES="codec put"
+	for name in $(BENCHES); do \
+	  $(BENCH)/bin/python benchmarks/bench_$$name.py $$(test $$name != put || echo --peers) $(ARGS) || exit 1; done
 
 bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 	$(BENCH)/bin/python benchmarks/bench_arrow.py $(ARGS)
