@@ -186,7 +186,11 @@ def main() -> None:
         for column in ("records per CPU second", "CPU µs a record", "wall s", "CPU time, Consumer = 1"):
             table.add_column(column, justify="right")
         for name, (cpu, wall) in best.items():
-            table.add_row(name, f"{count / cpu:,.0f}", f"{cpu / count * 1e6:.2f}", f"{wall:.1f}", f"{cpu / ours:.1f}")
+            if min(cpu, ours) > 0:
+                told = f"{count / cpu:,.0f}", f"{cpu / count * 1e6:.2f}", f"{wall:.1f}", f"{cpu / ours:.1f}"
+            else:  # so few records take less than a start varies by
+                told = "too few to tell", "", f"{wall:.1f}", ""
+            table.add_row(name, *told)
         Console().print(table)
 
 
