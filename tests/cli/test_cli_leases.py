@@ -175,6 +175,9 @@ class TestShow:
             assert out.splitlines()[1].split()[-1] == "0:00:00"
             (told,) = json_lines(leases_command("show", store, "--json", *stream)[0].encode())
             assert told["millis_behind_latest"] == 0
+            if store[1][0].startswith("sqlite:"):  # a file may be named by its path alone; the region is the stream's
+                by_path = store[0], [store[1][0].removeprefix("sqlite:")]
+                assert leases_command("show", by_path, *stream)[0] == out
             out, error = leases_command("show", store, "--stream", "no-such", "--region", "us-east-1", status=1)
             assert "no-such" in error
             assert SPLIT.key in out, "the leases are worth a look all the same"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parents[2]
-STEPS = ["test", "check", "fuzz", "interop", "test-leaks", "test-pythons", "test-lowest", "bench"]
+STEPS = ["test", "check", "fuzz", "interop", "test-leaks", "lint-examples", "test-pythons", "test-lowest", "bench"]
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="it is a script for bash")
 

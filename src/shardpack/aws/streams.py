@@ -55,3 +55,9 @@ def describe_stream(client: Any, stream: Mapping[str, str]) -> dict[str, Any]:
     """The stream's summary."""
     summary: dict[str, Any] = client.describe_stream_summary(**stream)["StreamDescriptionSummary"]
     return summary
+
+
+async def describe_stream_async(client: Any, stream: Mapping[str, str]) -> dict[str, Any]:
+    """The same with an aiobotocore client."""
+    summary: dict[str, Any] = (await client.describe_stream_summary(**stream))["StreamDescriptionSummary"]
+    return summary

@@ -15,8 +15,8 @@ from .local import in_order
 
 _ENTITY_TYPE = "LEASE"
 
-# Attributes of our own. The KCL reads a lease's attributes by their names and updates items without replacing them, in
-# all its versions, so it neither sees nor removes these (DynamoDBLeaseSerializer.fromDynamoRecord).
+# Attributes of our own. The KCL 3.5.1 reads a lease's attributes by their names and updates items without replacing
+# them, so it neither sees nor removes these (DynamoDBLeaseSerializer.fromDynamoRecord, DynamoDBLeaseRefresher).
 ORIGIN = "shardpackOrigin"
 DONE_UNTIL = "shardpackDoneUntil"
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...aws.errors import error_of
+from ...aws.streams import describe_stream
 from ...limits import MIB
 
 _log = logging.getLogger("shardpack.consumer")
@@ -131,7 +132,7 @@ class FanOut:
     def _registered(self) -> str:
         arn = self._stream.get("StreamARN")
         if arn is None:
-            arn = self._client.describe_stream_summary(**self._stream)["StreamDescriptionSummary"]["StreamARN"]
+            arn = describe_stream(self._client, self._stream)["StreamARN"]
         deadline = time.monotonic() + _REGISTRATION_SECONDS
         while True:
             try:

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...aws.errors import error_of
-from ...aws.streams import ALL_SHARDS, describe_stream, list_shards, list_shards_async, stream_argument
+from ...aws.streams import (
+    ALL_SHARDS,
+    describe_stream,
+    describe_stream_async,
+    list_shards,
+    list_shards_async,
+    stream_argument,
+)
 from ...leases.keys import lease_key, shard_id_of, stream_identifier_of
 from ...limits import shown
 
@@ -160,10 +167,10 @@ class AsyncManyStreams:
             stream = stream_argument(name)
             try:
                 shards = await list_shards_async(self._client, stream, ALL_SHARDS)
-                summary = None
-                if self._directory.must_describe(name, shards):
-                    summary = (await self._client.describe_stream_summary(**stream))["StreamDescriptionSummary"]
-                self._directory.listed(name, shards, summary)
+                must = self._directory.must_describe(name, shards)
+                self._directory.listed(
+                    name, shards, await describe_stream_async(self._client, stream) if must else None
+                )
             except Exception as error:  # noqa: BLE001  # told by the directory
                 self._directory.failed(name, error)
                 errors.append(error)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...aws.streams import ALL_SHARDS, OPEN_SHARDS, describe_stream, list_shards, list_shards_async
+from ...aws.streams import (
+    ALL_SHARDS,
+    OPEN_SHARDS,
+    describe_stream,
+    describe_stream_async,
+    list_shards,
+    list_shards_async,
+)
 from ..core.actions import Action, ListShards, PutRecords
 
 
@@ -24,7 +31,7 @@ async def call_async(client: Any, stream: dict[str, str], action: Action) -> Any
         return await client.put_records(**stream, Records=action.request.entries)
     if isinstance(action, ListShards):
         return await list_shards_async(client, stream, _which(action))
-    return (await client.describe_stream_summary(**stream))["StreamDescriptionSummary"]
+    return await describe_stream_async(client, stream)
 
 
 def _which(action: ListShards) -> Mapping[str, Any]:

@@ -70,8 +70,7 @@ def show_command(
     was done that the checkpoint covers. The stream is asked where botocore finds it (AWS_ENDPOINT_URL_KINESIS, say), in
     the region and by the profile given.
     """
-    is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
-    there = opened(store, None if is_file else region, None if is_file else profile, endpoint_url, only_look=True)
+    there = opened(store, region, profile, endpoint_url, stream=stream, only_look=True)
     if watch and as_json:
         raise typer.BadParameter("choose one of --watch and --json")
 
@@ -140,8 +139,7 @@ def set_command(
     more.
     """
     target = _position(position)
-    is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
-    leases = opened(store, None if is_file else region, None if is_file else profile, endpoint_url)
+    leases = opened(store, region, profile, endpoint_url, stream=stream)
     if stream is not None or not yes:
         _confirm_change(_find(leases, shard), position, target, stream, region, profile, yes=yes)
     before = _resting(leases, shard, watch, force=force)
@@ -242,9 +240,12 @@ def opened(
     profile: str | None = None,
     endpoint_url: str | None = None,
     *,
+    stream: str | None = None,
     only_look: bool = False,
 ) -> Leases:
     """The store that an argument names; `only_look`: nothing of it is made or changed.
+
+    Beside a file, region and profile are for the stream, where one is named.
 
     Raises:
         InputError, BadParameter, LeaseStoreError: there is none, or it cannot be used.
@@ -257,7 +258,7 @@ def opened(
             f"STORE is {store!r:.100}; give sqlite:PATH or dynamodb:TABLE, or a file that is there"
         )
     if kind == "sqlite":
-        if region or profile or endpoint_url:
+        if endpoint_url or (stream is None and (region or profile)):
             raise typer.BadParameter("--region, --profile and --endpoint-url are for dynamodb:TABLE")
         if not Path(name).is_file():
             raise InputError(f"{name}: no such file; give the one that the consumer's SQLiteLeases have")

@@ -34,8 +34,7 @@ def reset_command(
     A stream that was deleted and made again has shards with the same ids, in which the old checkpoints mean nothing.
     Stop the workers first. Without --yes, the leases are only listed.
     """
-    is_file = stream is not None and store.startswith("sqlite:")  # then they are the stream's
-    leases = opened(store, None if is_file else region, None if is_file else profile, endpoint_url, only_look=not yes)
+    leases = opened(store, region, profile, endpoint_url, stream=stream, only_look=not yes)
     found = _leases_to_delete(leases, stream, region, profile)
     for lease in found:
         typer.echo(printable(f"{lease.key}: {line(lease)}"))
