@@ -26,7 +26,7 @@ from shardpack.consumer.core.fleet.actions import (
     WriteLock,
 )
 from shardpack.consumer.core.fleet.election import Election
-from shardpack.consumer.shells.calls import call_leases
+from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.leases.fleet import tables
 from shardpack.leases.fleet.states import LeaderLock, Tables, WorkerStats
 
