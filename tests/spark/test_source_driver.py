@@ -15,14 +15,14 @@ from mini_spark import Crash, MiniSpark
 
 import shardpack as sp
 from shardpack.leases import Lease
+from shardpack.ranges.core.limits import Limits
+from shardpack.ranges.core.offsets import Offset
+from shardpack.ranges.shells.backfill import ranges_between
+from shardpack.ranges.shells.clients import Caller
+from shardpack.ranges.shells.leases import marks_behind
+from shardpack.ranges.shells.stream import KinesisStream
 from shardpack.records import Position
-from shardpack.spark.core.limits import Limits
-from shardpack.spark.core.offsets import Offset
 from shardpack.spark.core.options import source_options
-from shardpack.spark.shells.backfill import ranges_between
-from shardpack.spark.shells.clients import Caller
-from shardpack.spark.shells.leases import marks_behind
-from shardpack.spark.shells.stream import KinesisStream
 from shardpack.testing import FakeKinesis, ManualClock
 
 HOUR = 3600.0

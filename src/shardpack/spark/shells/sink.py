@@ -12,8 +12,8 @@ from pyspark.sql.datasource import DataSourceArrowWriter, DataSourceStreamWriter
 
 from ...limits import listed
 from ...producer import Delivery, Producer, ProducerConfig
+from ...ranges.shells.clients import Caller, kinesis_of
 from ..core.options import SinkOptions
-from .clients import Caller, kinesis_of
 
 _AT_ONCE = 2000  # rows that are put together
 _WAITING = 50  # of those that are on their way before the oldest is waited for

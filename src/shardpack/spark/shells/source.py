@@ -13,18 +13,19 @@ from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStrea
 
 from ...consumer.reading.fan_out import FanOut
 from ...limits import shown
-from ..core.limits import Limits
-from ..core.offsets import Offset
-from ..core.options import SourceOptions, sink_options, source_options
-from ..core.ranges import Range
-from ..core.rows import COLUMNS, DDL
-from .backfill import ranges_between
-from .clients import Caller, kinesis_of, shared_kinesis_of
-from .driver import NO_LIMITS, Driver
-from .leases import marks_of_leases
+from ...ranges.core.limits import Limits
+from ...ranges.core.offsets import Offset
+from ...ranges.core.options import SourceOptions
+from ...ranges.core.ranges import Range
+from ...ranges.shells.backfill import ranges_between
+from ...ranges.shells.clients import Caller, kinesis_of, shared_kinesis_of
+from ...ranges.shells.driver import NO_LIMITS, Driver
+from ...ranges.shells.leases import marks_of_leases
+from ...ranges.shells.stream import KinesisStream
+from ...ranges.shells.tasks import RangeReader
+from ..core.options import sink_options, source_options
+from ..core.rows import COLUMNS, DDL, Rows
 from .sink import BatchWriter, StreamWriter, check_columns
-from .stream import KinesisStream
-from .tasks import RangeReader
 
 _limits: Any = None
 if find_spec("pyspark.sql.streaming.datasource") is not None:  # since Spark 4.2
@@ -107,7 +108,8 @@ class _Reader:
         call = Caller(fan_out or client, f"the stream {name}")
         stream = name.rpartition("/")[2] if name.startswith("arn:") else name
         try:
-            yield from RangeReader(call, argument, stream, options, self._names).read(partition.value)
+            rows = Rows(stream, self._names, options.on_corrupt)
+            yield from RangeReader(call, argument, options, rows.of).read(partition.value)
         finally:
             if fan_out is not None:
                 fan_out.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -13,7 +13,7 @@ from ...errors import CallError, DataLossError
 from ...limits import MIB
 from ..core.options import SourceOptions
 from ..core.ranges import Range
-from ..core.rows import part_of, rows_of
+from ..core.rows import part_of
 from .clients import Caller
 from .stream import arguments_of
 
@@ -23,15 +23,18 @@ _PATIENCE = 30.0
 """For how many seconds the end of a range, which the driver has seen, may not be there to be read."""
 
 
+Rows: TypeAlias = Callable[[Sequence[Mapping[str, Any]], Range], Iterator[pa.RecordBatch]]
+"""Makes rows of Kinesis records of a range, as boto3 gives them."""
+
+
 class RangeReader:
     """Reads ranges of a stream.
 
     Args:
         call: makes calls.
         argument: how calls name the stream.
-        stream: its name, for the rows.
         options: of the query.
-        names: the columns that are wanted, in that order.
+        rows: makes rows of what is read.
         clock: seconds that pass.
         sleep: waits some seconds.
     """
@@ -40,18 +43,16 @@ class RangeReader:
         self,
         call: Caller,
         argument: dict[str, str],
-        stream: str,
         options: SourceOptions,
-        names: Sequence[str],
+        rows: Rows,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._call = call
         self._argument = argument
-        self._stream = stream
         self._options = options
-        self._names = names
+        self._rows = rows
         self._clock = clock
         self._sleep = sleep
 
@@ -79,7 +80,7 @@ class RangeReader:
             if records and last is None:
                 self._check_first(one, records[0]["SequenceNumber"])
             part = part_of(records, one.end)
-            yield from rows_of(part.records, one, self._stream, self._names, self._options.on_corrupt)
+            yield from self._rows(part.records, one)
             if part.is_last:
                 return
             if records:
