@@ -23,6 +23,7 @@ from shardpack.ranges.shells.stream import KinesisStream
 from shardpack.ranges.shells.tasks import RangeReader
 from shardpack.spark.core.options import source_options
 from shardpack.spark.core.rows import COLUMNS, Rows
+from shardpack.spark.core.words import SPARK
 
 Row = tuple[str, int, int, bytes]
 """Shard, sequence number, sub-sequence number, data."""
@@ -61,7 +62,7 @@ class MiniSpark:
 
     def restart(self) -> Driver:
         """A new driver, which knows what is in the checkpoint alone."""
-        call = Caller(self.client, "the stream s", sleep=self.clock.wait)
+        call = Caller(self.client, "the stream s", SPARK, sleep=self.clock.wait)
         stream = KinesisStream(call, "s", max_records=self.page, clock=self.clock.now, sleep=self.clock.wait)
         self.driver = Driver(
             stream, self.options, self.marks_of_leases, workers=1, clock=self.clock.now, sleep=self.clock.wait
@@ -99,7 +100,7 @@ class MiniSpark:
     def run(self, ranges: Iterable[Range], is_halfway: bool = False) -> list[Row]:
         rows: list[Row] = []
         for one in ranges:
-            call = Caller(self.client, "the stream s", sleep=self.clock.wait)
+            call = Caller(self.client, "the stream s", SPARK, sleep=self.clock.wait)
             rows_of = Rows("s", [*COLUMNS], self.options.on_corrupt).of
             reader = RangeReader(
                 call, {"StreamName": "s"}, self.options, rows_of, clock=self.clock.now, sleep=self.clock.wait

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .words import PYTHON, Words
+
 MAX_RECORDS = 10_000  # in a `GetRecords` call (API reference)
 
 
@@ -24,6 +26,8 @@ class Connection:
         role_session_name: the name of the session with that role.
         role_external_id: its external id.
         sts_endpoint: of STS, for that role; None: AWS.
+        profile: a profile of the AWS SDK; None: its default.
+        words: how messages name these.
     """
 
     stream: str
@@ -36,6 +40,8 @@ class Connection:
     role_session_name: str = "shardpack-spark"
     role_external_id: str | None = field(default=None, repr=False)
     sts_endpoint: str | None = None
+    profile: str | None = None
+    words: Words = PYTHON
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What a stream or a batch is read with; docs/spark.md has the table."""
+    """What a stream or a range of it is read with; docs/spark.md has the table of Spark's names."""
 
     connection: Connection
     initial: Start

@@ -17,7 +17,7 @@ from ..core.rows import part_of
 from .clients import Caller
 from .stream import arguments_of
 
-_log = logging.getLogger("shardpack.spark")
+_log = logging.getLogger("shardpack.ranges")
 
 _PATIENCE = 30.0
 """For how many seconds the end of a range, which the driver has seen, may not be there to be read."""
@@ -52,6 +52,7 @@ class RangeReader:
         self._call = call
         self._argument = argument
         self._options = options
+        self._words = options.connection.words
         self._rows = rows
         self._clock = clock
         self._sleep = sleep
@@ -123,9 +124,8 @@ class RangeReader:
         message = (
             f"{one.shard_id} was to be read from {one.begin.sequence_number or one.begin.place} to"
             f" {one.end.sequence_number or one.end.place}, and {why}: records have expired since the batch was planned."
-            " To go on without them, set the option failOnDataLoss to false; to keep them longer, raise the stream's"
-            " retention period"
+            f" To go on without them, {self._words.go_on}; to keep them longer, raise the stream's retention period"
         )
         if self._options.fail_on_data_loss:
             raise DataLossError(message)
-        _log.warning("%s (failOnDataLoss is false)", message)
+        _log.warning("%s (%s)", message, self._words.gone_on)

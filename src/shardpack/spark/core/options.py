@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ...limits import KPL_AGGREGATION_MAX_SIZE, MAX_RECORD_BYTES, MIN_RECORD_BYTES, shown
 from ...ranges.core.options import MAX_RECORDS, Connection, SourceOptions, Start
+from .words import SPARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ def _connection(options: _Given) -> Connection:
         role_session_name=options.get("roleSessionName", _text, "shardpack-spark"),
         role_external_id=options.get("roleExternalId", _text, None),
         sts_endpoint=options.get("stsEndpoint", _text, None),
+        words=SPARK,
     )
 
 

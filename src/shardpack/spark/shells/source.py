@@ -25,6 +25,7 @@ from ...ranges.shells.stream import KinesisStream
 from ...ranges.shells.tasks import RangeReader
 from ..core.options import sink_options, source_options
 from ..core.rows import COLUMNS, DDL, Rows
+from ..core.words import SPARK
 from .sink import BatchWriter, StreamWriter, check_columns
 
 _limits: Any = None
@@ -89,7 +90,7 @@ class _Reader:
     def _driver(self) -> tuple[Driver, KinesisStream]:
         if self._made is None:
             name = self._options.connection.stream
-            call = Caller(kinesis_of(self._options.connection), f"the stream {name}")
+            call = Caller(kinesis_of(self._options.connection), f"the stream {name}", SPARK)
             stream = KinesisStream(call, name)
             self._made = Driver(stream, self._options, marks_of_leases), stream
         return self._made
@@ -105,7 +106,7 @@ class _Reader:
         client: Any = shared_kinesis_of(options.connection)
         argument = KinesisStream(Caller(client, name), name).argument
         fan_out = FanOut(client, argument, options.consumer_name) if options.consumer_mode == "efo" else None
-        call = Caller(fan_out or client, f"the stream {name}")
+        call = Caller(fan_out or client, f"the stream {name}", SPARK)
         stream = name.rpartition("/")[2] if name.startswith("arn:") else name
         try:
             rows = Rows(stream, self._names, options.on_corrupt)
