@@ -15,14 +15,15 @@ from mini_spark import Crash, MiniSpark, Setting
 
 import shardpack as sp
 from shardpack.leases import Lease
+from shardpack.ranges.core.limits import Limits
+from shardpack.ranges.core.offsets import Offset
+from shardpack.ranges.shells.backfill import ranges_between
+from shardpack.ranges.shells.clients import Caller
+from shardpack.ranges.shells.leases import marks_behind
+from shardpack.ranges.shells.stream import KinesisStream
 from shardpack.records import Position
-from shardpack.spark.core.limits import Limits
-from shardpack.spark.core.offsets import Offset
 from shardpack.spark.core.options import source_options
-from shardpack.spark.shells.backfill import ranges_between
-from shardpack.spark.shells.clients import Caller
-from shardpack.spark.shells.leases import marks_behind
-from shardpack.spark.shells.stream import KinesisStream
+from shardpack.spark.core.words import SPARK
 
 HOUR = 3600.0
 
@@ -311,6 +312,19 @@ def test_a_first_batch_from_a_moment_on_whose_records_expire_before_it_is_replay
         query.trigger()
 
 
+def test_an_offset_forgets_the_shards_whose_children_have_begun() -> None:
+    setting = Setting(1)
+    query = setting.query(initialPosition="trim_horizon")
+    for newest in (0, 2, 4, 6):  # of a split's two children, the second is split next
+        setting.put(5)
+        setting.kinesis.autoscale(f"shardId-{newest:012}")
+    setting.clock.advance(5)
+    read(query)
+    assert set(Offset.from_json(json.loads(query.log[-1])).shards) == {
+        *(f"shardId-{number:012}" for number in (1, 3, 5, 7, 8))
+    }
+
+
 def test_what_a_batch_has_read_may_expire() -> None:
     setting = Setting(1)
     setting.put(5)
@@ -496,7 +510,7 @@ def ranges(setting: Setting, **given: str) -> tuple[MiniSpark, list[Any]]:
     query = setting.query()
     options = source_options({"streamName": "s", "initialPosition": "trim_horizon", **given}, is_stream=False)
     query.restart()
-    call = Caller(setting.kinesis, "s", sleep=setting.clock.wait)
+    call = Caller(setting.kinesis, "s", SPARK, sleep=setting.clock.wait)
     stream = KinesisStream(call, "s", clock=setting.clock.now, sleep=setting.clock.wait)
     query.driver._options = options
     return query, ranges_between(query.driver, stream, options)

@@ -19,12 +19,12 @@ from pyspark.sql.types import StringType, StructType
 import shardpack as sp
 import shardpack.spark
 from shardpack.leases import Lease
+from shardpack.ranges.core.marks import BEGINNING, END, Mark
+from shardpack.ranges.shells.leases import marks_of_leases
 from shardpack.records import Position
-from shardpack.spark.core.marks import BEGINNING, END, Mark
 from shardpack.spark.core.options import source_options
 from shardpack.spark.core.rows import COLUMNS
 from shardpack.spark.shells import source
-from shardpack.spark.shells.leases import marks_of_leases
 
 # What pyspark and pandas warn of is not ours to judge.
 pytestmark = pytest.mark.filterwarnings("default")
