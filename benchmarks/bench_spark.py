@@ -27,11 +27,11 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "tools"))
 import servers
 
 import shardpack as sp
-from shardpack.spark.core.offsets import Offset
+from shardpack.ranges.core.offsets import Offset
+from shardpack.ranges.shells.clients import Caller
+from shardpack.ranges.shells.driver import Driver
+from shardpack.ranges.shells.stream import KinesisStream
 from shardpack.spark.core.options import source_options
-from shardpack.spark.shells.clients import Caller
-from shardpack.spark.shells.driver import Driver
-from shardpack.spark.shells.stream import KinesisStream
 
 SHARDS = 16
 

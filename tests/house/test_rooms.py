@@ -15,7 +15,7 @@ MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if "_generated" not in 
 ROOMS = sorted({path.parent for path in MODULES})
 TOP = {"__init__", "__main__", "dedup", "errors", "hashing", "inspection", "kcl", "limits", "records", "values"}
 ASKS = {"now", "utcnow", "today", "environ", "getenv"}
-CORES = ["producer/core", "consumer/core", "replay/core", "spark/core"]
+CORES = ["producer/core", "consumer/core", "replay/core", "ranges/core", "spark/core"]
 WITHOUT_A_CLOCK = ["arrow", "firehose", "packing", "spark", "unpacking", "wire", *CORES]
 
 

@@ -15,14 +15,15 @@ from mini_spark import Crash, MiniSpark
 
 import shardpack as sp
 from shardpack.leases import Lease
+from shardpack.ranges.core.limits import Limits
+from shardpack.ranges.core.offsets import Offset
+from shardpack.ranges.shells.backfill import ranges_between
+from shardpack.ranges.shells.clients import Caller
+from shardpack.ranges.shells.leases import marks_behind
+from shardpack.ranges.shells.stream import KinesisStream
 from shardpack.records import Position
-from shardpack.spark.core.limits import Limits
-from shardpack.spark.core.offsets import Offset
 from shardpack.spark.core.options import source_options
-from shardpack.spark.shells.backfill import ranges_between
-from shardpack.spark.shells.clients import Caller
-from shardpack.spark.shells.leases import marks_behind
-from shardpack.spark.shells.stream import KinesisStream
+from shardpack.spark.core.words import SPARK
 from shardpack.testing import FakeKinesis, ManualClock
 
 HOUR = 3600.0
@@ -486,7 +487,7 @@ def ranges(setting: Setting, **given: str) -> tuple[MiniSpark, list[Any]]:
     query = setting.query()
     options = source_options({"streamName": "s", "initialPosition": "trim_horizon", **given}, is_stream=False)
     query.restart()
-    call = Caller(setting.kinesis, "s", sleep=setting.clock.wait)
+    call = Caller(setting.kinesis, "s", SPARK, sleep=setting.clock.wait)
     stream = KinesisStream(call, "s", clock=setting.clock.now, sleep=setting.clock.wait)
     query.driver._options = options
     return query, ranges_between(query.driver, stream, options)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from shardpack.spark.core.ends import First, Found, Page, next_step
-from shardpack.spark.core.marks import END, Mark
-from shardpack.spark.core.offsets import Offset
+from shardpack.ranges.core.ends import First, Found, Page, next_step
+from shardpack.ranges.core.marks import END, Mark
+from shardpack.ranges.core.offsets import Offset
 
 FAR = 10_000_000
 

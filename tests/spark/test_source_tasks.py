@@ -13,11 +13,13 @@ boto3 = pytest.importorskip("boto3")
 from pushing import Pushing
 
 import shardpack as sp
-from shardpack.spark.core.marks import BEGINNING, END, Mark
+from shardpack.ranges.core.marks import BEGINNING, END, Mark
+from shardpack.ranges.core.ranges import Range
+from shardpack.ranges.shells.clients import Caller, kinesis_of, session_of
+from shardpack.ranges.shells.tasks import RangeReader
 from shardpack.spark.core.options import source_options
-from shardpack.spark.core.ranges import Range
-from shardpack.spark.shells.clients import Caller, kinesis_of, session_of
-from shardpack.spark.shells.tasks import RangeReader
+from shardpack.spark.core.rows import Rows
+from shardpack.spark.core.words import SPARK
 from shardpack.testing import FakeKinesis, ManualClock
 
 # What pyspark and pandas warn of is not ours to judge.
@@ -36,8 +38,9 @@ def stored(records: int, size: int = 10) -> tuple[FakeKinesis, ManualClock]:
 
 def reader(client: Any, clock: ManualClock, **given: str) -> RangeReader:
     options = source_options({"streamName": "s", **given}, is_stream=True)
-    call = Caller(client, "the stream s", sleep=clock.wait)
-    return RangeReader(call, {"StreamName": "s"}, "s", options, ["data"], clock=clock.now, sleep=clock.wait)
+    call = Caller(client, "the stream s", SPARK, sleep=clock.wait)
+    rows = Rows("s", ["data"], options.on_corrupt)
+    return RangeReader(call, {"StreamName": "s"}, options, rows.of, clock=clock.now, sleep=clock.wait)
 
 
 def data_of(reader: RangeReader, one: Range) -> list[bytes]:

@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from shardpack.consumer.core.shards import ListedShard
-from shardpack.spark.core.limits import Limits
-from shardpack.spark.core.marks import Mark
-from shardpack.spark.core.offsets import Offset
-from shardpack.spark.core.options import SourceOptions, source_options
-from shardpack.spark.core.ranges import Range
-from shardpack.spark.core.rows import COLUMNS
-from shardpack.spark.shells.clients import Caller
-from shardpack.spark.shells.driver import NO_LIMITS, Driver
-from shardpack.spark.shells.stream import KinesisStream
-from shardpack.spark.shells.tasks import RangeReader
+from shardpack.ranges.core.limits import Limits
+from shardpack.ranges.core.marks import Mark
+from shardpack.ranges.core.offsets import Offset
+from shardpack.ranges.core.options import SourceOptions
+from shardpack.ranges.core.ranges import Range
+from shardpack.ranges.shells.clients import Caller
+from shardpack.ranges.shells.driver import NO_LIMITS, Driver
+from shardpack.ranges.shells.stream import KinesisStream
+from shardpack.ranges.shells.tasks import RangeReader
+from shardpack.spark.core.options import source_options
+from shardpack.spark.core.rows import COLUMNS, Rows
+from shardpack.spark.core.words import SPARK
 
 Row = tuple[str, int, int, bytes]
 """Shard, sequence number, sub-sequence number, data."""
@@ -60,7 +62,7 @@ class MiniSpark:
 
     def restart(self) -> Driver:
         """A new driver, which knows what is in the checkpoint alone."""
-        call = Caller(self.client, "the stream s", sleep=self.clock.wait)
+        call = Caller(self.client, "the stream s", SPARK, sleep=self.clock.wait)
         stream = KinesisStream(call, "s", max_records=self.page, clock=self.clock.now, sleep=self.clock.wait)
         self.driver = Driver(
             stream, self.options, self.marks_of_leases, workers=1, clock=self.clock.now, sleep=self.clock.wait
@@ -98,9 +100,10 @@ class MiniSpark:
     def run(self, ranges: Iterable[Range], is_halfway: bool = False) -> list[Row]:
         rows: list[Row] = []
         for one in ranges:
-            call = Caller(self.client, "the stream s", sleep=self.clock.wait)
+            call = Caller(self.client, "the stream s", SPARK, sleep=self.clock.wait)
+            rows_of = Rows("s", [*COLUMNS], self.options.on_corrupt).of
             reader = RangeReader(
-                call, {"StreamName": "s"}, "s", self.options, [*COLUMNS], clock=self.clock.now, sleep=self.clock.wait
+                call, {"StreamName": "s"}, self.options, rows_of, clock=self.clock.now, sleep=self.clock.wait
             )
             for found in reader.read(one):
                 told = zip(*(found[name].to_pylist() for name in NAMES), strict=True)
