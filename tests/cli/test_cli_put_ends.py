@@ -20,7 +20,7 @@ from command_line import COMMAND, json_lines
 from command_line import run as run_command
 
 import shardpack as sp
-from shardpack.cli.commands.putting import Input, run
+from shardpack.cli.commands.put.running import Input, run
 from shardpack.cli.failed_file import FailedFile, Tally
 from shardpack.files._lines import Lines
 from shardpack.testing import FakeKinesis

@@ -34,9 +34,9 @@ from .commands.doctor import doctor_command
 from .commands.examples import epilog
 from .commands.leases import commands as leases
 from .commands.leases.reset import reset_command
-from .commands.put_options import put_command
-from .commands.replay_options import replay_command
-from .commands.tail_options import tail_command
+from .commands.put.options import put_command
+from .commands.replay.options import replay_command
+from .commands.tail.options import tail_command
 from .input_bar import opened_input
 from .long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters, without_long_keys
 from .messages import LONGEST_MESSAGE, LogLines, report, text_of

@@ -1,1 +1,1 @@
-"""`shardpack tail`: where a replay ends, and which keys and shards are hot. May import everything."""
+"""`shardpack tail`: the options, the run, where it ends, and which keys and shards are hot. May import everything."""

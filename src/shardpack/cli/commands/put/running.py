@@ -13,19 +13,19 @@ import typer
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from ...errors import EncodeError, FileError
-from ...files._lines import Lines
-from ...records import UserRecord
-from .. import reading
-from ..failed_file import FailedFile, Tally
-from ..input_bar import opened_input
-from ..interrupts import Interruption
-from ..messages import LONGEST_MESSAGE, report, text_of
-from ..reading import InputError
-from ..terminal import json_text, printable
+from ....errors import EncodeError, FileError
+from ....files._lines import Lines
+from ....records import UserRecord
+from ... import reading
+from ...failed_file import FailedFile, Tally
+from ...input_bar import opened_input
+from ...interrupts import Interruption
+from ...messages import LONGEST_MESSAGE, report, text_of
+from ...reading import InputError
+from ...terminal import json_text, printable
 
 if TYPE_CHECKING:
-    from ...producer import Producer, ProducerStats
+    from ....producer import Producer, ProducerStats
 
 Convert = Callable[[bytes], UserRecord]
 
@@ -213,8 +213,8 @@ class _Counts(ProgressColumn):
 
 
 def _producer(stream: str, settings: dict[str, Any], where: dict[str, str | None]) -> Producer:
-    from ...aws.errors import error_of
-    from ...producer import Producer, ProducerConfig
+    from ....aws.errors import error_of
+    from ....producer import Producer, ProducerConfig
 
     config = ProducerConfig(**settings)
     try:

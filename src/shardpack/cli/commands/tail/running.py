@@ -8,20 +8,20 @@ from datetime import datetime
 from random import random
 from typing import Any
 
-from ...aws.client import kinesis_client
-from ...aws.errors import PERMANENT, backoff, error_of
-from ...aws.streams import stream_argument
-from ...consumer import Batch, Consumer, MemoryLeases
-from ...consumer.config import ConsumerConfig
-from ...records import ReceivedRecord
-from ..interrupts import Interruption, leave
-from ..long_keys import without_long_keys
-from ..messages import report
-from ..reading import InputError
-from ..writing import base64_line, data_of, json_line, standard_output
-from .line_format import Show
-from .tail.hot import Hot
-from .tail.until import Until
+from ....aws.client import kinesis_client
+from ....aws.errors import PERMANENT, backoff, error_of
+from ....aws.streams import stream_argument
+from ....consumer import Batch, Consumer, MemoryLeases
+from ....consumer.config import ConsumerConfig
+from ....records import ReceivedRecord
+from ...interrupts import Interruption, leave
+from ...long_keys import without_long_keys
+from ...messages import report
+from ...reading import InputError
+from ...writing import base64_line, data_of, json_line, standard_output
+from ..line_format import Show
+from .hot import Hot
+from .until import Until
 
 _LOOK_SECONDS = 0.2
 _CLOSE_SECONDS = 1.0  # nothing of it is kept, so nothing is worth waiting for

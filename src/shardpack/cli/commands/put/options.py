@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..options import EndpointURL, HashKeys, InputFile, KeyField, Profile, Region
+from ...options import EndpointURL, HashKeys, InputFile, KeyField, Profile, Region
 
 
 def _setting(default: str, text: str, metavar: str | None = None) -> Any:
@@ -145,7 +145,7 @@ def put_command(
         "aggregation_enabled": not no_aggregation,
         "fail_if_throttled": fail_if_throttled,
     }
-    from .putting import put
+    from .running import put
 
     where = {"region_name": region, "profile_name": profile, "endpoint_url": endpoint_url}
     status = put(

@@ -1,0 +1,1 @@
+"""`shardpack put`: the options, and the run. May import everything."""

@@ -1,0 +1,1 @@
+"""`shardpack replay`: the options, and the run. May import everything."""
