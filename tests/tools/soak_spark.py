@@ -12,14 +12,16 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,10 @@ MOST_SHARDS = 8
 FAULTS = Faults(reset_before=0.01, reset_after=0.01, internal_failure=0.01, throttle=0.02, latency=0.02)
 
 
+# A Java that is killed within seconds gets nothing back for what its compiler does.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
 def session(master: str) -> Any:
     """A Spark that talks to nobody outside."""
     from pyspark.sql import SparkSession
@@ -43,6 +49,8 @@ def session(master: str) -> Any:
         .config("spark.ui.enabled", "false")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", SHORT_LIVED)
+        .config("spark.executor.extraJavaOptions", SHORT_LIVED)
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.session.timeZone", "UTC")
         .getOrCreate()
@@ -215,6 +223,19 @@ def wait_for_batches(folder: Path, count: int) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def without_logs_of_executors() -> Iterator[None]:
+    """Remove what a local cluster writes, which is beside pyspark itself, wherever it is told to write."""
+    pyspark = find_spec("pyspark")
+    work = Path(str(pyspark and pyspark.origin)).parent / "work"
+    before = {*work.glob("*")}
+    try:
+        yield
+    finally:
+        for folder in {*work.glob("*")} - before:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def soak(arguments: argparse.Namespace) -> bool:
     dice = random.Random(arguments.seed)
     is_cluster = arguments.master.startswith("local-cluster")
@@ -223,6 +244,7 @@ def soak(arguments: argparse.Namespace) -> bool:
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="shardpack-spark-") as name,
+        without_logs_of_executors(),
         servers.kinesalite() as server,
         FaultProxy(server, Kinesis(), FAULTS, seed=arguments.seed) as proxy,
     ):
