@@ -227,28 +227,31 @@ def outside_of(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:
     Raises:
         MalformedError: an explicit hash key is no number.
     """
+    from ..hashing import md5_hash_key  # here, because nearly all read without a hash range
+
     partition_keys, explicit_hash_keys = aggregate.partition_keys, aggregate.explicit_hash_keys
     # User records share the texts of their keys. By what they are, not by what they say, each is looked at once: two
     # long texts that are equal would be compared for each user record. An explicit hash key decides alone. Python has
     # each text of one character once, so the same object may be a partition key here and an explicit hash key there.
-    is_outside: dict[tuple[int, bool], bool] = {}
+    by_partition_key: dict[int, bool] = {}
+    by_explicit_hash_key: dict[int, bool] = {}
     outside = []
+    first, last = bounds
     for index, (partition_key, explicit_hash_key) in enumerate(zip(partition_keys, explicit_hash_keys, strict=True)):
-        by_partition_key = explicit_hash_key is None
-        identity = id(partition_key if by_partition_key else explicit_hash_key), by_partition_key
-        if identity not in is_outside:
-            hash_key = _effective_hash_key(partition_key, explicit_hash_key)
-            is_outside[identity] = not bounds[0] <= hash_key <= bounds[1]
-        if is_outside[identity]:
+        if explicit_hash_key is None:
+            known, identity = by_partition_key, id(partition_key)
+        else:
+            known, identity = by_explicit_hash_key, id(explicit_hash_key)
+        is_outside = known.get(identity)
+        if is_outside is None:
+            hash_key = md5_hash_key(partition_key.encode()) if explicit_hash_key is None else _number(explicit_hash_key)
+            is_outside = known[identity] = not first <= hash_key <= last
+        if is_outside:
             outside.append(index)
     return frozenset(outside)
 
 
-def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> int:
-    if explicit_hash_key is None:
-        from ..hashing import md5_hash_key  # here, because nearly all read without a hash range
-
-        return md5_hash_key(partition_key.encode())
+def _number(explicit_hash_key: str) -> int:
     from .kcl import big_integer  # see `reader`
 
     try:
@@ -263,7 +266,10 @@ def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> in
 def _out_of_range_error(
     record: KinesisRecord, aggregate: Aggregate, index: int, bounds: tuple[int, int]
 ) -> OutOfRangeError:
-    hash_key = _effective_hash_key(aggregate.partition_keys[index], aggregate.explicit_hash_keys[index])
+    from ..hashing import md5_hash_key  # see `outside_of`
+
+    partition_key, explicit_hash_key = aggregate.partition_keys[index], aggregate.explicit_hash_keys[index]
+    hash_key = md5_hash_key(partition_key.encode()) if explicit_hash_key is None else _number(explicit_hash_key)
     return OutOfRangeError(
         f"sub-record {index} of the aggregate at sequence number {record.sequence_number} has the hash key {hash_key},"
         f" outside {bounds[0]} to {bounds[1]}: it was put before a reshard, and the KCL would drop the whole aggregate",
@@ -281,7 +287,7 @@ def bounds_of(hash_range: Shard | tuple[int, int] | None) -> tuple[int, int] | N
     """
     if hash_range is None:
         return None
-    from ..hashing import Shard  # see `_effective_hash_key`
+    from ..hashing import Shard  # see `outside_of`
 
     given = hash_range
     if isinstance(hash_range, Shard):

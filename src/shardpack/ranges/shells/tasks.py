@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -13,14 +13,18 @@ from ...errors import CallError, DataLossError
 from ...limits import MIB
 from ..core.options import SourceOptions
 from ..core.ranges import Range
-from ..core.rows import part_of, rows_of
+from ..core.rows import part_of
 from .clients import Caller
 from .stream import arguments_of
 
-_log = logging.getLogger("shardpack.spark")
+_log = logging.getLogger("shardpack.ranges")
 
 _PATIENCE = 30.0
 """For how many seconds the end of a range, which the driver has seen, may not be there to be read."""
+
+
+Rows: TypeAlias = Callable[[Sequence[Mapping[str, Any]], Range], Iterator[pa.RecordBatch]]
+"""Makes rows of Kinesis records of a range, as boto3 gives them."""
 
 
 class RangeReader:
@@ -29,9 +33,8 @@ class RangeReader:
     Args:
         call: makes calls.
         argument: how calls name the stream.
-        stream: its name, for the rows.
         options: of the query.
-        names: the columns that are wanted, in that order.
+        rows: makes rows of what is read.
         clock: seconds that pass.
         sleep: waits some seconds.
     """
@@ -40,18 +43,17 @@ class RangeReader:
         self,
         call: Caller,
         argument: dict[str, str],
-        stream: str,
         options: SourceOptions,
-        names: Sequence[str],
+        rows: Rows,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._call = call
         self._argument = argument
-        self._stream = stream
         self._options = options
-        self._names = names
+        self._words = options.connection.words
+        self._rows = rows
         self._clock = clock
         self._sleep = sleep
 
@@ -79,7 +81,7 @@ class RangeReader:
             if records and last is None:
                 self._check_first(one, records[0]["SequenceNumber"])
             part = part_of(records, one.end)
-            yield from rows_of(part.records, one, self._stream, self._names, self._options.on_corrupt)
+            yield from self._rows(part.records, one)
             if part.is_last:
                 return
             if records:
@@ -122,9 +124,8 @@ class RangeReader:
         message = (
             f"{one.shard_id} was to be read from {one.begin.sequence_number or one.begin.place} to"
             f" {one.end.sequence_number or one.end.place}, and {why}: records have expired since the batch was planned."
-            " To go on without them, set the option failOnDataLoss to false; to keep them longer, raise the stream's"
-            " retention period"
+            f" To go on without them, {self._words.go_on}; to keep them longer, raise the stream's retention period"
         )
         if self._options.fail_on_data_loss:
             raise DataLossError(message)
-        _log.warning("%s (failOnDataLoss is false)", message)
+        _log.warning("%s (%s)", message, self._words.gone_on)

@@ -23,7 +23,7 @@ from ..core.options import SourceOptions, Start
 from ..core.ranges import Range, ranges_of
 from .stream import Identity, KinesisStream
 
-_log = logging.getLogger("shardpack.spark")
+_log = logging.getLogger("shardpack.ranges")
 _T = TypeVar("_T")
 
 QUIET = 1000
@@ -64,6 +64,7 @@ class Driver:
     ) -> None:
         self._stream = stream
         self._options = options
+        self._words = options.connection.words
         self._marks_of_leases = marks_of_leases
         self._workers = workers
         self._clock = clock
@@ -237,15 +238,14 @@ class Driver:
         identity = self.identity
         if offset.stream != identity.arn:
             raise ValueError(
-                f"the checkpoint is of the stream {offset.stream}, and the option streamName names {identity.arn}; give"
-                " the query the stream that it has read, or a checkpointLocation of its own"
+                f"{self._words.marks} is of the stream {offset.stream}, and {self._words.name} names {identity.arn};"
+                f" {self._words.another}"
             )
         if offset.created == identity.created:
             return offset
         self._lose(
-            f"the stream {identity.arn} of the checkpoint was deleted: it was created at {_shown(offset.created)}, and"
-            f" the one there now at {_shown(identity.created)}. What was not read of it is lost. Give the query a new"
-            " checkpointLocation"
+            f"the stream {identity.arn} of {self._words.marks} was deleted: it was created at {_shown(offset.created)},"
+            f" and the one there now at {_shown(identity.created)}. What was not read of it is lost. {self._words.anew}"
         )
         return Offset(identity.arn, identity.created, frontier.from_beginning(self._list(fresh=True)), {}, initial=True)
 
@@ -260,14 +260,15 @@ class Driver:
         all_of_them = "all shards" if len(keys) == len(marks) else f"{len(keys)} of {len(marks)} shards"
         if all(marks[key].time + retention <= now or frontier.has_children(key, shards) for key in keys):
             self._lose(
-                f"{all_of_them} of the checkpoint have expired ({listed(keys)}): they were read up to {_shown(last)} at"
-                f" most, and {hours}. What came later may be lost; their children are read from the beginning"
+                f"{all_of_them} of {self._words.marks} have expired ({listed(keys)}): they were read up to"
+                f" {_shown(last)} at most, and {hours}. What came later may be lost; their children are read from the"
+                " beginning"
             )
         else:
             self._lose(
-                f"{all_of_them} of the checkpoint are not listed any more ({listed(keys)}), though they were read up to"
-                f" {_shown(last)} and {hours}: the service has lost them, or the options region and endpointUrl name"
-                " another place"
+                f"{all_of_them} of {self._words.marks} are not listed any more ({listed(keys)}), though they were read"
+                f" up to {_shown(last)} and {hours}: the service has lost them, or {self._words.place} name another"
+                " place"
             )
         return marks | dict.fromkeys(keys, END)
 
@@ -295,8 +296,8 @@ class Driver:
 
     def _lose(self, what: str) -> None:
         if self._options.fail_on_data_loss:
-            raise DataLossError(f"{what}. To read on without them, set the option failOnDataLoss to false")
-        _log.warning("%s (failOnDataLoss is false)", what)
+            raise DataLossError(f"{what}. To read on without them, {self._words.go_on}")
+        _log.warning("%s (%s)", what, self._words.gone_on)
 
     def _list(self, *, fresh: bool) -> dict[str, ListedShard]:
         now = self._clock()

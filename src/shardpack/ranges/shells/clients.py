@@ -1,4 +1,4 @@
-"""Clients of the AWS SDK by the options of a query, and calls that wait out what passes by itself."""
+"""Clients of the AWS SDK by the options of whoever reads or puts, and calls that wait out what passes by itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 
 from ...aws.client import client_settings
 from ...aws.errors import PERMANENT, backoff, error_of
+from ...aws.responses import read_natively
 from ...errors import CallError
 from ..core.options import Connection
+from ..core.words import PYTHON, Words
 
 PATIENCE = 120.0
 """For how many seconds a call is tried again that throttling or an outage keeps from being answered."""
@@ -34,13 +36,17 @@ def session_of(connection: Connection) -> Any:
     """A boto3 session with the credentials that the options name; without any, those that the AWS SDK finds."""
     try:
         import boto3
+        import botocore.session
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"a Kinesis client needs {error.name}: pip install 'shardpack[spark]'") from None
+        what = f"a Kinesis client needs {error.name}: pip install '{connection.words.extra}'"
+        raise ModuleNotFoundError(what, name=error.name) from None
     session = boto3.session.Session(
+        botocore_session=read_natively(botocore.session.get_session()),
         aws_access_key_id=connection.access_key,
         aws_secret_access_key=connection.secret_key,
         aws_session_token=connection.session_token,
         region_name=connection.region,
+        profile_name=connection.profile,
     )
     if connection.role_arn is None:
         return session
@@ -69,7 +75,7 @@ def _with_role(session: Any, connection: Connection) -> Any:
         def get_credentials(self) -> Any:
             return credentials
 
-    return boto3.session.Session(botocore_session=WithRole(), region_name=session.region_name)
+    return boto3.session.Session(botocore_session=read_natively(WithRole()), region_name=session.region_name)
 
 
 def kinesis_of(connection: Connection) -> Any:
@@ -82,10 +88,7 @@ def kinesis_of(connection: Connection) -> Any:
     except Exception as error:
         if error_of(error)[0] != "NoRegionError":
             raise
-        raise ValueError(
-            'there is no option region, and the AWS SDK finds none: .option("region", "eu-west-1"), or set'
-            " AWS_DEFAULT_REGION on the driver and the executors"
-        ) from None
+        raise ValueError(connection.words.no_region) from None
 
 
 @lru_cache(maxsize=8)
@@ -100,15 +103,23 @@ class Caller:
     Args:
         client: of Kinesis.
         stream: how messages name the stream.
+        words: how they name the options.
         patience: see `PATIENCE`.
         sleep: waits some seconds.
     """
 
     def __init__(
-        self, client: Any, stream: str, *, patience: float = PATIENCE, sleep: Callable[[float], None] = time.sleep
+        self,
+        client: Any,
+        stream: str,
+        words: Words = PYTHON,
+        *,
+        patience: float = PATIENCE,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._stream = stream
+        self._words = words
         self._patience = patience
         self._sleep = sleep
 
@@ -136,20 +147,11 @@ class Caller:
     def _told(self, operation: str, code: str, message: str, waited: float) -> str:
         name = "".join(word.capitalize() for word in operation.split("_"))
         if code in _DENIED:
-            return (
-                f"kinesis:{name} is not allowed on {self._stream} ({message}); give the driver and the executors a role"
-                " with this permission, or set the options awsAccessKey and awsSecretKey, or roleArn"
-            )
+            return f"kinesis:{name} is not allowed on {self._stream} ({message}); {self._words.allow}"
         if code == "NoCredentialsError":
-            return (
-                f"there are no AWS credentials for {name} on {self._stream}; give the driver and the executors a role,"
-                " or set the options awsAccessKey and awsSecretKey"
-            )
+            return f"there are no AWS credentials for {name} on {self._stream}; {self._words.credentials}"
         if code == "ResourceNotFoundException":
-            return (
-                f"{name} does not find {self._stream} ({message}); check the options streamName or streamARN, region"
-                " and endpointUrl"
-            )
+            return f"{name} does not find {self._stream} ({message}); check {self._words.stream}"
         if waited:
             return f"{name} on {self._stream} has failed for {waited:.0f} s, at last with {code}: {message}"
         return f"{name} on {self._stream} failed: {code}: {message}"
