@@ -17,12 +17,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
-from ...aws.errors import error_of
-from ...leases.lease import Leases, OfOneStream
-from ...records import Position
-from ..core.actions import Action, KinesisAction
-from ..core.engine import Engine
-from ..core.hold import Hold
+from ....aws.errors import error_of
+from ....leases.lease import Leases, OfOneStream
+from ....records import Position
+from ...core.actions import Action, KinesisAction
+from ...core.engine import Engine
+from ...core.holding.hold import Hold
 from .calls import call_leases, closed_error
 from .seat import Seat
 from .tickets import AsyncTicket, Ticket, apart

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from ...aws.errors import backoff
-from ...leases.keys import shard_id_of
-from ...leases.lease import Lease, is_started
-from ...limits import MIB
-from ...records import Position, ReceivedRecord
-from ...unpacking.unpacker import unpack
-from ..config import ConsumerConfig
-from ..loss import Expiry
-from ..start import IteratorArguments, from_moment
-from .shards import ListedShard, child_shards
+from ....aws.errors import backoff
+from ....leases.keys import shard_id_of
+from ....leases.lease import Lease, is_started
+from ....limits import MIB
+from ....records import Position, ReceivedRecord
+from ....unpacking.unpacker import unpack
+from ...config import ConsumerConfig
+from ...loss import Expiry
+from ...start import IteratorArguments, from_moment
+from ..shards import ListedShard, child_shards
 
 _CALLS_PER_SECOND = 5  # GetRecords, of all consumers of a shard together
 _BYTES_PER_SECOND = 2 * MIB

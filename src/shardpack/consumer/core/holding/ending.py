@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from ..log_fields import about
-from ..loss import Losses
-from ..origin import wrong_shard
-from .coordinator import Coordinator
+from ...log_fields import about
+from ...loss import Losses
+from ...origin import wrong_shard
+from ..shards import ListedShard, children_of, is_of_another
+from ..sharing.coordinator import Coordinator
 from .hold import Hold
-from .shards import ListedShard, children_of, is_of_another
 
 _log = logging.getLogger("shardpack.consumer")
 

@@ -15,21 +15,21 @@ import typer
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ...aws_lambda import DynamoDBProgress, InvokeFunction, Progress, PutAgain, SQLiteProgress, replay
-from ...aws_lambda._settings import check_synchronous
-from ...limits import check_callable
-from ...records import ReceivedRecord
-from ...replay.core.report import ReplayReport
-from ...replay.shells.clients import Clients
-from ...replay.shells.destinations import Pending
-from ..interrupts import Interruption
-from ..messages import LONGEST_MESSAGE, report
-from ..reading import InputError
-from ..terminal import console, json_text, printable
-from ..writing import json_line
+from ....aws_lambda import DynamoDBProgress, InvokeFunction, Progress, PutAgain, SQLiteProgress, replay
+from ....aws_lambda._settings import check_synchronous
+from ....limits import check_callable
+from ....records import ReceivedRecord
+from ....replay.core.report import ReplayReport
+from ....replay.shells.clients import Clients
+from ....replay.shells.destinations import Pending
+from ...interrupts import Interruption
+from ...messages import LONGEST_MESSAGE, report
+from ...reading import InputError
+from ...terminal import console, json_text, printable
+from ...writing import json_line
 
 if TYPE_CHECKING:
-    from ...replay.shells.destinations import Destination
+    from ....replay.shells.destinations import Destination
 
 _EXPIRED = 3
 _MOST_SHOWN = 20  # of the messages that failed; --json has all
@@ -114,7 +114,7 @@ def _destination(choices: Choices, stack: ExitStack) -> Callable[[ReceivedRecord
         client = Clients(**choices.where).of("lambda", choices.invoke)
         return InvokeFunction(choices.invoke, client, max_attempts=choices.max_attempts)
     if choices.put is not None:
-        from ...producer import Producer
+        from ....producer import Producer
 
         return PutAgain(stack.enter_context(Producer(choices.put, **choices.where)))
     assert choices.to is not None  # noqa: S101  # the options see to it

@@ -1,4 +1,4 @@
-"""What the two consumers begin with: an engine, and a seat for each reader of the application."""
+"""What the two consumers begin with: arguments that are checked, and an engine."""
 
 from __future__ import annotations
 
@@ -16,33 +16,13 @@ from ...leases.lease import Leases
 from ...limits import check_callable, check_optional, shown
 from ...producer.shells.otel import instruments
 from ..config import ConsumerConfig
-from ..core.delivered import Delivered
 from ..core.engine import Engine
 from ..core.fleet.member import Member
 from ..metrics import INSTRUMENTS, Metrics
 from ..reading.streams import Directory
 from ..start import Start
-from .tickets import Ticket
 
 Streams: TypeAlias = Iterable[str] | Callable[[], Iterable[str]]
-
-
-class Seat:
-    """Where one reader of the application gets its batches: one at a time is in its hand.
-
-    Attributes:
-        offer: what the engine gave last, and is in hand.
-        taken: what the application has got. If an interrupt came before it had, that is not the offer, which is then
-            given again: passed over in silence, it would be skipped by the checkpoint of the batch after it.
-        ticket: of the reader that waits for the next one, or None.
-        is_patient: whether it waits without a limit.
-    """
-
-    def __init__(self) -> None:
-        self.offer: Delivered | None = None
-        self.taken: Delivered | None = None
-        self.ticket: Ticket | None = None
-        self.is_patient = True
 
 
 def check_arguments(stream_name: str, leases: object, worker_id: object, config: object) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import LeaseLostError, LeaseStoreError
-from ...leases.fleet.states import HasFleet
-from ...leases.lease import HandsOver, Lease, Leases
-from ..core.actions import (
+from ....errors import LeaseLostError, LeaseStoreError
+from ....leases.fleet.states import HasFleet
+from ....leases.lease import HandsOver, Lease, Leases
+from ...core.actions import (
     AskForLease,
     Checkpoint,
     CreateLease,
@@ -25,7 +25,7 @@ from ..core.actions import (
     TakeBack,
     TakeLease,
 )
-from ..core.fleet.actions import (
+from ...core.fleet.actions import (
     AssignLease,
     BeginFleet,
     DeleteLock,

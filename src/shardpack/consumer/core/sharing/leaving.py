@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from ...leases.balance import LeaseView
-from ...leases.lease import Lease
-from ..config import ConsumerConfig
-from .actions import Action, GetLease, ListLeases, ReleaseLease, TakeBack
+from ....leases.balance import LeaseView
+from ....leases.lease import Lease
+from ...config import ConsumerConfig
+from ..actions import Action, GetLease, ListLeases, ReleaseLease, TakeBack
 
 _LOOKS = 4  # at a lease that was given, in the time in which its new owner looks once
 _PATIENCE = 3  # times in which its new owner looks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...records import ReceivedRecord
-from ..loss import DataLoss
+from ....records import ReceivedRecord
+from ...loss import DataLoss
 from .hold import Hold
 
 

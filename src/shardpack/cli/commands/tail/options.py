@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters
-from ..options import EndpointURL, Profile, Region
+from ...long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters
+from ...options import EndpointURL, Profile, Region
 from .line_format import MEANING, chosen, line_format
 
 if TYPE_CHECKING:
-    from .tail.until import Until
+    from .until import Until
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998
@@ -86,8 +86,8 @@ def tail_command(
     start_at |= {shard_id: ("AFTER_SEQUENCE_NUMBER", number) for shard_id, number in map(_position, after or ())}
     if stats and (as_json or base64_lines):
         raise typer.BadParameter("--stats writes no records: leave out --json and --base64")
-    from .tail.hot import Hot
-    from .tailing import Tail
+    from .hot import Hot
+    from .running import Tail
 
     where = {"region_name": region, "profile_name": profile, "endpoint_url": endpoint_url}
     tail = Tail(
@@ -106,7 +106,7 @@ def tail_command(
 
 
 def _until(texts: list[str]) -> Until:
-    from .tail.until import Until
+    from .until import Until
 
     positions = dict(_position(text) for text in texts if _POSITION.fullmatch(text) and text.startswith("shardId-"))
     moments = [text for text in texts if text.partition(":")[0] not in positions]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import EndpointURL, Profile, Region
+from ...options import EndpointURL, Profile, Region
 
 
 def replay_command(
@@ -78,7 +78,7 @@ def replay_command(
         raise typer.BadParameter("--max-attempts goes with --handler and --invoke")
     if workers > 1 and handler is None:
         raise typer.BadParameter("--workers goes with --handler")
-    from .replaying import Choices, run
+    from .running import Choices, run
 
     choices = Choices(
         source=source,

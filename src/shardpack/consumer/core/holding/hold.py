@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ...aws.errors import backoff
-from ...errors import CheckpointError, LeaseLostError
-from ...leases.lease import Lease, is_started
-from ...limits import KIB
-from ...records import Position, ReceivedRecord
-from ..config import ConsumerConfig
-from .actions import Action, Checkpoint, GetRecords, GetShardIterator, ReleaseLease, RenewLease
+from ....aws.errors import backoff
+from ....errors import CheckpointError, LeaseLostError
+from ....leases.lease import Lease, is_started
+from ....limits import KIB
+from ....records import Position, ReceivedRecord
+from ...config import ConsumerConfig
+from ..actions import Action, Checkpoint, GetRecords, GetShardIterator, ReleaseLease, RenewLease
 from .reader import Reader
 
 
