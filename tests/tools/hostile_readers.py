@@ -59,11 +59,6 @@ def columns(blob: bytes) -> None:
     arrow.to_table([{"Data": blob, "SequenceNumber": "1", "ShardId": "shardId-000000000000"}])
 
 
-def columns_in_range(blob: bytes) -> None:
-    batch = pa.RecordBatch.from_pydict({"data": pa.array([blob], pa.binary())})
-    deque(arrow.unpack_batches(batch, hash_range=(0, 2**128 - 1), out_of_range="drop_record"), maxlen=0)
-
-
 def column_views(blob: bytes) -> None:
     batch = pa.RecordBatch.from_pydict({"data": pa.array([blob] * 2, pa.binary())})
     deque(arrow.unpack_batches(batch, views=True, threads=2), maxlen=0)
@@ -109,7 +104,6 @@ READERS: Mapping[str, Read] = {
     "objects, hash range": objects_in_range,
     "objects, as the KCL": objects_as_the_kcl,
     "columns": columns,
-    "columns, hash range": columns_in_range,
     "columns, views": column_views,
     "Lambda": lambda_event,
     "Firehose": firehose_event,

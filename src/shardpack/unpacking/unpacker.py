@@ -227,31 +227,39 @@ def outside_of(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:
     Raises:
         MalformedError: an explicit hash key is no number.
     """
-    from ..hashing import md5_hash_key  # here, because nearly all read without a hash range
-
     partition_keys, explicit_hash_keys = aggregate.partition_keys, aggregate.explicit_hash_keys
     # User records share the texts of their keys. By what they are, not by what they say, each is looked at once: two
     # long texts that are equal would be compared for each user record. An explicit hash key decides alone. Python has
     # each text of one character once, so the same object may be a partition key here and an explicit hash key there.
-    by_partition_key: dict[int, bool] = {}
-    by_explicit_hash_key: dict[int, bool] = {}
-    outside = []
-    first, last = bounds
-    for index, (partition_key, explicit_hash_key) in enumerate(zip(partition_keys, explicit_hash_keys, strict=True)):
-        if explicit_hash_key is None:
-            known, identity = by_partition_key, id(partition_key)
-        else:
-            known, identity = by_explicit_hash_key, id(explicit_hash_key)
-        is_outside = known.get(identity)
-        if is_outside is None:
-            hash_key = md5_hash_key(partition_key.encode()) if explicit_hash_key is None else _number(explicit_hash_key)
-            is_outside = known[identity] = not first <= hash_key <= last
-        if is_outside:
-            outside.append(index)
-    return frozenset(outside)
+    numbers = {id(number): number for number in explicit_hash_keys if number is not None}
+    keys = {id(key): key for key, number in zip(partition_keys, explicit_hash_keys, strict=True) if number is None}
+    numbers_outside = {at for at, number in numbers.items() if not bounds[0] <= number_of(number) <= bounds[1]}
+    identities = list(keys)
+    keys_outside = {identities[nth] for nth in keys_outside_of(list(keys.values()), bounds)}
+    if not numbers_outside and not keys_outside:
+        return frozenset()
+    if len(numbers_outside) == len(numbers) and len(keys_outside) == len(keys):
+        return frozenset(range(len(partition_keys)))
+    each = enumerate(zip(partition_keys, explicit_hash_keys, strict=True))
+    return frozenset(
+        nth
+        for nth, (key, number) in each
+        if (id(key) in keys_outside if number is None else id(number) in numbers_outside)
+    )
 
 
-def _number(explicit_hash_key: str) -> int:
+def keys_outside_of(partition_keys: Sequence[str], bounds: tuple[int, int]) -> Sequence[int]:
+    """The places of those partition keys whose hash key is out of bounds."""
+    first, last = max(bounds[0], 0), min(bounds[1], MAX_HASH_KEY)
+    return backend().outside(partition_keys, first, last) if first <= last else range(len(partition_keys))
+
+
+def number_of(explicit_hash_key: str) -> int:
+    """The hash key that an explicit hash key says.
+
+    Raises:
+        MalformedError: it is no number.
+    """
     from .kcl import big_integer  # see `reader`
 
     try:
@@ -266,10 +274,10 @@ def _number(explicit_hash_key: str) -> int:
 def _out_of_range_error(
     record: KinesisRecord, aggregate: Aggregate, index: int, bounds: tuple[int, int]
 ) -> OutOfRangeError:
-    from ..hashing import md5_hash_key  # see `outside_of`
+    from ..hashing import md5_hash_key  # here, because nearly all read without a hash range
 
     partition_key, explicit_hash_key = aggregate.partition_keys[index], aggregate.explicit_hash_keys[index]
-    hash_key = md5_hash_key(partition_key.encode()) if explicit_hash_key is None else _number(explicit_hash_key)
+    hash_key = md5_hash_key(partition_key.encode()) if explicit_hash_key is None else number_of(explicit_hash_key)
     return OutOfRangeError(
         f"sub-record {index} of the aggregate at sequence number {record.sequence_number} has the hash key {hash_key},"
         f" outside {bounds[0]} to {bounds[1]}: it was put before a reshard, and the KCL would drop the whole aggregate",
@@ -287,7 +295,7 @@ def bounds_of(hash_range: Shard | tuple[int, int] | None) -> tuple[int, int] | N
     """
     if hash_range is None:
         return None
-    from ..hashing import Shard  # see `outside_of`
+    from ..hashing import Shard  # see `_out_of_range_error`
 
     given = hash_range
     if isinstance(hash_range, Shard):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 
 from ..errors import ChecksumMismatchError, MalformedError, TruncatedError
+from ..hashing import md5_hash_key
 from ..records import BytesLike, UserRecord
 from ._generated.kpl_pb2 import AggregatedRecordOfBytes
 from .builder import AggregateBuilder
@@ -56,6 +57,11 @@ def from_base64(_text: str) -> None:
 
 def cut_records(_body: bytes) -> None:
     """See `core.Core.cut_records`."""
+
+
+def outside(partition_keys: Sequence[str], first: int, last: int) -> list[int]:
+    """See `core.Core.outside`."""
+    return [nth for nth, key in enumerate(partition_keys) if not first <= md5_hash_key(key.encode()) <= last]
 
 
 def build_many(builders: Sequence[Builder]) -> list[bytes]:
