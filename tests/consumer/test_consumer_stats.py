@@ -13,7 +13,7 @@ from led_leases import LedLeases
 import shardpack as sp
 from shardpack.consumer import ConsumerConfig, ConsumerStats, FleetConfig, Lease
 from shardpack.consumer.core.actions import GetRecords, ListLeases
-from shardpack.consumer.core.fleet.actions import AssignLease, SurveyFleet
+from shardpack.consumer.core.fleet.actions import AssignLease
 from shardpack.leases.fleet.states import WorkerStats
 from shardpack.leases.lease import HandsOver
 
@@ -71,10 +71,9 @@ def test_who_leads_counts_what_the_kcl_s_leader_counts() -> None:
         leads.run(1)
     assert leads.engine.stats.is_leader
     assert leads.engine.stats.leases_reassigned == 0
-    leases.fleet.reports["broken"] = WorkerStats("broken", 1, {"C": (1.0,)}, {})
+    leases.fleet.reports["broken"] = WorkerStats("broken", int(stream.clock.now()), {"C": (1.0,)}, {})
     leases.fleet.reports["blind"] = WorkerStats("blind", int(stream.clock.now()), {"C": (-1.0,)}, {"C": (100.0,)})
     other = stream.worker("other", **settings)
-    other.fate = lambda action: OSError("lost") if isinstance(action, SurveyFleet) else None
     leads.fate = lambda action: sp.LeaseStoreError("no", retriable=True) if isinstance(action, AssignLease) else None
     for _ in range(40):
         other.run(1)
