@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import shardpack as sp
 from shardpack.consumer.core.shards import ListedShard
 from shardpack.ranges.core.limits import Limits
 from shardpack.ranges.core.marks import Mark
@@ -24,6 +25,7 @@ from shardpack.ranges.shells.tasks import RangeReader
 from shardpack.spark.core.options import source_options
 from shardpack.spark.core.rows import COLUMNS, Rows
 from shardpack.spark.core.words import SPARK
+from shardpack.testing import FakeKinesis, ManualClock
 
 Row = tuple[str, int, int, bytes]
 """Shard, sequence number, sub-sequence number, data."""
@@ -64,6 +66,7 @@ class MiniSpark:
         """A new driver, which knows what is in the checkpoint alone."""
         call = Caller(self.client, "the stream s", SPARK, sleep=self.clock.wait)
         stream = KinesisStream(call, "s", max_records=self.page, clock=self.clock.now, sleep=self.clock.wait)
+        self.stream = stream
         self.driver = Driver(
             stream, self.options, self.marks_of_leases, workers=1, clock=self.clock.now, sleep=self.clock.wait
         )
@@ -121,6 +124,31 @@ class MiniSpark:
 
     def rows(self) -> list[Row]:
         return [row for batch in range(self.committed) for row in self.batches[batch]]
+
+
+class Setting:
+    """A stream "s" with a clock that stands still, and queries of it."""
+
+    def __init__(self, shards: int = 2) -> None:
+        self.clock = ManualClock()
+        self.kinesis = FakeKinesis(streams={"s": shards}, clock=self.clock)
+        self.count = 0
+
+    def put(self, records: int, aggregate: int = 1, *, passes: float = 0.0) -> None:
+        listed = self.kinesis.list_shards(StreamName="s")["Shards"]
+        shards = [one for one in listed if "EndingSequenceNumber" not in one["SequenceNumberRange"]]
+        data = [(f"key-{nth}", b"%d" % nth) for nth in range(self.count, self.count + records)]
+        self.count += records
+        limits = sp.Limits(max_user_records=aggregate)
+        for packed in sp.pack(data, by="shard", shard_map=sp.ShardMap(shards), limits=limits):
+            self.kinesis.put_record(StreamName="s", **packed.entry)
+            self.clock.advance(passes)
+
+    def query(self, **given: str) -> MiniSpark:
+        return MiniSpark(self.kinesis, self.clock, given, page=1000)
+
+    def all(self) -> set[bytes]:
+        return {record.data for record in sp.unpack(self.kinesis.records())}
 
 
 NAMES = ("shardId", "sequenceNumber", "subSequenceNumber", "data")

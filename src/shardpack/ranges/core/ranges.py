@@ -24,8 +24,8 @@ class Range:
 
 
 def ranges_of(start: Offset, end: Offset) -> list[Range]:
-    """What a batch between two offsets reads; nothing where `end` is an initial one, or of another stream."""
-    if end.initial or (start.stream, start.created) != (end.stream, end.created):
+    """What a batch between two offsets of a stream reads; nothing between an offset and itself."""
+    if start == end:
         return []
     begins = end.starts(start)
     return [

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...aws.client import client_settings
 from ...aws.errors import PERMANENT, backoff, error_of
+from ...aws.responses import read_natively
 from ...errors import CallError
 from ..core.options import Connection
 from ..core.words import PYTHON, Words
@@ -35,10 +36,12 @@ def session_of(connection: Connection) -> Any:
     """A boto3 session with the credentials that the options name; without any, those that the AWS SDK finds."""
     try:
         import boto3
+        import botocore.session
     except ModuleNotFoundError as error:
         what = f"a Kinesis client needs {error.name}: pip install '{connection.words.extra}'"
         raise ModuleNotFoundError(what, name=error.name) from None
     session = boto3.session.Session(
+        botocore_session=read_natively(botocore.session.get_session()),
         aws_access_key_id=connection.access_key,
         aws_secret_access_key=connection.secret_key,
         aws_session_token=connection.session_token,
@@ -72,7 +75,7 @@ def _with_role(session: Any, connection: Connection) -> Any:
         def get_credentials(self) -> Any:
             return credentials
 
-    return boto3.session.Session(botocore_session=WithRole(), region_name=session.region_name)
+    return boto3.session.Session(botocore_session=read_natively(WithRole()), region_name=session.region_name)
 
 
 def kinesis_of(connection: Connection) -> Any:

@@ -1,1 +1,1 @@
-"""`shardpack put`: the options, and the run. May import everything."""
+"""`shardpack put`: the options, and the way of each line into a stream. May import everything."""

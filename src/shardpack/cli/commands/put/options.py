@@ -145,14 +145,13 @@ def put_command(
         "aggregation_enabled": not no_aggregation,
         "fail_if_throttled": fail_if_throttled,
     }
-    from .running import put
+    from .running import Choices, put
 
-    where = {"region_name": region, "profile_name": profile, "endpoint_url": endpoint_url}
-    status = put(
+    choices = Choices(
         stream,
         file,
         settings,
-        where,
+        {"region_name": region, "profile_name": profile, "endpoint_url": endpoint_url},
         key=key,
         delimiter=delimiter,
         user_records=user_records,
@@ -160,5 +159,5 @@ def put_command(
         skip_errors=on_error is OnError.SKIP,
         as_json=as_json,
     )
-    if status:
+    if status := put(choices):
         raise typer.Exit(status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from ...interrupts import Interruption
 from ...messages import LONGEST_MESSAGE, report, text_of
 from ...reading import InputError
 from ...terminal import json_text, printable
+from ...writing import output_may_end
+from ..reaching import check_stream
 
 if TYPE_CHECKING:
     from ....producer import Producer, ProducerStats
@@ -43,6 +45,43 @@ class Input:
     lines: Lines
     convert: Convert
     skip_errors: bool
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was asked for.
+
+    Attributes:
+        stream: its name or ARN.
+        file: the input, "-" is standard input.
+        settings: of `ProducerConfig`.
+        where: region, endpoint and profile, as `Producer` takes them.
+        key: field of JSON lines that holds their partition key, or None.
+        delimiter: what stands between key and data, or None.
+        user_records: lines are as `shardpack unpack` writes them.
+        failed_file: keeps what fails, or None.
+        skip_errors: go on after a line that is no user record.
+        as_json: how the summary is printed.
+    """
+
+    stream: str
+    file: str
+    settings: dict[str, Any]
+    where: dict[str, str | None]
+    key: str | None = None
+    delimiter: str | None = None
+    user_records: bool = False
+    failed_file: str | None = None
+    skip_errors: bool = False
+    as_json: bool = False
+
+    def conversion(self, lines: Lines) -> Convert:
+        """What makes user records of the lines."""
+        if self.user_records:
+            return reading.written_user_record(lines)
+        if self.delimiter:
+            return reading.delimited_record(lines, self.delimiter)
+        return reading.user_record(lines, self.key, one_key=self.settings["ordering"] == "key")
 
 
 def run(producer: Producer, source: Input, failed: FailedFile, tally: Tally) -> None:
@@ -96,16 +135,16 @@ def _put_all(producer: Producer, lines: Iterable[bytes], source: Input, failed: 
         future.add_done_callback(failed.settled)
 
 
-def summary(stream: str, failed_file: str | None, tally: Tally, stats: ProducerStats, seconds: float) -> dict[str, Any]:
+def summary(choices: Choices, tally: Tally, stats: ProducerStats, seconds: float) -> dict[str, Any]:
     """What ``--json`` prints."""
     return {
-        "stream": stream,
+        "stream": choices.stream,
         "put": tally.put,
         "delivered": tally.delivered,
         "failed": tally.failed,
         "reasons": {reason: count for reason, (count, _) in tally.reasons.items()},
         "skipped": tally.skipped,
-        "failed_file": failed_file,
+        "failed_file": choices.failed_file,
         "failed_not_saved": tally.unsaved,
         "errors_by_code": dict(stats.errors_by_code),
         "data_bytes": stats.user_records_data_put,
@@ -155,49 +194,37 @@ def _summary_lines(told: dict[str, Any], tally: Tally, rate: float) -> Iterator[
         yield f"stopped by {told['signal']}: what comes after the first {told['put']:,} user records is not put"
 
 
-def put(
-    stream: str,
-    file: str,
-    settings: dict[str, Any],
-    where: dict[str, str | None],
-    *,
-    key: str | None,
-    delimiter: str | None = None,
-    user_records: bool,
-    failed_file: str | None,
-    skip_errors: bool,
-    as_json: bool,
-) -> int:
+def put(choices: Choices) -> int:
     """Read, put, tell; the exit status.
 
     Raises:
-        InputError: nothing was put, because a file or a setting is not as it must be.
+        InputError: nothing was put, because the stream, a file or a setting is not as it must be.
     """
+    from ....producer import Producer, ProducerConfig
+
     tally = Tally()
     started = time.monotonic()
     with ExitStack() as stack:
-        source = stack.enter_context(opened_input(file, bar=True, more=(_Counts(tally),)))
-        failed = stack.enter_context(FailedFile(failed_file, tally, file))
-        producer = _producer(stream, settings, where)
-        lines = Lines(source.stream, source.name, failed.skip_long if skip_errors else None)
-        one_key = settings["ordering"] == "key"
-        convert = (
-            reading.written_user_record(lines)
-            if user_records
-            else reading.delimited_record(lines, delimiter)
-            if delimiter
-            else reading.user_record(lines, key, one_key=one_key)
-        )
-        run(producer, Input(lines, convert, skip_errors), failed, tally)
-    told = summary(stream, failed_file, tally, producer.stats(), time.monotonic() - started)
-    with suppress(OSError) if tally.signal else nullcontext():  # nobody reads it after SIGHUP
-        if as_json:
+        source = stack.enter_context(opened_input(choices.file, bar=True, more=(_Counts(tally),)))
+        config = ProducerConfig(**choices.settings)
+        check_stream(choices.stream, choices.where)
+        failed = stack.enter_context(FailedFile(choices.failed_file, tally, choices.file))
+        producer = Producer(choices.stream, config, **choices.where)
+        lines = Lines(source.stream, source.name, failed.skip_long if choices.skip_errors else None)
+        run(producer, Input(lines, choices.conversion(lines), choices.skip_errors), failed, tally)
+    _tell(choices, tally, summary(choices, tally, producer.stats(), time.monotonic() - started))
+    return tally.status
+
+
+def _tell(choices: Choices, tally: Tally, told: dict[str, Any]) -> None:
+    # Nobody reads it after SIGHUP, or where the reader of a pipe has ended: what was put is put all the same.
+    with suppress(OSError) if tally.signal else output_may_end():
+        if choices.as_json:
             typer.echo(json_text(told))
         else:
             print_summary(told, tally)
     if tally.error is not None:
         report(told_error(tally.error))
-    return tally.status
 
 
 class _Counts(ProgressColumn):
@@ -210,18 +237,3 @@ class _Counts(ProgressColumn):
     def render(self, task: Task) -> Text:  # noqa: ARG002  # the bytes that were read are another column's
         """See rich."""
         return Text(f"{self._tally.delivered:,} delivered, {self._tally.failed + self._tally.skipped:,} failed")
-
-
-def _producer(stream: str, settings: dict[str, Any], where: dict[str, str | None]) -> Producer:
-    from ....aws.errors import error_of
-    from ....producer import Producer, ProducerConfig
-
-    config = ProducerConfig(**settings)
-    try:
-        return Producer(stream, config, **where)
-    except ModuleNotFoundError as error:
-        raise InputError(error) from None
-    except Exception as error:
-        if not type(error).__module__.startswith("botocore."):
-            raise
-        raise InputError(error_of(error)[1]) from None  # no region, no such profile

@@ -1,1 +1,1 @@
-"""`shardpack replay`: the options, and the run. May import everything."""
+"""`shardpack replay`: the options, and what is done with each message. May import everything."""

@@ -10,7 +10,7 @@ import typer
 
 from ...long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters
 from ...options import EndpointURL, Profile, Region
-from ..line_format import MEANING, chosen, line_format
+from .line_format import MEANING, chosen, line_format
 
 if TYPE_CHECKING:
     from .until import Until

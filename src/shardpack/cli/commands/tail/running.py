@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from random import random
 from typing import Any
 
-from ....aws.client import kinesis_client
-from ....aws.errors import PERMANENT, backoff, error_of
-from ....aws.streams import stream_argument
 from ....consumer import Batch, Consumer, MemoryLeases
-from ....consumer.config import ConsumerConfig
 from ....records import ReceivedRecord
 from ...interrupts import Interruption, leave
 from ...long_keys import without_long_keys
-from ...messages import report
 from ...reading import InputError
 from ...writing import base64_line, data_of, json_line, standard_output
-from ..line_format import Show
+from ..reaching import reached_client, refusal
 from .hot import Hot
+from .line_format import Show
 from .until import Until
 
 _LOOK_SECONDS = 0.2
 _CLOSE_SECONDS = 1.0  # nothing of it is kept, so nothing is worth waiting for
-_TRIES = 5
 
 
 class Tail:
@@ -82,10 +75,11 @@ class Tail:
         Raises:
             InputError: the stream cannot be read.
         """
+        client: Any = None
         with Interruption(at_once=2) as interruption:
             try:
                 with interruption.raising(1):
-                    client = _reached(stream, **where)
+                    client = reached_client(stream, where)
                     consumer = Consumer(stream, leases=self._leases, start=start, start_at=start_at, client=client)
                 try:
                     self._write_all(consumer, interruption)
@@ -94,12 +88,10 @@ class Tail:
             except KeyboardInterrupt:
                 self._show_hot()
                 leave(interruption.status or 130)
-            except ModuleNotFoundError as error:
-                raise InputError(error) from None
             except Exception as error:
                 if not type(error).__module__.startswith("botocore."):
                     raise
-                raise InputError(f"{stream}: {': '.join(error_of(error))}") from None
+                raise refusal(stream, error, client) from None
         self._show_hot()
 
     def _show_hot(self) -> None:
@@ -144,35 +136,3 @@ class Tail:
 def _refused(record: ReceivedRecord, what: str) -> InputError:
     place = f"{record.shard_id}:{record.sequence_number}"
     return InputError(f"{what}, without --json no keys are written, and --after {place} goes on behind it")
-
-
-def _reached(
-    stream: str, region_name: str | None = None, endpoint_url: str | None = None, profile_name: str | None = None
-) -> Any:
-    """A client whose first call has been answered.
-
-    Once the stream was there, it may be away for as long as it likes. Before, it is more likely that the user has named
-    another, and waiting for ever would hide that.
-
-    Raises:
-        InputError: it has not answered after some tries, or refuses what no retry mends.
-    """
-    client = kinesis_client(ConsumerConfig(), region_name, endpoint_url, profile_name)
-    for failures in range(1, _TRIES + 1):
-        try:
-            client.list_shards(**stream_argument(stream), MaxResults=1)
-        except Exception as error:
-            code, message = error_of(error)
-            if code in PERMANENT:
-                raise
-            if failures == _TRIES:
-                raise InputError(
-                    f"{stream}: not reached in {_TRIES} tries ({code}: {message}); check the endpoint, the region and"
-                    " the network"
-                ) from None
-            if failures == 1:
-                report(f"{stream}: not reached ({code}: {message}), trying again")
-            time.sleep(backoff(failures, random))
-        else:
-            return client
-    raise AssertionError("unreachable")

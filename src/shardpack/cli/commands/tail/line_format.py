@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 import typer
 
-from ...records import ReceivedRecord
+from ....records import ReceivedRecord
 
 FIELDS: dict[str, Callable[[ReceivedRecord], object]] = {
     "k": lambda record: record.partition_key,
