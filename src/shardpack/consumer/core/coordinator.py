@@ -29,10 +29,11 @@ from .actions import (
     key_of,
 )
 from .fleet.actions import AssignLease, MemberAction, SurveyFleet
+from .fleet.departure import Departure
 from .fleet.member import Member
 from .fleet.parents import Parents
 from .periodic import Periodic
-from .shards import ListedShard, ancestors, is_of_another, leases_to_create, listed_shards
+from .shards import ListedShard, is_of_another, leases_of, leases_to_create, listed_shards
 
 _RETRY_SECONDS = 1.0  # before looking again at what did not work out
 
@@ -82,7 +83,7 @@ class Coordinator:
         self._under_way: set[str] = set()  # leases that are being created, taken or deleted, or are about to be
         self._create_due = float("-inf")  # not before, because the last try has failed
         self._closing = False
-        self._closed_at: float | None = None
+        self._departure = Departure(config.failover_time / 2)
         self._shards_asked_for = self._leases_asked_for = self._leases_listed = float("-inf")
         self._looks = 0  # at all leases
         self._looks_before = -1  # the shards were last asked for
@@ -99,11 +100,11 @@ class Coordinator:
     def poll(self, now: float) -> list[Action]:
         """The calls to make now."""
         actions: list[Action] = []
-        if self._closing and self._closed_at is None:
-            self._closed_at = now
+        if self._closing and not self._departure.is_begun:
+            self._departure.begin(now)
             self.member.close(now)
-        if self._closed_at is not None and now >= self._closed_at + self._config.failover_time / 2:
-            self._asked.clear()  # whoever gets them under this worker's name has nobody to wait for
+        if self._departure.gives_up(now):
+            self._asked.clear()
         if not self._closing and self._shard_listing.begin(now):
             self._shards_asked_for = now
             self._looks_before = self._looks
@@ -113,25 +114,26 @@ class Coordinator:
             self._leases_asked_for = now
             actions.append(SurveyFleet(self.member.tables) if self.member.is_leader(now) else ListLeases())
         if self._is_finding and self._finding.begin(now):
+            self._departure.look_begins(is_known=self.member.is_over)
             actions.append(FindLeases(self._worker_id))
         queue, self._queue = self._queue, []
         return [*actions, *queue]
 
     def deadline(self) -> float | None:
         """When there may be a call to make, or None."""
-        if self._queue:
-            return float("-inf")
         leases_due = self._lease_listing.due if self.member.is_known else None
         dues = [self.member.deadline(), *([] if self._closing else [self._shard_listing.due, leases_due])]
-        if self._is_finding:
-            dues.append(self._finding.due)
-        if self._asked and self._closed_at is not None:
-            dues.append(self._closed_at + self._config.failover_time / 2)
+        dues += [self._finding.due if self._is_finding else None, float("-inf") if self._queue else None]
+        dues.append(self._departure.deadline(is_waiting=bool(self._asked) or self._may_be_given))
         return min((due for due in dues if due is not None), default=None)
 
     @property
     def _is_finding(self) -> bool:
         return bool(self._asked) or (self._may_find and (not self._closing or self.member.is_led))
+
+    @property
+    def _may_be_given(self) -> bool:
+        return self._closing and self._is_finding and not self._departure.has_looked
 
     def _looks_at_all(self, now: float) -> bool:
         """Whether this worker looks at all leases and shards: the leader does, or everyone where nobody leads."""
@@ -147,13 +149,7 @@ class Coordinator:
             self._lease_listing.request(now)  # what this worker knows of the others' is old
             return False
         if missing and now >= self._create_due:
-            shards = {**(self.shards or {}), **missing}
-            parents = {shard.shard_id: shard.parents for shard in shards.values()}
-            needed = missing.keys() | ancestors(missing, parents)
-            self._create((lease for lease in self._missing(shards) if lease.key in needed), now)
-            # Somebody has leases of their children already. Rather read them twice than not at all.
-            over = missing.keys() & ancestors(self.view.leases, parents)
-            self._create((missing[key].lease(Position.TRIM_HORIZON) for key in over), now)
+            self._create(leases_of(missing, self.shards or {}, self.view.leases, self._start), now)
         return not missing
 
     def look_at_shards(self, moment: float) -> None:
@@ -174,7 +170,8 @@ class Coordinator:
     @property
     def is_idle(self) -> bool:
         """Whether no lease is being created, taken, asked for or deleted."""
-        return not self._under_way and not (self._closing and (self._asked or not self.member.is_over))
+        is_ending = self._closing and (self._asked or self._may_be_given or not self.member.is_over)
+        return not (self._under_way or is_ending)
 
     def is_changing(self, key: str) -> bool:
         """Whether a call about a lease is under way."""
@@ -196,6 +193,8 @@ class Coordinator:
         elif isinstance(action, FindLeases):
             self.found(answer, now)
         elif isinstance(action, MemberAction):
+            if self._closing and self.member.is_over:
+                self._finding.request(now)
             if self.member.answered(action, answer, now):
                 self.view.is_partial = self.member.is_led
                 self._lease_listing.request(now)
@@ -291,13 +290,13 @@ class Coordinator:
     def found(self, keys: Iterable[str] | None, now: float) -> None:
         """`FindLeases` has succeeded: these leases have this worker's name on them."""
         self._finding.succeeded(now)
+        self._departure.looked()
         if keys is None:
             self._can_find = self._may_find = False
             self._asked.clear()
             self._lease_listing.request(now)
             return
-        is_new = self._closed_at is not None and now < self._closed_at + self._config.failover_time / 2
-        if self.member.is_led and is_new:  # a leader has given it more, before it knew
+        if self.member.is_led and self._departure.is_early(now):  # a leader has given it more, before it knew
             self._asked.update({*keys} - self.held)
         self._look_at(key for key in (*keys, *self._asked) if self._parents.may_look(key, now))
 
@@ -316,15 +315,16 @@ class Coordinator:
             self.view.remove(key)
             return
         self.view.update(lease, now)
-        is_over = lease.checkpoint == Position.SHARD_END  # who held it is done with it, and hands nothing over
-        if lease.owner != self._worker_id or lease.checkpoint_owner is None or is_over:
-            self._asked.discard(key)
+        if lease.owner != self._worker_id or lease.checkpoint_owner is None or lease.checkpoint == Position.SHARD_END:
+            self._asked.discard(key)  # who held it is done with it, and hands nothing over
         if self.view.is_partial and lease.owner == self._worker_id and not self._closing:
-            parents = self._parents.to_ask_for(lease, now)
-            if parents is not None:
-                self._look_at(parents)
+            if self._parents.is_over(lease, now):
+                self._enqueue(DeleteLease(lease))
                 return
-        if not self.view.may_take(lease, now) or key in self.overdue:
+            if (others := self._parents.to_ask_for(lease, now)) is not None:
+                self._look_at(others)
+                return
+        if not self.view.may_take(lease, now, is_to_read=not self._closing) or key in self.overdue:
             return
         if self._closing:  # nobody waits for it here any more
             self._under_way.add(key)
@@ -375,7 +375,7 @@ class Coordinator:
     def _create_missing(self, now: float) -> None:
         if self.shards is None or not self._lease_listing.has_succeeded or self._closing or not self._looks_at_all(now):
             return
-        if not (missing := self._missing(self.shards)):
+        if not (missing := leases_to_create(self.shards, self.view.leases, self._start)):
             return
         # A lease that is made again has its shard read again. That it was deleted because the shard is done shows only
         # in its descendants, and these only in a list of shards that is younger than the list of leases.
@@ -385,9 +385,6 @@ class Coordinator:
             self.look_at_leases(now)
         else:
             self._create(missing, now)
-
-    def _missing(self, shards: Mapping[str, ListedShard]) -> list[Lease]:
-        return leases_to_create(shards, self.view.leases, self._start)
 
     def _create(self, leases: Iterable[Lease], now: float) -> None:
         for lease in leases:
