@@ -22,7 +22,7 @@ from typer.main import get_command
 import shardpack as sp
 from shardpack.cli.app import app
 from shardpack.cli.commands.examples import EXAMPLES, STATUS
-from shardpack.cli.commands.line_format import FIELDS, MEANING, chosen, line_format
+from shardpack.cli.commands.tail.line_format import FIELDS, MEANING, chosen, line_format
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 RECORD = sp.ReceivedRecord(

@@ -26,7 +26,7 @@ from shardpack.consumer.core.fleet.actions import (
     WriteLock,
 )
 from shardpack.consumer.core.fleet.election import Election
-from shardpack.consumer.shells.calls import call_leases
+from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.leases.fleet import tables
 from shardpack.leases.fleet.states import LeaderLock, Tables, WorkerStats
 
@@ -321,7 +321,7 @@ class TestWay:
         life.pass_time(60)
         leads = life.leader()
         life.leave(leads)
-        life.pass_time(3)
+        life.pass_time(8)  # some calls one after the other, of up to 1.5 s each, and less than the failover time
         assert leads not in life.members
         assert leads.worker.name not in life.leases.fleet.reports
         assert life.leases.fleet.holder is None or life.leases.fleet.holder.owner != leads.worker.name

@@ -271,7 +271,7 @@ class TestWaiting:
     def test_more_patience_more_density(self) -> None:
         curve = measure(LOGINS, [Strategy("any", sp.Limits.kpl())], rate=20).curve
         assert [one.seconds for one in curve] == sorted(one.seconds for one in curve)
-        assert all(a.user_records <= b.user_records and a.p99 <= b.p99 for a, b in pairwise(curve))
+        assert all(a.user_records <= b.user_records and (a.p99 or 0.0) <= (b.p99 or 0.0) for a, b in pairwise(curve))
         assert curve[0].user_records < 4
         assert curve[-1].user_records > 100
 
@@ -410,6 +410,11 @@ class TestTimeAndTraffic:
                 row.on_demand,
                 row.advantage,
             )
+
+    def test_a_wait_that_nobody_knows_is_none(self) -> None:
+        assert {(one.median, one.p99) for one in measure(LOGINS[:20], KPL, rate=500).curve if one.seconds > 1} == {
+            (None, None)
+        }
 
     def test_growth_is_a_measurement_at_that_rate(self) -> None:
         growth = measure(LOGINS, KPL, rate=500, latency=0.7).growth

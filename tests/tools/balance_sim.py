@@ -30,8 +30,8 @@ from shardpack.consumer.core.actions import (
     ListLeases,
     ListShards,
 )
-from shardpack.consumer.core.coordinator import Coordinator
-from shardpack.consumer.shells.calls import call_leases
+from shardpack.consumer.core.sharing.coordinator import Coordinator
+from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.consumer.start import Start
 
 _ITEM_BYTES = 400

@@ -12,13 +12,16 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,10 @@ MOST_SHARDS = 8
 FAULTS = Faults(reset_before=0.01, reset_after=0.01, internal_failure=0.01, throttle=0.02, latency=0.02)
 
 
+# A Java that is killed within seconds gets nothing back for what its compiler does.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
 def session(master: str) -> Any:
     """A Spark that talks to nobody outside."""
     from pyspark.sql import SparkSession
@@ -42,6 +49,8 @@ def session(master: str) -> Any:
         .config("spark.ui.enabled", "false")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", SHORT_LIVED)
+        .config("spark.executor.extraJavaOptions", SHORT_LIVED)
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.session.timeZone", "UTC")
         .getOrCreate()
@@ -122,26 +131,25 @@ class Query:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
-    def kill(self) -> None:
-        """All of its processes, at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+    def kill(self) -> int:
+        """All of its processes, at once; how many."""
+        killed = self.kill_those("")
         self.process.communicate()
+        return killed
 
-    def kill_pythons(self, module: str) -> int:
-        """Those of its processes that run a module of pyspark: the source's, which plans, or the tasks'."""
-        pids = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._runs(path, module)]
+    def kill_those(self, what: str, most: int | None = None) -> int:
+        """Those of its processes in whose command something stands; how many there were."""
+        pids = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._runs(path, what)][:most]
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return len(pids)
 
-    def _runs(self, process: Path, module: str) -> bool:
+    def _runs(self, process: Path, what: str) -> bool:
+        # By the session, because pyspark's daemon makes a process group of its own for the tasks.
         try:
-            command = (process / "cmdline").read_text()
-            return (
-                os.getpgid(int(process.name)) == self.process.pid and "\0-m\0pyspark" in command and module in command
-            )
-        except OSError:  # it has ended
+            return os.getsid(int(process.name)) == self.process.pid and what in (process / "cmdline").read_text()
+        except (OSError, UnicodeDecodeError):  # it has ended, or is none of ours
             return False
 
 
@@ -188,7 +196,19 @@ class Stream:
         self.reshards += 1
 
 
-KILLED = {"the source": "python_streaming_source_runner", "the tasks": "pyspark.daemon", "both": "pyspark"}
+KILLED = {"the source": "\0pyspark.sql.streaming.python_streaming_source_runner", "the tasks": "\0pyspark.daemon"}
+KILLED_IN_CLUSTER = {"an executor": "\0org.apache.spark.executor.CoarseGrainedExecutorBackend"}
+
+
+def strike(query: Query, victim: str) -> int:
+    """Kill some of the processes of a query; how many."""
+    if victim == "all":
+        return query.kill()
+    if victim == "both":
+        return sum(query.kill_those(what) for what in KILLED.values())
+    if victim in KILLED_IN_CLUSTER:
+        return query.kill_those(KILLED_IN_CLUSTER[victim], most=1)
+    return query.kill_those(KILLED[victim])
 
 
 def batches_of(folder: Path, kind: str) -> list[Path]:
@@ -203,11 +223,28 @@ def wait_for_batches(folder: Path, count: int) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def without_logs_of_executors() -> Iterator[None]:
+    """Remove what a local cluster writes, which is beside pyspark itself, wherever it is told to write."""
+    pyspark = find_spec("pyspark")
+    work = Path(str(pyspark and pyspark.origin)).parent / "work"
+    before = {*work.glob("*")}
+    try:
+        yield
+    finally:
+        for folder in {*work.glob("*")} - before:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def soak(arguments: argparse.Namespace) -> bool:
     dice = random.Random(arguments.seed)
+    is_cluster = arguments.master.startswith("local-cluster")
+    victims = [*KILLED, "both", *(KILLED_IN_CLUSTER if is_cluster else ())]
+    struck: Counter[str] = Counter()
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="shardpack-spark-") as name,
+        without_logs_of_executors(),
         servers.kinesalite() as server,
         FaultProxy(server, Kinesis(), FAULTS, seed=arguments.seed) as proxy,
     ):
@@ -219,24 +256,24 @@ def soak(arguments: argparse.Namespace) -> bool:
         for nth in range(arguments.kills):
             stream.put(share)
             stream.reshard()
-            if this is None:
-                this = Query(arguments, proxy.url, folder)
-            if this.line() != "up\n":  # it ends when what was killed was more than it can go on without
+            if this is not None and this.process.poll() is not None:  # it cannot go on without what was killed
                 this.kill()
+                this = None
+            if this is None:
                 this = Query(arguments, proxy.url, folder)
                 assert this.line() == "up\n", (folder / "log").read_text(errors="replace")[-5000:]
             wait_for_batches(folder, dice.choice([0, 1, 1, 2]))
             stream.put(share)
             stream.reshard()
             time.sleep(dice.uniform(0, arguments.most_seconds))
-            victim = dice.choice([*KILLED]) if nth % 5 else "all"
+            victim = dice.choice(victims) if nth % 5 else "all"
+            hit = strike(this, victim)
+            struck[victim] += hit
             if victim == "all":
-                this.kill()
                 this = None
-            elif not this.kill_pythons(KILLED[victim]):
-                this.kill_pythons("pyspark")
-            state = " planned, ".join(str(len(batches_of(folder, kind))) for kind in ("offsets", "commits"))
-            print(f"{time.monotonic() - began:6.0f} s  kill {nth + 1}: {victim}; batches {state} committed", flush=True)
+            planned, committed = (len(batches_of(folder, kind)) for kind in ("offsets", "commits"))
+            state = f"{hit} processes; batches {planned} planned, {committed} committed"
+            print(f"{time.monotonic() - began:6.0f} s  kill {nth + 1}: {victim}, {state}", flush=True)
         if this is not None:
             this.kill()
         stream.put(arguments.records - stream.digest.count)
@@ -254,7 +291,7 @@ def soak(arguments: argparse.Namespace) -> bool:
         f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {arguments.kills} kills,"
         f" {stream.reshards} reshards, {sum(counts.values())} faults, {told['batches']} batches,"
         f" {time.monotonic() - began:.0f} s: {lost} lost, {told['twice']} twice, digests"
-        f" {'equal' if told['digest'] == stream.digest.hexdigest() else 'DIFFERENT'}"
+        f" {'equal' if told['digest'] == stream.digest.hexdigest() else 'DIFFERENT'}; processes killed: {dict(struck)}"
     )
     return bool(told["digest"] == stream.digest.hexdigest() and not lost and not told["twice"])
 

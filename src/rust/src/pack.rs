@@ -202,9 +202,10 @@ fn push_number(out: &mut Vec<u8>, mut number: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::Aggregate;
     use crate::frame::{sign, CHECKSUM_BYTES};
     use crate::md5;
-    use crate::read::{read_many, Aggregate};
+    use crate::read::read_many;
 
     fn finished(builder: &Builder) -> Vec<u8> {
         let mut blob = [&builder.parts().concat()[..], &[0; CHECKSUM_BYTES]].concat();

@@ -92,26 +92,6 @@ def leases_to_create(shards: Mapping[str, ListedShard], leases: Mapping[str, Lea
     return [lease for lease in missing if keys.isdisjoint(lease.parents)]
 
 
-def leases_of(
-    missing: Mapping[str, ListedShard], shards: Mapping[str, ListedShard], leases: Mapping[str, Lease], start: Start
-) -> list[Lease]:
-    """The leases of shards that have none, and those of their ancestors that are missing too.
-
-    Args:
-        missing: the shards.
-        shards: all that are listed.
-        leases: those that there are.
-        start: where reading starts.
-    """
-    shards = {**shards, **missing}
-    parents = {shard.shard_id: shard.parents for shard in shards.values()}
-    needed = missing.keys() | ancestors(missing, parents)
-    wanted = [lease for lease in leases_to_create(shards, leases, start) if lease.key in needed]
-    # Somebody has leases of their children already. Rather read them twice than not at all.
-    over = missing.keys() & ancestors(leases, parents)
-    return wanted + [missing[key].lease(Position.TRIM_HORIZON) for key in over]
-
-
 def _by_stream(by_key: Mapping[str, _T]) -> dict[str | None, dict[str, _T]]:
     streams: dict[str | None, dict[str, _T]] = {}
     for key, value in by_key.items():

@@ -22,7 +22,8 @@ from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from ..reading.streams import NAME as MANY
 from ..spans import Spans
 from .async_running import AsyncDivert, AsyncRun
-from .seat import Seat, Streams, check_arguments, check_hook, directory_of, engine_for
+from .beginning import Streams, check_arguments, check_hook, directory_of, engine_for
+from .driving.seat import Seat
 from .tasks import AsyncShell
 
 

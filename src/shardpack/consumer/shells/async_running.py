@@ -9,11 +9,11 @@ from typing import Any
 
 from ...errors import LeaseLostError
 from ...records import ReceivedRecord
-from ..core.delivered import Delivered
 from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, raise_failures, steps
+from ..core.holding.delivered import Delivered
 from ..log_fields import about
 from ..spans import Spans
-from .seat import Seat
+from .driving.seat import Seat
 from .tasks import AsyncShell
 
 _log = logging.getLogger("shardpack.consumer")

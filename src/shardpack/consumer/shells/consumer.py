@@ -22,8 +22,9 @@ from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from ..reading.streams import NAME as MANY
 from ..reading.streams import ManyStreams
 from ..spans import Spans
+from .beginning import Streams, check_arguments, check_hook, directory_of, engine_for
+from .driving.seat import Seat
 from .running import Run
-from .seat import Seat, Streams, check_arguments, check_hook, directory_of, engine_for
 from .threads import Shell
 
 

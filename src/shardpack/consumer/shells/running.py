@@ -8,13 +8,13 @@ from typing import Any
 
 from ...errors import LeaseLostError
 from ...records import ReceivedRecord
-from ..core.delivered import Delivered
 from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, divert_one, raise_failures, steps
+from ..core.holding.delivered import Delivered
 from ..log_fields import about
 from ..spans import Spans
-from .seat import Seat
+from .driving.seat import Seat
+from .driving.tickets import Ticket, apart
 from .threads import Shell
-from .tickets import Ticket, apart
 
 _log = logging.getLogger("shardpack.consumer")
 

@@ -1,9 +1,10 @@
 //! Any records are packed to any capacity; what is packed is read again, and is what was taken.
 #![no_main]
 
+use _native::aggregate::NONE;
 use _native::frame::{sign, CHECKSUM_BYTES};
 use _native::pack::Builder;
-use _native::read::{read_many, NONE};
+use _native::read::read_many;
 use libfuzzer_sys::fuzz_target;
 
 /// Up to so many of the next bytes, as the byte before them says.
