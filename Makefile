@@ -208,6 +208,11 @@ bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 bench-lambda: $(BENCH)/bin/shardpack ## time what a Lambda function pays, cold and warm
 	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
 
+.PHONY: bench-leases
+bench-leases: $(BIN)/shardpack ## what leases cost in DynamoDB, and how long fleets take to share them; needs Java and Maven
+	$(BIN)/python tests/tools/balance_sim.py
+	$(BIN)/python tests/tools/lease_cost.py $(ARGS)
+
 bench-threads: ## what a second thread gains, with a GIL and without
 	$(PYTHON) tests/platforms/on_pythons.py --only codec --run benchmarks/bench_threads.py $(or $(PYTHONS),3.14 3.14t) -- $(ARGS)
 

@@ -54,8 +54,8 @@ class Consumer:
         profile_name: the same.
         meter_provider: an OpenTelemetry ``MeterProvider`` for the metrics; None: the global one. Used where
             OpenTelemetry is installed.
-        tracer_provider: an OpenTelemetry ``TracerProvider`` for the spans of `run` and `run_each`, one a batch; None:
-            the global one.
+        tracer_provider: an OpenTelemetry ``TracerProvider`` for the spans, one a batch; None: the global one. In the
+            iteration a batch's span lasts until the next one is asked for.
         fan_out: read by enhanced fan-out, as the stream consumer of this name: registered if it is not, and left
             registered. Kinesis then pushes records within some 70 ms, and each shard's 2 MB/s are the application's
             own. Where that is not allowed, it is said once, and `GetRecords` is used. None: `GetRecords`.
@@ -126,12 +126,15 @@ class Consumer:
         check_timeout(timeout)
         seat = self._seat
         before = seat.taken
+        self._spans.ended()
         try:
             delivered = self._shell.take(seat, timeout)
             if delivered is None:
                 return None
             batch = self._shell.batch(delivered, delivered.records)
             error = delivered.error or self._shell.told_of_losses(delivered)
+            if error is None:
+                self._spans.began(delivered.hold.lease.key, delivered.records)
             seat.taken = delivered
             if error is None:
                 return batch
@@ -215,6 +218,7 @@ class Consumer:
             timeout: most seconds to wait; after the failover time the leases are free in any case. None: that long.
         """
         check_timeout(timeout)
+        self._spans.ended()
         self._shell.close(self._failover_time if timeout is None else timeout)
 
     def _end(self) -> None:
@@ -227,6 +231,7 @@ class Consumer:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._spans.ended(exc)
         self.close()
 
     @property
