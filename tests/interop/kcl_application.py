@@ -74,6 +74,10 @@ class KclApplication:
         """The end of what it has logged."""
         return self._log.read_text(errors="replace")[-4000:]
 
+    def has_logged(self, text: str) -> bool:
+        """Whether it has logged something like this."""
+        return text in self._log.read_text(errors="replace")
+
     def kill(self) -> None:
         """End it without a word to anyone."""
         assert self._process.stdin is not None
@@ -91,15 +95,26 @@ def kcl_application(
     application: str,
     *,
     worker: str = "java",
-    stop_after: int = 0,
-    strategy: str = "WORKER_UTILIZATION_AWARE",
+    **settings: object,
 ) -> Iterator[KclApplication]:
-    """A running KclRead; killed on leaving, unless it was stopped."""
+    """A running KclRead, with its settings; killed on leaving, unless it was stopped."""
+    given = {
+        "kinesis": kinesis,
+        "dynamodb": dynamodb,
+        "stream": stream,
+        "application": application,
+        "worker": worker,
+        "stopAfter": 0,
+        "strategy": "WORKER_UTILIZATION_AWARE",
+        "metric": "throughput",
+        "version": "3X",
+        **settings,
+    }
     with tempfile.TemporaryDirectory(prefix="shardpack-kcl-") as folder:
         log = Path(folder) / "stderr"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                command("KclRead", kinesis, dynamodb, stream, application, worker, str(stop_after), strategy),
+                command("KclRead", *(f"{name}={value}" for name, value in given.items())),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -182,7 +182,7 @@ def read_with_us(
 
 def test_we_go_on_where_the_kcl_stopped(half_read: tuple[str, sp.DynamoDBLeases], kinesis: str, dynamodb: str) -> None:
     stream, leases = half_read
-    with kcl_application(kinesis, dynamodb, stream, stream, stop_after=37) as application:
+    with kcl_application(kinesis, dynamodb, stream, stream, stopAfter=37) as application:
         application.wait_until(lambda: len(application.of_kind("checkpointed")) == 2, "two checkpoints")
         application.stop()
         theirs = numbers(application)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,35 @@ class Directory:
         return None
 
 
+class _Listing:
+    """One look at all streams, of which some may fail.
+
+    Attributes:
+        streams: the name of each, and how calls name it.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._errors: list[Exception] = []
+        self.streams = [(name, stream_argument(name)) for name in directory.names()]
+
+    @contextmanager
+    def noting_failure(self, name: str) -> Iterator[None]:
+        """One of them is listed; if that fails, the others go on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # told by the directory
+            self._directory.failed(name, error)
+            self._errors.append(error)
+
+    def answer(self) -> dict[str, Any]:
+        """The shards of all streams, or the first error if there are none."""
+        shards = self._directory.shards(name for name, _ in self.streams)
+        if self._errors and not shards:
+            raise self._errors[0]
+        return {"Shards": shards}
+
+
 class ManyStreams:
     """A Kinesis client of boto3's that reads several streams as one.
 
@@ -128,18 +158,13 @@ class ManyStreams:
 
     def list_shards(self, **_one_stream: Any) -> dict[str, Any]:
         """The shards of all streams."""
-        names = self._directory.names()
-        errors = []
-        for name in names:
-            stream = stream_argument(name)
-            try:
+        listing = _Listing(self._directory)
+        for name, stream in listing.streams:
+            with listing.noting_failure(name):
                 shards = list_shards(self._client, stream, ALL_SHARDS)
                 must = self._directory.must_describe(name, shards)
                 self._directory.listed(name, shards, describe_stream(self._client, stream) if must else None)
-            except Exception as error:  # noqa: BLE001  # told by the directory
-                self._directory.failed(name, error)
-                errors.append(error)
-        return _answer(self._directory.shards(names), errors)
+        return listing.answer()
 
     def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
         """An iterator with its stream before it."""
@@ -161,20 +186,14 @@ class AsyncManyStreams:
 
     async def list_shards(self, **_one_stream: Any) -> dict[str, Any]:
         """See `ManyStreams`, for this and what follows."""
-        names = self._directory.names()
-        errors = []
-        for name in names:
-            stream = stream_argument(name)
-            try:
+        listing = _Listing(self._directory)
+        for name, stream in listing.streams:
+            with listing.noting_failure(name):
                 shards = await list_shards_async(self._client, stream, ALL_SHARDS)
                 must = self._directory.must_describe(name, shards)
-                self._directory.listed(
-                    name, shards, await describe_stream_async(self._client, stream) if must else None
-                )
-            except Exception as error:  # noqa: BLE001  # told by the directory
-                self._directory.failed(name, error)
-                errors.append(error)
-        return _answer(self._directory.shards(names), errors)
+                summary = await describe_stream_async(self._client, stream) if must else None
+                self._directory.listed(name, shards, summary)
+        return listing.answer()
 
     async def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
         """See `ManyStreams`."""
@@ -197,12 +216,6 @@ def _first_sequence_number(shards: list[dict[str, Any]]) -> str:
     """Of the stream's first shard: a stream that was made again has another."""
     first = min(shards, key=lambda shard: str(shard["ShardId"]), default={})
     return str(first.get("SequenceNumberRange", {}).get("StartingSequenceNumber"))
-
-
-def _answer(shards: list[dict[str, Any]], errors: list[Exception]) -> dict[str, Any]:
-    if errors and not shards:
-        raise errors[0]
-    return {"Shards": shards}
 
 
 def _tagged(shard: Mapping[str, Any], identifier: str) -> dict[str, Any]:
