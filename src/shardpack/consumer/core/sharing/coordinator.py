@@ -150,6 +150,8 @@ class Coordinator:
         elif isinstance(action, FindLeases):
             self.found(answer, now)
         elif isinstance(action, MemberAction):
+            if self.member.is_over:
+                self._coming.leader_knows(now)
             if self.member.answered(action, answer, now):
                 self.view.is_partial = self.member.is_led
                 self._listings.look_at_all_leases(now)
