@@ -81,6 +81,17 @@ def test_the_options_limit_a_batch_whatever_spark_makes_of_them(given: dict[str,
     assert len(reading.batch(limit)) == rows
 
 
+def test_a_limit_by_time_lets_the_driver_read_nothing_but_the_ends() -> None:
+    limits_of_spark()
+    setting = Setting(1)
+    put(setting, 200)
+    reading = Reading(setting, maxTimePerTrigger="100s")
+    setting.kinesis.calls.clear()
+    reading.reader.latestOffset(reading.start, reading.reader.getDefaultReadLimit())
+    answers = [call.response or {} for call in setting.kinesis.calls]
+    assert 0 < sum(len(answer.get("Records", ())) for answer in answers) <= 3
+
+
 def test_a_limit_of_spark_s_own_goes_before_that_of_the_options() -> None:
     limits = limits_of_spark()
     setting = Setting(1)
