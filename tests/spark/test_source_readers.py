@@ -14,6 +14,7 @@ pytest.importorskip("boto3")
 pytest.importorskip("pyspark.sql.datasource")
 import servers
 from mini_spark import MiniSpark, Setting
+from pyspark.sql.datasource import InputPartition
 from pyspark.sql.types import StringType, StructType
 
 import shardpack as sp
@@ -156,6 +157,12 @@ def test_a_row_has_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     few = source.BatchReader(source_options({"streamName": "s"}, is_stream=False), ["data", "subSequenceNumber"])
     assert [batch.to_pydict() for batch in few.read(part)] == [{"data": [b"1", b"2"], "subSequenceNumber": [0, 1]}]
+
+
+@pytest.mark.parametrize("partition", [None, InputPartition(None)], ids=["4.0", "later"])
+def test_a_range_without_records_has_no_rows(partition: Any) -> None:
+    reader = source.BatchReader(source_options({"streamName": "s"}, is_stream=False), ["data"])
+    assert list(reader.read(partition)) == []
 
 
 def test_slices_of_a_shard_are_not_run_one_after_the_other_while_there_are_others() -> None:
