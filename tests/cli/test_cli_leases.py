@@ -463,13 +463,13 @@ class TestWatch:
         watching = Watching(lambda: now[0])
         mine = Lease("a", owner="me", counter=5, checkpoint=sp.Position("7", 2), done_until=1_800_000_000)
         java = Lease("b", owner="java", counter=1, checkpoint=sp.Position("9"))
-        assert cells(watching.table([mine, java], {"a": 61_000, "b": None})) == [
+        assert watching.rows([mine, java], {"a": 61_000, "b": None}) == [
             ["a", "me", "-", "7:2", "0:01:40", "0:01:01"],
             ["b", "java", "-", "9:0", "> 0:00:00", "-"],
         ]
         now[0] += 10
         mine = dataclasses.replace(mine, counter=8, done_until=1_800_000_109, checkpoint=sp.Position("8"))
-        assert cells(watching.table([mine, java], None)) == [
+        assert watching.rows([mine, java], None) == [
             ["a", "me", "3", "8:0", "0:00:01"],
             ["b", "java", "0", "9:0", "> 0:00:10"],
         ]
@@ -483,10 +483,6 @@ class TestWatch:
         assert only(store[0]) == mine
         _, error = leases_command("show", store, "--watch", "--json", status=2)
         assert "choose one of" in error
-
-
-def cells(table: Any) -> list[list[str]]:
-    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
 
 
 class TestReset:

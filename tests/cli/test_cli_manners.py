@@ -22,7 +22,7 @@ from typer.main import get_command
 import shardpack as sp
 from shardpack.cli.app import app
 from shardpack.cli.commands.examples import EXAMPLES, STATUS
-from shardpack.cli.commands.line_format import FIELDS, MEANING, chosen, line_format
+from shardpack.cli.commands.tail.line_format import FIELDS, MEANING, chosen, line_format
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 RECORD = sp.ReceivedRecord(
@@ -116,6 +116,15 @@ def test_put_and_tail_in_the_manner_of_kcat(stream: tuple[str, ...]) -> None:
     assert out == b"page 1,page 4,page 7,"
     out, _ = run(*tail, "--key", "user-1", "--records", "2", "--json", environment=ENVIRONMENT)
     assert [one["data"] for one in json_lines(out)] == ["page 1", "page 4"]
+
+
+def test_short_options_are_those_of_kcat(stream: tuple[str, ...]) -> None:
+    tail = ("tail", "clicks", *stream)
+    whole, _ = run(*tail, "--from", "TRIM_HORIZON", "--no-follow", "--json", environment=ENVIRONMENT)
+    short, _ = run(*tail, "-o", "TRIM_HORIZON", "-e", "-J", environment=ENVIRONMENT)
+    assert sorted(short.splitlines()) == sorted(whole.splitlines()) != []
+    assert run("pack", "-k", "u", stdin=b'{"u": "a"}')[0] == run("pack", "--key", "u", stdin=b'{"u": "a"}')[0]
+    assert run("-V") == run("--version")
 
 
 def test_a_line_without_the_delimiter_is_named(stream: tuple[str, ...]) -> None:

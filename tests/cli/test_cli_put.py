@@ -285,7 +285,7 @@ def test_without_a_region_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     _, error = run("put", "s", "-", stdin=b"line", status=1)
 
-    assert error.startswith("shardpack: no AWS region is set: give one by name (--region)")
+    assert error.startswith("shardpack: no AWS region is set: name one (--region, or")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
@@ -344,6 +344,7 @@ def test_a_second_signal_gives_up_and_keeps_what_was_not_delivered(tmp_path: Pat
             assert process.stdin is not None
             process.stdin.write(b"one\ntwo\n")
             process.stdin.flush()
+            silent.accept()[0].close()  # what asks before reading
             connections = [silent.accept()[0] for _ in range(3)]  # ListShards, DescribeStreamSummary, PutRecords
             process.send_signal(signal.SIGINT)
             time.sleep(0.3)

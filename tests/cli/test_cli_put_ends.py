@@ -20,8 +20,10 @@ from command_line import COMMAND, json_lines
 from command_line import run as run_command
 
 import shardpack as sp
-from shardpack.cli.commands.putting import Input, run
+from shardpack.cli.commands import reaching
+from shardpack.cli.commands.put.running import Input, run
 from shardpack.cli.failed_file import FailedFile, Tally
+from shardpack.cli.reading import InputError
 from shardpack.files._lines import Lines
 from shardpack.testing import FakeKinesis
 
@@ -118,19 +120,47 @@ class TestWhatEndsTheReading:
         assert "EndpointConnectionError" in summary["error"]
         assert done.stderr.count(b"\n") <= 3
 
-    def test_a_stream_that_is_not_there_ends_it_though_there_is_more(self, server: tuple[Any, str]) -> None:
-        command = f"yes line | {' '.join(COMMAND)} put nowhere - --endpoint-url {server[1]}"
+    def test_a_stream_that_is_not_there_is_told_before_a_line_is_read(
+        self, server: tuple[Any, str], tmp_path: Path
+    ) -> None:
+        failed = tmp_path / "failed.jsonl"
+        where = ("--endpoint-url", server[1], "--failed", str(failed))
+        command = f"yes line | {' '.join([*COMMAND, 'put', 'nowhere', *where])}"
 
         done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120, check=False)
 
-        assert done.returncode == 1
-        assert b"nothing was delivered, and nothing will be" in done.stderr
-        assert b"ResourceNotFoundException" in done.stderr
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert done.stderr.decode() == (
+            f"shardpack: nowhere: there is no such stream in us-east-1 at {server[1]} (ResourceNotFoundException);"
+            " check the name, --region and --endpoint-url\n"
+        )
+        assert not failed.exists()
+
+    @pytest.mark.parametrize("code", ["AccessDeniedException", "InternalFailure", "UnrecognizedClientException"])
+    def test_a_missing_permission_to_ask_stops_nothing(self, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Refusing:
+            def list_shards(self, **_more: object) -> None:
+                error = OSError("refused")
+                vars(error)["response"] = {"Error": {"Code": code, "Message": "no"}}
+                raise error
+
+        monkeypatch.setattr(reaching, "kinesis_client", lambda *_: Refusing())
+        where = {"region_name": None, "endpoint_url": None, "profile_name": None}
+        if code == "UnrecognizedClientException":
+            with pytest.raises(InputError, match="clicks: UnrecognizedClientException: no"):
+                reaching.check_stream("clicks", where)
+        else:
+            reaching.check_stream("clicks", where)
 
 
 class TestSignals:
     def silent(self) -> socket.socket:
         return socket.create_server(("127.0.0.1", 0))
+
+    def accepted(self, silent: socket.socket) -> list[socket.socket]:
+        """The calls that hang: about the stream, about its shards, and to put; what asks before reading gets an end."""
+        silent.accept()[0].close()
+        return [silent.accept()[0] for _ in range(3)]
 
     def started(self, silent: socket.socket, *more: str, **how: Any) -> subprocess.Popen[bytes]:
         where = ("--endpoint-url", f"http://127.0.0.1:{silent.getsockname()[1]}", "--request-timeout", "60")
@@ -153,7 +183,7 @@ class TestSignals:
     ) -> None:
         failed = tmp_path / "failed.jsonl"
         with self.silent() as silent, self.started(silent, "--failed", str(failed)) as process:
-            connections = [silent.accept()[0] for _ in range(3)]  # ListShards, DescribeStreamSummary, PutRecords
+            connections = self.accepted(silent)
             process.send_signal(number)
             time.sleep(1.0 if number is second else 0.3)
             assert process.poll() is None
@@ -171,7 +201,7 @@ class TestSignals:
         """As by nohup."""
         ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
         with self.silent() as silent, self.started(silent, preexec_fn=ignore) as process:
-            connections = [silent.accept()[0] for _ in range(3)]
+            connections = self.accepted(silent)
             process.send_signal(signal.SIGHUP)
             time.sleep(0.5)
             assert process.poll() is None
@@ -187,7 +217,7 @@ class TestSignals:
         """A terminal that hangs up takes the output with it."""
         failed = tmp_path / "failed.jsonl"
         with self.silent() as silent, self.started(silent, "--failed", str(failed)) as process:
-            connections = [silent.accept()[0] for _ in range(3)]
+            connections = self.accepted(silent)
             assert process.stdout is not None
             assert process.stderr is not None
             process.stdout.close()

@@ -8,7 +8,7 @@ from typing import Any
 import shardpack as sp
 from shardpack.consumer import ConsumerConfig, Lease
 from shardpack.consumer.core.actions import CreateLease, ListLeases, ListShards
-from shardpack.consumer.core.coordinator import Coordinator
+from shardpack.consumer.core.sharing.coordinator import Coordinator
 from shardpack.consumer.start import Start
 from shardpack.limits import MAX_HASH_KEY
 

@@ -26,7 +26,7 @@ from shardpack.consumer.core.fleet.actions import (
     WriteLock,
 )
 from shardpack.consumer.core.fleet.election import Election
-from shardpack.consumer.shells.calls import call_leases
+from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.leases.fleet import tables
 from shardpack.leases.fleet.states import LeaderLock, Tables, WorkerStats
 
@@ -321,7 +321,7 @@ class TestWay:
         life.pass_time(60)
         leads = life.leader()
         life.leave(leads)
-        life.pass_time(3)
+        life.pass_time(8)  # some calls one after the other, of up to 1.5 s each, and less than the failover time
         assert leads not in life.members
         assert leads.worker.name not in life.leases.fleet.reports
         assert life.leases.fleet.holder is None or life.leases.fleet.holder.owner != leads.worker.name
@@ -348,3 +348,23 @@ def test_a_child_is_begun_once_its_parents_are_done() -> None:
     leases.checkpoint(taken, sp.Position.SHARD_END)
     worker.run(5)
     assert worker.held == {"young"}
+
+
+def test_a_worker_that_ends_gives_back_what_it_was_just_given() -> None:
+    """Be it a lease that it could not have begun yet."""
+    stream = Stream(2)
+    leases = LedLeases(stream.clock.now)
+    stream.leases = leases
+    leases.fleet.version = "CLIENT_VERSION_3X"
+    leases.fleet.holders[False] = LeaderLock("java", "1", 1e9)
+    for lease in (Lease("old"), Lease("young", parents=("old",)), Lease("done", checkpoint=sp.Position.SHARD_END)):
+        leases.create(lease)
+    worker = stream.worker("me")
+    worker.run(5.5)  # between two looks for what it was given
+    for lease in leases.list():
+        assert lease.owner is None
+        leases.take(lease, "java" if lease.key == "old" else "me")
+    worker.engine.close()
+    worker.run(3)
+    assert worker.engine.is_closed
+    assert {lease.key: lease.owner for lease in leases.list()} == {"old": "java", "young": None, "done": None}

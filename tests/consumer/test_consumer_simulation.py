@@ -35,9 +35,9 @@ from shardpack.consumer.core.actions import (
     GetShardIterator,
     ListShards,
 )
-from shardpack.consumer.core.delivered import Delivered
 from shardpack.consumer.core.engine import Engine
-from shardpack.consumer.shells.calls import call_leases
+from shardpack.consumer.core.holding.delivered import Delivered
+from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.consumer.start import Start
 from shardpack.testing import FakeKinesis, ManualClock
 

@@ -8,6 +8,7 @@ import math
 import re
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -271,7 +272,7 @@ class TestWaiting:
     def test_more_patience_more_density(self) -> None:
         curve = measure(LOGINS, [Strategy("any", sp.Limits.kpl())], rate=20).curve
         assert [one.seconds for one in curve] == sorted(one.seconds for one in curve)
-        assert all(a.user_records <= b.user_records and a.p99 <= b.p99 for a, b in pairwise(curve))
+        assert all(a.user_records <= b.user_records and (a.p99 or 0.0) <= (b.p99 or 0.0) for a, b in pairwise(curve))
         assert curve[0].user_records < 4
         assert curve[-1].user_records > 100
 
@@ -411,6 +412,11 @@ class TestTimeAndTraffic:
                 row.advantage,
             )
 
+    def test_a_wait_that_nobody_knows_is_none(self) -> None:
+        assert {(one.median, one.p99) for one in measure(LOGINS[:20], KPL, rate=500).curve if one.seconds > 1} == {
+            (None, None)
+        }
+
     def test_growth_is_a_measurement_at_that_rate(self) -> None:
         growth = measure(LOGINS, KPL, rate=500, latency=0.7).growth
         assert [one.factor for one in growth] == [1, 2, 10]
@@ -495,6 +501,14 @@ class TestSettings:
 class TestPrices:
     def test_on_demand_advantage_is_by_the_byte_alone(self) -> None:
         assert Prices(advantage_gigabyte=0.5).advantage(1e6) == pytest.approx(1e6 * 730 * 3600 / 1e9 * 0.5)
+
+    def test_the_page_tells_the_built_in_ones(self, tmp_path: Path) -> None:
+        page = (Path(__file__).parents[2] / "docs/density.md").read_text("utf-8")
+        file = tmp_path / "prices.json"
+        (text,) = re.findall(r"^```json\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        file.write_text(text)
+        assert json.loads(text).keys() == {one.name for one in fields(Prices)}
+        assert replace(Prices.from_file(file), source=Prices().source) == Prices()
 
     def test_of_a_file(self, tmp_path: Path) -> None:
         file = tmp_path / "prices.json"

@@ -15,7 +15,7 @@ MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if "_generated" not in 
 ROOMS = sorted({path.parent for path in MODULES})
 TOP = {"__init__", "__main__", "dedup", "errors", "hashing", "inspection", "kcl", "limits", "records", "values"}
 ASKS = {"now", "utcnow", "today", "environ", "getenv"}
-CORES = ["producer/core", "consumer/core", "replay/core", "spark/core"]
+CORES = ["producer/core", "consumer/core", "replay/core", "ranges/core", "spark/core"]
 WITHOUT_A_CLOCK = ["arrow", "firehose", "packing", "spark", "unpacking", "wire", *CORES]
 
 
@@ -65,7 +65,7 @@ def test_a_wrong_import_is_found(tmp_path: Path, module: str, line: str, broken:
     )
 
     assert done.returncode == 1, done.stdout + done.stderr
-    assert any(row.startswith(broken) and row.rstrip().endswith("BROKEN") for row in done.stdout.splitlines())
+    assert any(row.startswith(broken) and " BROKEN" in row for row in done.stdout.splitlines())
 
 
 def test_the_root_has_no_private_module_and_every_room_says_what_it_is_for() -> None:
@@ -84,7 +84,9 @@ def test_no_room_has_more_than_twelve_files_and_no_file_more_than_400_lines(room
 
 @pytest.mark.parametrize("room", WITHOUT_A_CLOCK)
 def test_what_decides_does_not_ask_what_time_it_is(room: str) -> None:
-    for path in (SOURCE / room).glob("*.py"):
+    for path in (SOURCE / room).rglob("*.py"):
+        if "shells" in path.relative_to(SOURCE).parts:
+            continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         asked = ASKS & {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         if path == SOURCE / "wire" / "backend.py":  # SHARDPACK_NATIVE chooses the core

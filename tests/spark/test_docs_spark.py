@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("pyarrow")
-pytest.importorskip("pyspark")
+pytest.importorskip("pyspark.sql.datasource")
 from shardpack.spark.core.options import sink_options, source_options
 
 PAGE = Path(__file__).parents[2] / "docs" / "spark.md"

@@ -9,7 +9,7 @@ import pytest
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("botocore")
-pytest.importorskip("pyspark")
+pytest.importorskip("pyspark.sql.datasource")
 from pyspark.sql.types import BinaryType, IntegerType, StringType, StructType
 
 import shardpack as sp
@@ -82,6 +82,48 @@ def test_rows_of_a_key_keep_their_order(kinesis: FakeKinesis) -> None:
         numbers = [int(one.data) for one in kinesis.user_records() if one.partition_key == key]
         assert numbers == sorted(numbers)
         assert len(numbers) == 40
+
+
+def test_rows_of_which_an_early_one_was_not_stored_fail_the_task(
+    kinesis: FakeKinesis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "_AT_ONCE", 100)
+    monkeypatch.setattr(sink, "_WAITING", 2)
+    kinesis.script("put_records", error="AccessDeniedException", times=1)
+    with pytest.raises(sp.DeliveryError, match="AccessDenied"):
+        writer(aggregation="false").write(batches(2000))
+
+
+def test_what_fails_for_a_while_is_tried_again_and_each_row_is_put(kinesis: FakeKinesis) -> None:
+    for error in ("InternalFailure", "ProvisionedThroughputExceededException"):
+        kinesis.script("put_records", error=error, times=2)
+    assert writer().write(batches(1000)).rows == 1000
+    assert sorted(int(one.data) for one in kinesis.user_records()) == [*range(1000)]
+
+
+def test_a_row_is_given_up_after_its_time(kinesis: FakeKinesis) -> None:
+    kinesis.script("put_records", error="InternalFailure", times=None)
+    with pytest.raises(sp.DeliveryError) as caught:
+        writer(recordTtl="300ms").write(batches(10))
+    assert len(caught.value.records) == 10
+
+
+def test_options_say_what_shares_an_aggregate(kinesis: FakeKinesis) -> None:
+    writer(route="key", aggregationMaxSize="500").write(batches(2000))
+    together = [sp.decode(record["Data"]) for record in kinesis.records() if sp.is_aggregated(record["Data"])]
+    assert together
+    assert all(len({one.partition_key for one in some}) == 1 for some in together)
+    assert all(len(record["Data"]) <= 500 for record in kinesis.records())
+
+
+def test_an_explicit_hash_key_decides_the_shard(kinesis: FakeKinesis) -> None:
+    schema = StructType([*SCHEMA.fields]).add("explicitHashKey", StringType())
+    rows = {"partitionKey": ["k"] * 9, "data": [b"x"] * 9, "explicitHashKey": [str(2**128 - 1), None, "0"] * 3}
+    put = sink.BatchWriter(sink_options({"streamName": "s"}), sink.check_columns(schema))
+    put.write(iter([pa.RecordBatch.from_pydict(rows)]))
+    there = [(one.shard_id, one.explicit_hash_key) for one in kinesis.user_records()]
+    assert there.count(("shardId-000000000001", str(2**128 - 1))) == 3
+    assert there.count(("shardId-000000000000", "0")) == 3
 
 
 def test_a_stream_that_is_missing_is_told_before_the_first_task(kinesis: FakeKinesis) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import Mock
 
-from shardpack.spark.core.ends import First, Found, Page, next_step
-from shardpack.spark.core.marks import END, Mark
-from shardpack.spark.core.offsets import Offset
+from shardpack.ranges.core.ends import First, Found, Page, next_step
+from shardpack.ranges.core.marks import END, Mark
+from shardpack.ranges.core.offsets import Offset
 
 FAR = 10_000_000
 
@@ -61,6 +62,32 @@ def test_one_that_came_later_waits() -> None:
     )
     assert (waits.begin, waits.end, waits.waiting) == (Mark("AT", "2", 0, FAR), Mark("AT", "2", 0, FAR), FAR)
     assert step(Shard(1000), END, until=2000) == ("", "SHARD_END ")
+
+
+class Contrary(Shard):
+    """Iterators by time find nothing; and where nothing is left, a page says that the shard was closed."""
+
+    def first(self, _shard_id: str, mark: Mark) -> First:
+        return First(None) if mark.place == "AT_TIMESTAMP" else super().first(_shard_id, mark)
+
+    def page(self, _shard_id: str, mark: Mark) -> Page:
+        page = super().page(_shard_id, mark)
+        return page if page.records else Page((), "end")
+
+
+def test_a_batch_that_reads_something_goes_on_though_iterators_by_time_find_nothing() -> None:
+    assert step(Contrary(FAR, FAR), Mark("AT", "1", 0, FAR), until=2000, bounded=True) == ("1", "AT 2")
+
+
+def test_a_shard_that_turns_out_to_be_closed_is_over() -> None:
+    assert step(Contrary(1000), Mark("AT", "2", 0, 1500), until=2000) == ("2", "SHARD_END ")
+
+
+def test_a_shard_that_is_known_to_be_closed_is_not_asked_for_its_end() -> None:
+    closed = Mock(spec=Shard)
+    took = next_step(closed, "s", Mark("AT", "2", 0, 1500), 2000, bounded=False, is_closed=True, most_time=None)
+    assert took.end == END
+    assert not closed.mock_calls
 
 
 def test_an_initial_offset_says_so_when_it_is_read_again() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shardpack.spark.core.options import Start, duration, position, sink_options, source_options
+from shardpack.ranges.core.options import Start
+from shardpack.spark.core.options import duration, position, sink_options, source_options
 
 
 def read(**given: str) -> Any:

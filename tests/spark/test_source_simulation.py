@@ -18,8 +18,8 @@ from mini_spark import Crash, MiniSpark, check_order
 
 import shardpack as sp
 from shardpack.consumer.core.shards import listed_shards
-from shardpack.spark.core.limits import Limits
-from shardpack.spark.core.offsets import Offset
+from shardpack.ranges.core.limits import Limits
+from shardpack.ranges.core.offsets import Offset
 from shardpack.testing import FakeKinesis, ManualClock
 
 LIMITS = st.sampled_from(

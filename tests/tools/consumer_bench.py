@@ -11,10 +11,10 @@ from shardpack.aws.errors import error_of
 from shardpack.aws.streams import ALL_SHARDS, list_shards
 from shardpack.consumer import ConsumerConfig, Lease, Leases
 from shardpack.consumer.core.actions import Action, DescribeStream, GetRecords, GetShardIterator, ListShards
-from shardpack.consumer.core.delivered import Delivered
 from shardpack.consumer.core.engine import Engine
 from shardpack.consumer.core.fleet.member import Member
-from shardpack.consumer.shells.calls import call_leases
+from shardpack.consumer.core.holding.delivered import Delivered
+from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.consumer.start import Start
 from shardpack.leases.fleet.states import HasFleet
 from shardpack.testing import FakeKinesis, ManualClock

@@ -17,7 +17,7 @@ import shardpack as sp
 from shardpack.aws.streams import ALL_SHARDS, list_shards
 from shardpack.consumer import Leases
 from shardpack.consumer.core.actions import ReleaseLease
-from shardpack.consumer.core.delivered import Delivered
+from shardpack.consumer.core.holding.delivered import Delivered
 
 _LONGEST_CALL = 1.5  # seconds; far from the failover time, so that no lease expires
 _LONGEST_BATCH = 6.0

@@ -96,7 +96,7 @@ SOUND: dict[str, Body] = {
     "an unknown field in each record": lambda n: KEY + fill(field(3, b"\x08\x00\x1a\x00" + UNKNOWN), n),
     "nothing but unknown fields": lambda n: KEY + SMALLEST + fill(UNKNOWN, n),
     "unknown fields in one record": lambda n: KEY + field(3, b"\x08\x00\x1a\x00" + fill(UNKNOWN, n)),
-    "groups": lambda n: KEY + SMALLEST + fill(b"\x2b\x2c", n),
+    "groups in groups": lambda n: KEY + SMALLEST + fill(b"\x2b\x33\x34\x2c", n),
     "tags of one record": lambda n: KEY + field(3, b"\x08\x00\x1a\x00" + fill(TAG, n)),
     "a tag in each record": lambda n: KEY + fill(field(3, b"\x08\x00\x1a\x00" + TAG), n),
     "data before the index": lambda n: KEY + fill(field(3, b"\x1a\x00\x08\x00"), n),

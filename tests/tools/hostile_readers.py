@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from hostile_corpus import blobs, sound
 
 import shardpack as sp
@@ -56,6 +57,11 @@ def objects_in_range(blob: bytes) -> None:
 
 def columns(blob: bytes) -> None:
     arrow.to_table([{"Data": blob, "SequenceNumber": "1", "ShardId": "shardId-000000000000"}])
+
+
+def column_views(blob: bytes) -> None:
+    batch = pa.RecordBatch.from_pydict({"data": pa.array([blob] * 2, pa.binary())})
+    deque(arrow.unpack_batches(batch, views=True, threads=2), maxlen=0)
 
 
 def lambda_event(blob: bytes) -> None:
@@ -98,6 +104,7 @@ READERS: Mapping[str, Read] = {
     "objects, hash range": objects_in_range,
     "objects, as the KCL": objects_as_the_kcl,
     "columns": columns,
+    "columns, views": column_views,
     "Lambda": lambda_event,
     "Firehose": firehose_event,
     "command line": command_line,

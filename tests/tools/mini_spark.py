@@ -11,17 +11,21 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import shardpack as sp
 from shardpack.consumer.core.shards import ListedShard
-from shardpack.spark.core.limits import Limits
-from shardpack.spark.core.marks import Mark
-from shardpack.spark.core.offsets import Offset
-from shardpack.spark.core.options import SourceOptions, source_options
-from shardpack.spark.core.ranges import Range
-from shardpack.spark.core.rows import COLUMNS
-from shardpack.spark.shells.clients import Caller
-from shardpack.spark.shells.driver import NO_LIMITS, Driver
-from shardpack.spark.shells.stream import KinesisStream
-from shardpack.spark.shells.tasks import RangeReader
+from shardpack.ranges.core.limits import Limits
+from shardpack.ranges.core.marks import Mark
+from shardpack.ranges.core.offsets import Offset
+from shardpack.ranges.core.options import SourceOptions
+from shardpack.ranges.core.ranges import Range
+from shardpack.ranges.shells.clients import Caller
+from shardpack.ranges.shells.driver import NO_LIMITS, Driver
+from shardpack.ranges.shells.stream import KinesisStream
+from shardpack.ranges.shells.tasks import RangeReader
+from shardpack.spark.core.options import source_options
+from shardpack.spark.core.rows import COLUMNS, Rows
+from shardpack.spark.core.words import SPARK
+from shardpack.testing import FakeKinesis, ManualClock
 
 Row = tuple[str, int, int, bytes]
 """Shard, sequence number, sub-sequence number, data."""
@@ -60,8 +64,9 @@ class MiniSpark:
 
     def restart(self) -> Driver:
         """A new driver, which knows what is in the checkpoint alone."""
-        call = Caller(self.client, "the stream s", sleep=self.clock.wait)
+        call = Caller(self.client, "the stream s", SPARK, sleep=self.clock.wait)
         stream = KinesisStream(call, "s", max_records=self.page, clock=self.clock.now, sleep=self.clock.wait)
+        self.stream = stream
         self.driver = Driver(
             stream, self.options, self.marks_of_leases, workers=1, clock=self.clock.now, sleep=self.clock.wait
         )
@@ -98,9 +103,10 @@ class MiniSpark:
     def run(self, ranges: Iterable[Range], is_halfway: bool = False) -> list[Row]:
         rows: list[Row] = []
         for one in ranges:
-            call = Caller(self.client, "the stream s", sleep=self.clock.wait)
+            call = Caller(self.client, "the stream s", SPARK, sleep=self.clock.wait)
+            rows_of = Rows("s", [*COLUMNS], self.options.on_corrupt).of
             reader = RangeReader(
-                call, {"StreamName": "s"}, "s", self.options, [*COLUMNS], clock=self.clock.now, sleep=self.clock.wait
+                call, {"StreamName": "s"}, self.options, rows_of, clock=self.clock.now, sleep=self.clock.wait
             )
             for found in reader.read(one):
                 told = zip(*(found[name].to_pylist() for name in NAMES), strict=True)
@@ -118,6 +124,31 @@ class MiniSpark:
 
     def rows(self) -> list[Row]:
         return [row for batch in range(self.committed) for row in self.batches[batch]]
+
+
+class Setting:
+    """A stream "s" with a clock that stands still, and queries of it."""
+
+    def __init__(self, shards: int = 2) -> None:
+        self.clock = ManualClock()
+        self.kinesis = FakeKinesis(streams={"s": shards}, clock=self.clock)
+        self.count = 0
+
+    def put(self, records: int, aggregate: int = 1, *, passes: float = 0.0) -> None:
+        listed = self.kinesis.list_shards(StreamName="s")["Shards"]
+        shards = [one for one in listed if "EndingSequenceNumber" not in one["SequenceNumberRange"]]
+        data = [(f"key-{nth}", b"%d" % nth) for nth in range(self.count, self.count + records)]
+        self.count += records
+        limits = sp.Limits(max_user_records=aggregate)
+        for packed in sp.pack(data, by="shard", shard_map=sp.ShardMap(shards), limits=limits):
+            self.kinesis.put_record(StreamName="s", **packed.entry)
+            self.clock.advance(passes)
+
+    def query(self, **given: str) -> MiniSpark:
+        return MiniSpark(self.kinesis, self.clock, given, page=1000)
+
+    def all(self) -> set[bytes]:
+        return {record.data for record in sp.unpack(self.kinesis.records())}
 
 
 NAMES = ("shardId", "sequenceNumber", "subSequenceNumber", "data")

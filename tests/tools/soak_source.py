@@ -25,8 +25,8 @@ from soak_spark import FAULTS, STREAM, Stream
 
 import shardpack as sp
 from shardpack.dedup import RecordDigest
-from shardpack.spark.core.limits import Limits
-from shardpack.spark.shells.driver import NO_LIMITS
+from shardpack.ranges.core.limits import Limits
+from shardpack.ranges.shells.driver import NO_LIMITS
 from shardpack.testing import SystemClock
 
 

@@ -12,15 +12,18 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import servers
 from fault_proxy import FaultProxy, Faults
@@ -29,8 +32,13 @@ from fault_services import Kinesis
 import shardpack as sp
 
 STREAM = "s"
+T = TypeVar("T")
 MOST_SHARDS = 8
 FAULTS = Faults(reset_before=0.01, reset_after=0.01, internal_failure=0.01, throttle=0.02, latency=0.02)
+
+
+# A Java that is killed within seconds gets nothing back for what its compiler does.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def session(master: str) -> Any:
@@ -42,6 +50,8 @@ def session(master: str) -> Any:
         .config("spark.ui.enabled", "false")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", SHORT_LIVED)
+        .config("spark.executor.extraJavaOptions", SHORT_LIVED)
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.session.timeZone", "UTC")
         .getOrCreate()
@@ -91,17 +101,18 @@ def _digest() -> Any:
     return RecordDigest()
 
 
-def patiently(action: Callable[[], Any]) -> None:
-    """On a machine that is busy, a Python process may take longer to come up than Spark waits: ten seconds."""
+def patiently(action: Callable[[], T]) -> T:
+    """On a machine that is busy, a Python process may take longer to come up than Spark waits: ten seconds.
+
+    Spark has no setting for that (``PROCESS_WAIT_TIMEOUT_MS`` in its ``PythonWorkerFactory``).
+    """
     for _ in range(30):
         try:
-            action()
+            return action()
         except Exception as error:
             if "failed to connect back" not in str(error):
                 raise
-        else:
-            return
-    action()
+    return action()
 
 
 class Query:
@@ -122,26 +133,25 @@ class Query:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
-    def kill(self) -> None:
-        """All of its processes, at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+    def kill(self) -> int:
+        """All of its processes, at once; how many."""
+        killed = self.kill_those("")
         self.process.communicate()
+        return killed
 
-    def kill_pythons(self, module: str) -> int:
-        """Those of its processes that run a module of pyspark: the source's, which plans, or the tasks'."""
-        pids = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._runs(path, module)]
+    def kill_those(self, what: str, most: int | None = None) -> int:
+        """Those of its processes in whose command something stands; how many there were."""
+        pids = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._runs(path, what)][:most]
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return len(pids)
 
-    def _runs(self, process: Path, module: str) -> bool:
+    def _runs(self, process: Path, what: str) -> bool:
+        # By the session, because pyspark's daemon makes a process group of its own for the tasks.
         try:
-            command = (process / "cmdline").read_text()
-            return (
-                os.getpgid(int(process.name)) == self.process.pid and "\0-m\0pyspark" in command and module in command
-            )
-        except OSError:  # it has ended
+            return os.getsid(int(process.name)) == self.process.pid and what in (process / "cmdline").read_text()
+        except (OSError, UnicodeDecodeError):  # it has ended, or is none of ours
             return False
 
 
@@ -188,7 +198,19 @@ class Stream:
         self.reshards += 1
 
 
-KILLED = {"the source": "python_streaming_source_runner", "the tasks": "pyspark.daemon", "both": "pyspark"}
+KILLED = {"the source": "\0pyspark.sql.streaming.python_streaming_source_runner", "the tasks": "\0pyspark.daemon"}
+KILLED_IN_CLUSTER = {"an executor": "\0org.apache.spark.executor.CoarseGrainedExecutorBackend"}
+
+
+def strike(query: Query, victim: str) -> int:
+    """Kill some of the processes of a query; how many."""
+    if victim == "all":
+        return query.kill()
+    if victim == "both":
+        return sum(query.kill_those(what) for what in KILLED.values())
+    if victim in KILLED_IN_CLUSTER:
+        return query.kill_those(KILLED_IN_CLUSTER[victim], most=1)
+    return query.kill_those(KILLED[victim])
 
 
 def batches_of(folder: Path, kind: str) -> list[Path]:
@@ -203,11 +225,28 @@ def wait_for_batches(folder: Path, count: int) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def without_logs_of_executors() -> Iterator[None]:
+    """Remove what a local cluster writes, which is beside pyspark itself, wherever it is told to write."""
+    pyspark = find_spec("pyspark")
+    work = Path(str(pyspark and pyspark.origin)).parent / "work"
+    before = {*work.glob("*")}
+    try:
+        yield
+    finally:
+        for folder in {*work.glob("*")} - before:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def soak(arguments: argparse.Namespace) -> bool:
     dice = random.Random(arguments.seed)
+    is_cluster = arguments.master.startswith("local-cluster")
+    victims = [*KILLED, "both", *(KILLED_IN_CLUSTER if is_cluster else ())]
+    struck: Counter[str] = Counter()
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="shardpack-spark-") as name,
+        without_logs_of_executors(),
         servers.kinesalite() as server,
         FaultProxy(server, Kinesis(), FAULTS, seed=arguments.seed) as proxy,
     ):
@@ -216,27 +255,31 @@ def soak(arguments: argparse.Namespace) -> bool:
         servers.create_stream(stream.kinesis, STREAM, 3)
         share = arguments.records // (2 * arguments.kills + 1)
         this = None
+        kills = 0
         for nth in range(arguments.kills):
+            if time.monotonic() - began > arguments.seconds:
+                break
+            kills += 1
             stream.put(share)
             stream.reshard()
-            if this is None:
-                this = Query(arguments, proxy.url, folder)
-            if this.line() != "up\n":  # it ends when what was killed was more than it can go on without
+            if this is not None and this.process.poll() is not None:  # it cannot go on without what was killed
                 this.kill()
+                this = None
+            if this is None:
                 this = Query(arguments, proxy.url, folder)
                 assert this.line() == "up\n", (folder / "log").read_text(errors="replace")[-5000:]
             wait_for_batches(folder, dice.choice([0, 1, 1, 2]))
             stream.put(share)
             stream.reshard()
             time.sleep(dice.uniform(0, arguments.most_seconds))
-            victim = dice.choice([*KILLED]) if nth % 5 else "all"
+            victim = dice.choice(victims) if nth % 5 else "all"
+            hit = strike(this, victim)
+            struck[victim] += hit
             if victim == "all":
-                this.kill()
                 this = None
-            elif not this.kill_pythons(KILLED[victim]):
-                this.kill_pythons("pyspark")
-            state = " planned, ".join(str(len(batches_of(folder, kind))) for kind in ("offsets", "commits"))
-            print(f"{time.monotonic() - began:6.0f} s  kill {nth + 1}: {victim}; batches {state} committed", flush=True)
+            planned, committed = (len(batches_of(folder, kind)) for kind in ("offsets", "commits"))
+            state = f"{hit} processes; batches {planned} planned, {committed} committed"
+            print(f"{time.monotonic() - began:6.0f} s  kill {nth + 1}: {victim}, {state}", flush=True)
         if this is not None:
             this.kill()
         stream.put(arguments.records - stream.digest.count)
@@ -251,10 +294,10 @@ def soak(arguments: argparse.Namespace) -> bool:
         counts = dict(proxy.counts)
     lost = stream.digest.count - told["different"]
     print(
-        f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {arguments.kills} kills,"
+        f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {kills} kills,"
         f" {stream.reshards} reshards, {sum(counts.values())} faults, {told['batches']} batches,"
         f" {time.monotonic() - began:.0f} s: {lost} lost, {told['twice']} twice, digests"
-        f" {'equal' if told['digest'] == stream.digest.hexdigest() else 'DIFFERENT'}"
+        f" {'equal' if told['digest'] == stream.digest.hexdigest() else 'DIFFERENT'}; processes killed: {dict(struck)}"
     )
     return bool(told["digest"] == stream.digest.hexdigest() and not lost and not told["twice"])
 
@@ -267,6 +310,7 @@ def main() -> None:
     parser.add_argument("--master", default="local[2]", help="such as local-cluster[2,1,1024]")
     parser.add_argument("--options", default="{}", help="more options of the source, as JSON")
     parser.add_argument("--most-seconds", type=float, default=3.0, help="after a batch was planned, before a kill")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="after which nothing more is killed")
     parser.add_argument("--query", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--finish", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)

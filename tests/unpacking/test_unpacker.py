@@ -657,3 +657,10 @@ def test_a_sequence_number_or_shard_id_longer_than_any_is_refused(record: Any, m
     with pytest.raises(sp.DecodeError) as caught:
         list(sp.unpack(record("1" * 1_000_000)))
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("bounds", [(-5, -1), (MAX_HASH_KEY + 1, 2**200)])
+def test_a_hash_range_in_which_no_hash_key_lies_drops_all(bounds: tuple[int, int]) -> None:
+    record = {"Data": sp.encode([("a", b"x"), ("b", b"y", "7")])}
+    assert list(sp.unpack(record, hash_range=bounds, out_of_range="drop_record")) == []
+    assert len(list(sp.unpack(record, hash_range=(-5, 2**200), out_of_range="drop_record"))) == 2

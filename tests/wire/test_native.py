@@ -105,6 +105,16 @@ class TestReading:
 
         assert answer(ours) == with_core(_pure, lambda: answer(ours))
 
+    @given(st.lists(st.text(max_size=200), max_size=40), st.integers(0, MAX_HASH_KEY), st.integers(0, MAX_HASH_KEY))
+    def test_hash_keys_outside(self, keys: list[str], first: int, last: int) -> None:
+        assert native.outside(keys, first, last) == _pure.outside(keys, first, last)
+
+    def test_hash_keys_on_the_bounds_are_inside(self) -> None:
+        number = md5_hash_key(b"k")
+        assert native.outside(["k"], number, number) == []
+        assert native.outside(["x", "k"], number + 1, MAX_HASH_KEY)[-1:] == [1]
+        assert native.outside(["x", "k"], 0, number - 1)[-1:] == [1]
+
     def test_of_views_and_subclasses(self) -> None:
         blob = sp.encode([("k", b"data"), ("k2", b"more")])
         for one in (Bytes(blob), bytearray(blob), memoryview(blob), memoryview(blob + b"x")[:-1]):

@@ -1,10 +1,11 @@
 //! The user records of many aggregates, by columns in the layout of Apache Arrow.
 
+use crate::aggregate::{Aggregate, Sub, NONE};
 use crate::fault::Kind;
 use crate::frame::body;
 use crate::md5;
 use crate::memory::{Buffer, Item};
-use crate::read::{verified_into, Aggregate, Sub, MOST_BYTES, NONE};
+use crate::read::{verified_into, MOST_BYTES};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;

@@ -1,10 +1,11 @@
 //! shardpack's native core: aggregates read and written without protobuf, and MD5 in lanes.
 //!
 //! One module for each step, none of which knows anything of Python: `frame` (magic and checksum), `md5` (in lanes),
-//! `pack` (records in, an aggregate out) with `table` (of its keys), `read` (the other way), `unusual` with `walk` and
-//! `fault` (what few packers write, and what is wrong with what none does), `columns` (many aggregates for Arrow),
-//! `memory` (buffers), `json` (an answer of GetRecords). `python` binds them.
+//! `pack` (records in, an aggregate out) with `table` (of its keys), `read` into an `aggregate` (the other way),
+//! `unusual` with `walk` and `fault` (what few packers write, and what is wrong with what none does), `columns` (many
+//! aggregates for Arrow), `memory` (buffers), `json` (an answer of GetRecords). `python` binds them.
 
+pub mod aggregate;
 pub mod columns;
 pub mod fault;
 pub mod frame;

@@ -377,8 +377,9 @@ fn number(mut push: impl FnMut(u8), mut number: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::Aggregate;
     use crate::frame;
-    use crate::read::{read_many, Aggregate};
+    use crate::read::read_many;
 
     /// Data that lives elsewhere.
     #[derive(Default)]

@@ -3,6 +3,7 @@
 //! `pack` writes them, `unusual` reads what is not written that way: fields in another order or twice, unknown fields,
 //! tags, numbers that take more bytes than 32 bits need; and it says what is wrong with an index outside its table.
 
+use crate::aggregate::{Aggregate, Sub, NONE};
 use crate::fault::{Fault, What};
 use crate::frame::{
     body, is_sound, CHECKSUM_BYTES, DATA, EXPLICIT_HASH_KEY_INDEX, EXPLICIT_HASH_KEY_TABLE, MAGIC, PARTITION_KEY_INDEX,
@@ -12,50 +13,12 @@ use crate::memory::prefetch;
 use crate::{md5, unusual};
 use std::ops::Range;
 
-/// In `Sub::explicit_hash_key`: there is none.
-pub const NONE: u32 = u32::MAX;
 /// Blobs of so many bytes and more are refused as no aggregates; no Kinesis record comes near.
 pub const MOST_BYTES: usize = 1 << 31;
 
 /// Records alike, so many ahead, are fetched from memory. Each begins where the one before ends, so the processor cannot
 /// know by itself where to look; and it waits as long for memory as for all its work on a record.
 const AHEAD: usize = 6;
-
-/// One sub-record: indices of its keys, and where its data is in the blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sub {
-    pub partition_key: u32,
-    pub explicit_hash_key: u32,
-    pub start: u32,
-    pub end: u32,
-}
-
-/// An aggregate: where in the blob its keys and the data of its sub-records are.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Aggregate {
-    pub partition_keys: Vec<Range<usize>>,
-    pub explicit_hash_keys: Vec<Range<usize>>,
-    pub records: Vec<Sub>,
-    /// In the order of their records; of nearly all aggregates there are none.
-    pub tags: Vec<Tag>,
-}
-
-impl Aggregate {
-    fn clear(&mut self) {
-        self.partition_keys.clear();
-        self.explicit_hash_keys.clear();
-        self.records.clear();
-        self.tags.clear();
-    }
-}
-
-/// A tag of a sub-record: where in the blob its key and its value are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tag {
-    pub record: u32,
-    pub key: Range<usize>,
-    pub value: Option<Range<usize>>,
-}
 
 /// Read a blob whose checksum is known to be right, if it is as packers write it.
 pub fn usual(blob: &[u8]) -> Option<Aggregate> {

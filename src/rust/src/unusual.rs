@@ -4,12 +4,12 @@
 //! First of structure, by position; then of the records in their order, a missing required field before an index
 //! outside its table. So does the pure core.
 
+use crate::aggregate::{Aggregate, Sub, Tag, NONE};
 use crate::fault::{Fault, What};
 use crate::frame::{
     CHECKSUM_BYTES, DATA, EXPLICIT_HASH_KEY_INDEX, EXPLICIT_HASH_KEY_TABLE, MAGIC, PARTITION_KEY_INDEX,
     PARTITION_KEY_TABLE, RECORD, TAG, TAG_KEY, TAG_VALUE,
 };
-use crate::read::{Aggregate, Sub, Tag, NONE};
 use crate::walk::{Field, Walk};
 use std::ops::Range;
 

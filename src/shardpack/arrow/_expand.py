@@ -10,11 +10,20 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import ChecksumMismatchError, DecodeError, TruncatedError
-from ..hashing import Shard, md5_hash_key
+from ..errors import ChecksumMismatchError, DecodeError, MalformedError, TruncatedError
+from ..hashing import Shard
 from ..limits import listed, shown
-from ..unpacking.kcl import big_integer
-from ..unpacking.unpacker import OnCorrupt, OutOfRange, bounds_of, long_key, outside_of, reader, unpack
+from ..unpacking.unpacker import (
+    OnCorrupt,
+    OutOfRange,
+    bounds_of,
+    keys_outside_of,
+    long_key,
+    number_of,
+    outside_of,
+    reader,
+    unpack,
+)
 from ..wire import decode
 from ..wire.core import Aggregate
 from ._cut import COLUMNS, LARGEST, Cut, count_up, cut, repeated
@@ -354,7 +363,8 @@ def _all_in_range(whole: Cut, run: tuple[int, int], bounds: tuple[int, int] | No
     numbers = explicit.dictionary.take(explicit.indices.drop_null().unique()).to_pylist()
     texts = keys.dictionary.take(keys.indices.filter(explicit.is_null()).unique()).to_pylist()
     try:
-        hash_keys = [*map(big_integer, numbers), *(md5_hash_key(key.encode()) for key in texts)]
-    except ValueError:
+        return all(bounds[0] <= number_of(number) <= bounds[1] for number in numbers) and not keys_outside_of(
+            texts, bounds
+        )
+    except MalformedError:
         return False
-    return bounds[0] <= min(hash_keys) and max(hash_keys) <= bounds[1]

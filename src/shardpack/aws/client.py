@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
+
+from .errors import REMEDIES
 
 
 class ClientSettings(Protocol):
@@ -39,7 +43,19 @@ def kinesis_client(
 
     underneath = read_natively(botocore.session.get_session())
     session = boto3.session.Session(profile_name=profile_name, region_name=region_name, botocore_session=underneath)
-    return session.client("kinesis", endpoint_url=endpoint_url, config=Config(**client_settings(config)))
+    with _told():
+        return session.client("kinesis", endpoint_url=endpoint_url, config=Config(**client_settings(config)))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """With what to do, where botocore does not say it."""
+    try:
+        yield
+    except Exception as error:
+        if (remedy := REMEDIES.get(type(error).__name__)) is not None:
+            error.add_note(remedy)
+        raise
 
 
 def async_kinesis_client(

@@ -47,12 +47,13 @@ PERMANENT = frozenset(
     }
 )
 
-# What the AWS SDK says without saying what to do.
-_REMEDIES = {
-    "NoRegionError": "no AWS region is set: give one by name (--region), in AWS_DEFAULT_REGION, or in a profile",
-    "NoCredentialsError": "no AWS credentials were found: choose a profile (--profile), set AWS_ACCESS_KEY_ID and"
-    " AWS_SECRET_ACCESS_KEY, or give the machine a role",
+REMEDIES = {
+    "NoRegionError": "no AWS region is set: name one (--region, or region_name in Python), set AWS_DEFAULT_REGION, or"
+    " choose a profile that has one",
+    "NoCredentialsError": "no AWS credentials were found: choose a profile (--profile, or profile_name in Python), set"
+    " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role",
 }
+"""Of what the AWS SDK says without saying what to do."""
 
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
@@ -72,4 +73,4 @@ def error_of(error: BaseException) -> tuple[str, str]:
     if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
         return str(response["Error"].get("Code", type(error).__name__)), str(response["Error"].get("Message", error))
     code = type(error).__name__
-    return code, _REMEDIES.get(code, str(error))
+    return code, REMEDIES.get(code, str(error))

@@ -34,16 +34,16 @@ from .commands.doctor import doctor_command
 from .commands.examples import epilog
 from .commands.leases import commands as leases
 from .commands.leases.reset import reset_command
-from .commands.put_options import put_command
-from .commands.replay_options import replay_command
-from .commands.tail_options import tail_command
+from .commands.put.options import put_command
+from .commands.replay.options import replay_command
+from .commands.tail.options import tail_command
 from .input_bar import opened_input
 from .long_keys import DEFAULT_MAX_KEY_CHARACTERS, MaxKeyCharacters, without_long_keys
 from .messages import LONGEST_MESSAGE, LogLines, report, text_of
 from .options import HashKeys, InputFile, KeyField
 from .reading import InputError
 from .terminal import console, printable
-from .writing import base64_line, data_of, json_line, standard_output
+from .writing import base64_line, data_of, json_line, output_may_end, standard_output
 
 
 class Commands(TyperGroup):
@@ -51,12 +51,12 @@ class Commands(TyperGroup):
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         """See click."""
-        with _printable_messages():
+        with _printable_messages(), output_may_end():
             return super().make_context(*arguments, **more)
 
     def invoke(self, *arguments: Any, **more: Any) -> Any:
-        """See click."""
-        with _printable_messages():
+        """See click; that the reader of the output has enough is no failure, though click would make it one."""
+        with _printable_messages(), output_may_end():
             return super().invoke(*arguments, **more)
 
 
@@ -157,7 +157,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and the core.")
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version and the core."),
     ] = False,
 ) -> None:
     """Set what holds for every command."""

@@ -3,15 +3,17 @@
 A partition key, a shard id, a worker's name, a message of a server or a file's name may hold anything. An escape
 sequence among it would move the cursor, rename the window or hide what stands before it; a bidirectional override would
 show digits in another order. So every such text passes `printable`, JSON passes `json_text`, and tables are printed by
-the `console` of this module, which knows no markup.
+the `console` of this module, which knows no markup, by `print_table`, which cuts no cell.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from rich.cells import cell_len
 from rich.console import Console
 
 # DEL and C1; the bidirectional controls of Unicode (UAX #9), and the separators that end a line; lone surrogates, which
@@ -63,3 +65,75 @@ def console(*, width: int | None = None, stderr: bool = False) -> Console:
 def row(cells: Iterable[object]) -> list[str]:
     """The cells of a table's row; None and the empty text are shown as a dash."""
     return ["-" if cell in (None, "") else printable(cell) for cell in cells]
+
+
+_GAPS = (2, 1)  # spaces between columns: the second where it saves a part of the table
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        head: its lines stand above each other.
+        is_number: its cells end in line.
+    """
+
+    head: str
+    is_number: bool = False
+
+
+def print_table(
+    out: Console,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str = "",
+    styles: Sequence[str | None] = (),
+) -> None:
+    """Print a table without cutting or folding a cell: half a number or a broken id is worse than none.
+
+    Columns that do not fit beside the others come below, beside the first column once more. A cell that is wider than
+    the terminal runs on: the terminal wraps it, and whoever copies it gets it whole.
+
+    Args:
+        out: where to.
+        columns: the first one says what a row is about.
+        rows: as many cells in each as there are columns, printable.
+        title: stands above.
+        styles: of the rows, as rich has them.
+    """
+    heads = [column.head.split("\n") for column in columns]
+    widths = [max(cell_len(text) for text in (*head, *(cells[at] for cells in rows))) for at, head in enumerate(heads)]
+    if title:
+        out.print(title)
+    gap, groups = min(((gap, _groups(widths, gap, out.width)) for gap in _GAPS), key=lambda found: len(found[1]))
+    for number, shown in enumerate(groups):
+        if number:
+            out.print()
+
+        def line(cells: Sequence[str], shown: Sequence[int] = shown) -> str:
+            return (" " * gap).join(_padded(cells[at], widths[at], columns[at]) for at in shown).rstrip()
+
+        height = max(len(heads[at]) for at in shown)
+        for at in range(-height, 0):
+            out.print(line([head[at] if -at <= len(head) else "" for head in heads]), style="bold", soft_wrap=True)
+        for at, cells in enumerate(rows):
+            out.print(line(cells), style=styles[at] if styles else None, soft_wrap=True)
+
+
+def _padded(cell: str, width: int, column: Column) -> str:
+    space = " " * (width - cell_len(cell))
+    return space + cell if column.is_number else cell + space
+
+
+def _groups(widths: Sequence[int], gap: int, most: int) -> list[list[int]]:
+    """Which columns stand beside each other, the first in each group."""
+    groups: list[list[int]] = []
+    room = 0
+    for at, width in enumerate(widths[1:], 1):
+        if not groups or room < gap + width:
+            groups.append([0])
+            room = most - widths[0]
+        groups[-1].append(at)
+        room -= gap + width
+    return groups or [[0]]

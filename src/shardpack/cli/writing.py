@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,24 @@ def standard_output() -> Iterator[IO[bytes]]:
     else:
         yield out
         out.flush()
+
+
+@contextmanager
+def output_may_end() -> Iterator[None]:
+    """Where nobody reads standard output any more, as after `| head`: what is left of it goes nowhere, without a word.
+
+    Python would complain of what is left in the buffer when it ends, so that goes to the null device.
+    """
+    try:
+        yield
+    except SystemExit as ending:  # which rich makes of it, after it has done the same
+        if not isinstance(ending.__context__, BrokenPipeError):
+            raise
+        raise SystemExit(0) from None
+    except BrokenPipeError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def json_line(record: ReceivedRecord) -> bytes:

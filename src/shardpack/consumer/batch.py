@@ -8,7 +8,7 @@ from typing import Any, Self, overload
 from ..errors import CheckpointError
 from ..leases.keys import shard_id_of, stream_name_of
 from ..records import Position, ReceivedRecord
-from .core.delivered import Delivered
+from .core.holding.delivered import Delivered
 
 
 class BatchBase(Sequence[ReceivedRecord]):

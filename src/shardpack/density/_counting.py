@@ -133,9 +133,9 @@ class Counted:
 
     def point(self, seconds: float, rate: float, prices: Prices) -> Point:
         """Of the curve, after `end`."""
-        wait = self._packing.wait or Spread(0.0, 0.0, 0.0)
-        needs = self.needs(rate, prices)
-        return Point(seconds, Spread.of(self._counts).mean, wait.median, wait.p99, needs.shards, *needs[2:])
+        wait, needs = self._packing.wait, self.needs(rate, prices)
+        median, p99 = (wait.median, wait.p99) if wait else (None, None)
+        return Point(seconds, Spread.of(self._counts).mean, median, p99, needs.shards, *needs[2:])
 
     def needs(self, rate: float, prices: Prices) -> Needs:
         """At so many user records a second, those that were left out among them."""

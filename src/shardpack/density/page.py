@@ -269,5 +269,7 @@ def _compared(logs: Sequence[tuple[str, Measurement]]) -> str:
     return "<h2>The inputs compared</h2>" + _table("What is recommended for each", heads, lines)
 
 
-def _seconds(value: float) -> str:
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
     return f"{value * 1000:,.0f} ms" if value < 1 else f"{value:,.1f} s"

@@ -158,7 +158,7 @@ class Point(NamedTuple):
     Attributes:
         seconds: the time.
         user_records: in a Kinesis record, the mean.
-        median: seconds that a user record waits.
+        median: seconds that a user record waits; None: no aggregate went out before the input ended.
         p99: the same, for all but a hundredth.
         shards: needed.
         provisioned: dollars a month.
@@ -168,8 +168,8 @@ class Point(NamedTuple):
 
     seconds: float
     user_records: float
-    median: float
-    p99: float
+    median: float | None
+    p99: float | None
     shards: int
     provisioned: float
     on_demand: float

@@ -175,7 +175,7 @@ class Table:
             return session.client("dynamodb", endpoint_url=self._endpoint_url, config=config)
         except Exception as error:  # botocore has no common class for a missing profile, region or endpoint
             raise LeaseStoreError(
-                f"no DynamoDB client can be made for the lease table {self.name!r}: {type(error).__name__}: {error}",
+                f"no DynamoDB client can be made for the lease table {self.name!r}: {': '.join(error_of(error))}",
                 retriable=False,
             ) from error
 

@@ -15,7 +15,6 @@ from ..records import BytesLike
 from ..wire.columns import Columns
 from ..wire.format import FRAME_BYTES
 
-_DIGITS = re.compile(r"[+-]?\d+")
 _ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]?")  # or cut short
 _MAX_DIGITS = len(str(MAX_HASH_KEY))
 
@@ -73,20 +72,19 @@ def big_integer(text: str) -> int:
     Raises:
         ValueError: Java would raise NumberFormatException.
     """
-    if not _DIGITS.fullmatch(text) or max(text) > "\uffff":
+    digits = text[1:] if text.startswith(("+", "-")) else text
+    if not digits.isdecimal() or not (text.isascii() or max(text) <= "\uffff"):
         raise ValueError(f"{text!r:.60} is not a number by Java's BigInteger(String)")
-    digits = text.lstrip("+-")
     if len(digits) > _MAX_DIGITS:
-        digits = _without_leading_zeros(digits)
+        digits = digits.lstrip("0" if text.isascii() else _zeros()) or "0"
     number = int(digits) if len(digits) <= _MAX_DIGITS else MAX_HASH_KEY + 1
     return -number if text[0] == "-" else number
 
 
-def _without_leading_zeros(digits: str) -> str:
-    for nth, digit in enumerate(digits):
-        if int(digit):
-            return digits[nth:]
-    return "0"
+@functools.cache
+def _zeros() -> str:
+    """The zero of each script in the Basic Multilingual Plane."""
+    return "".join(digit for digit in map(chr, range(0x10000)) if digit.isdecimal() and int(digit) == 0)
 
 
 def int_cast(index: int) -> int:

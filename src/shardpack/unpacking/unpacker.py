@@ -231,24 +231,35 @@ def outside_of(aggregate: Aggregate, bounds: tuple[int, int]) -> frozenset[int]:
     # User records share the texts of their keys. By what they are, not by what they say, each is looked at once: two
     # long texts that are equal would be compared for each user record. An explicit hash key decides alone. Python has
     # each text of one character once, so the same object may be a partition key here and an explicit hash key there.
-    is_outside: dict[tuple[int, bool], bool] = {}
-    outside = []
-    for index, (partition_key, explicit_hash_key) in enumerate(zip(partition_keys, explicit_hash_keys, strict=True)):
-        by_partition_key = explicit_hash_key is None
-        identity = id(partition_key if by_partition_key else explicit_hash_key), by_partition_key
-        if identity not in is_outside:
-            hash_key = _effective_hash_key(partition_key, explicit_hash_key)
-            is_outside[identity] = not bounds[0] <= hash_key <= bounds[1]
-        if is_outside[identity]:
-            outside.append(index)
-    return frozenset(outside)
+    numbers = {id(number): number for number in explicit_hash_keys if number is not None}
+    keys = {id(key): key for key, number in zip(partition_keys, explicit_hash_keys, strict=True) if number is None}
+    numbers_outside = {at for at, number in numbers.items() if not bounds[0] <= number_of(number) <= bounds[1]}
+    identities = list(keys)
+    keys_outside = {identities[nth] for nth in keys_outside_of(list(keys.values()), bounds)}
+    if not numbers_outside and not keys_outside:
+        return frozenset()
+    if len(numbers_outside) == len(numbers) and len(keys_outside) == len(keys):
+        return frozenset(range(len(partition_keys)))
+    each = enumerate(zip(partition_keys, explicit_hash_keys, strict=True))
+    return frozenset(
+        nth
+        for nth, (key, number) in each
+        if (id(key) in keys_outside if number is None else id(number) in numbers_outside)
+    )
 
 
-def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> int:
-    if explicit_hash_key is None:
-        from ..hashing import md5_hash_key  # here, because nearly all read without a hash range
+def keys_outside_of(partition_keys: Sequence[str], bounds: tuple[int, int]) -> Sequence[int]:
+    """The places of those partition keys whose hash key is out of bounds."""
+    first, last = max(bounds[0], 0), min(bounds[1], MAX_HASH_KEY)
+    return backend().outside(partition_keys, first, last) if first <= last else range(len(partition_keys))
 
-        return md5_hash_key(partition_key.encode())
+
+def number_of(explicit_hash_key: str) -> int:
+    """The hash key that an explicit hash key says.
+
+    Raises:
+        MalformedError: it is no number.
+    """
     from .kcl import big_integer  # see `reader`
 
     try:
@@ -263,7 +274,10 @@ def _effective_hash_key(partition_key: str, explicit_hash_key: str | None) -> in
 def _out_of_range_error(
     record: KinesisRecord, aggregate: Aggregate, index: int, bounds: tuple[int, int]
 ) -> OutOfRangeError:
-    hash_key = _effective_hash_key(aggregate.partition_keys[index], aggregate.explicit_hash_keys[index])
+    from ..hashing import md5_hash_key  # here, because nearly all read without a hash range
+
+    partition_key, explicit_hash_key = aggregate.partition_keys[index], aggregate.explicit_hash_keys[index]
+    hash_key = md5_hash_key(partition_key.encode()) if explicit_hash_key is None else number_of(explicit_hash_key)
     return OutOfRangeError(
         f"sub-record {index} of the aggregate at sequence number {record.sequence_number} has the hash key {hash_key},"
         f" outside {bounds[0]} to {bounds[1]}: it was put before a reshard, and the KCL would drop the whole aggregate",
@@ -281,7 +295,7 @@ def bounds_of(hash_range: Shard | tuple[int, int] | None) -> tuple[int, int] | N
     """
     if hash_range is None:
         return None
-    from ..hashing import Shard  # see `_effective_hash_key`
+    from ..hashing import Shard  # see `_out_of_range_error`
 
     given = hash_range
     if isinstance(hash_range, Shard):

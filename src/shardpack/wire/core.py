@@ -228,6 +228,9 @@ class Core(Protocol):
     def is_aggregated(self, blob: BytesLike) -> bool:
         """See `shardpack.is_aggregated`."""
 
+    def outside(self, partition_keys: Sequence[str], first: int, last: int) -> list[int]:
+        """The places of those whose hash key is not from `first` to `last`, which are from 0 to 2^128-1."""
+
     def read(self, blob: BytesLike) -> Aggregate:
         """`decode` by columns, with its errors."""
 

@@ -22,6 +22,7 @@ cut_records = _native.cut_records
 fill = _native.fill
 flat = _native.Flat
 from_base64 = _native.from_base64
+outside = _native.outside
 routes = _native.Routes
 rows = _native.Rows
 

@@ -1,11 +1,10 @@
 """The pure core, on the generated protobuf classes.
 
 Reading: protobuf's parser makes the message. A message object for each record would cost more than all the rest, so the
-records that packers write are left as bytes and cut by hand (`_read_simple`); all others are read by protobuf
-(`_read_any`), with the same outcome.
+records that packers write are left as bytes and cut by hand (`_read_simple`). All others are walked by hand
+(`_read_any`), with protobuf's outcome: half as dear as its objects are, and the same under each of its releases.
 
-When something is wrong, protobuf says neither what nor where; then, and only then, `diagnosis` walks the bytes.
-Releases of protobuf differ in the odd messages that they take; what no packer writes has to pass `strict` too.
+When something is wrong, neither says what or where; then, and only then, `diagnosis` walks the bytes.
 
 Writing: `AggregateBuilder` keeps the parts of the message and its exact size.
 """
@@ -21,26 +20,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 
 from ..errors import ChecksumMismatchError, MalformedError, TruncatedError
-from ..records import BytesLike, Tags, UserRecord
-from ._generated.kpl_pb2 import (
-    AggregatedRecord,
-    AggregatedRecordOfBytes,
-    Record,
-    Tag,
-)
+from ..hashing import md5_hash_key
+from ..records import BytesLike, UserRecord
+from ._generated.kpl_pb2 import AggregatedRecordOfBytes
 from .builder import AggregateBuilder
 from .columns import Columns
 from .diagnosis import diagnose
 from .flat import Flat
 from .format import CHECKSUM_BYTES, FRAME_BYTES, MAGIC, data_head_of_field, record_head
-from .strict import is_strict
+from .walking import walk
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from .core import Builder
-
-_ABSENT = 2**64 - 1  # the schema's default for an explicit_hash_key_index that is not there
 
 builder = AggregateBuilder
 flat = Flat
@@ -64,6 +57,11 @@ def from_base64(_text: str) -> None:
 
 def cut_records(_body: bytes) -> None:
     """See `core.Core.cut_records`."""
+
+
+def outside(partition_keys: Sequence[str], first: int, last: int) -> list[int]:
+    """See `core.Core.outside`."""
+    return [nth for nth, key in enumerate(partition_keys) if not first <= md5_hash_key(key.encode()) <= last]
 
 
 def build_many(builders: Sequence[Builder]) -> list[bytes]:
@@ -117,6 +115,8 @@ def _read_simple(body: memoryview) -> Columns | None:
         message = AggregatedRecordOfBytes.FromString(body)  # type: ignore[arg-type]  # the stub says bytes
     except (ProtobufDecodeError, RecursionError):
         return None
+    if not _is_canonical(message, body):
+        return None
     records = list(message.records)
     partition_key_table = _texts(message.partition_key_table)
     explicit_hash_key_table = _texts(message.explicit_hash_key_table)
@@ -127,8 +127,6 @@ def _read_simple(body: memoryview) -> Columns | None:
     try:
         partition_keys, data = _cut(records, dict(zip(heads, partition_key_table, strict=True)), pinned=pinned)
     except (IndexError, KeyError):
-        return None
-    if not _is_canonical(message, body) and not is_strict(bytes(body)):
         return None
     pin = explicit_hash_key_table[0] if pinned else None
     return Columns(partition_keys, data, [pin] * len(data), [()] * len(data))
@@ -174,36 +172,30 @@ class _DataHeads(dict[int, bytes]):
 
 def _read_any(body: memoryview) -> Columns | None:
     """The columns of any aggregate; None for one that is not sound."""
-    message = _parse(body)
-    if message is None:
+    message = walk(bytes(body))
+    if message is None or not message.rows:
         return None
-    records = list(message.records)
     partition_key_table = _texts(message.partition_key_table)
     explicit_hash_key_table = _texts(message.explicit_hash_key_table)
     try:
-        partition_keys = [partition_key_table[record.partition_key_index] for record in records]
-        indices: list[int | None] = [record.explicit_hash_key_index for record in records]
-        if _ABSENT in indices:  # so it is nearly always, and a call for each record would be a tenth of all the time
-            indices = [
-                None if index == _ABSENT and not record.HasField("explicit_hash_key_index") else index
-                for index, record in zip(indices, records, strict=True)
-            ]
-        explicit_hash_keys = [None if index is None else explicit_hash_key_table[index] for index in indices]
+        partition_keys = [partition_key_table[index] for index, _, _, _ in message.rows]
+        explicit_hash_keys = [
+            None if index is None else explicit_hash_key_table[index] for _, index, _, _ in message.rows
+        ]
     except IndexError:
         return None
-    if not records:
-        return None
-    return Columns(partition_keys, [record.data for record in records], explicit_hash_keys, _tags_of(records))
+    return Columns(
+        partition_keys, [row[2] for row in message.rows], explicit_hash_keys, [row[3] for row in message.rows]
+    )
 
 
 def read_raw(blob: BytesLike) -> Raw:
     """See `core.Core.read_raw`."""
     body = _verified_body(blob)
-    message = _parse(body)
+    message = walk(bytes(body))
     if message is None:
         raise _explain(body)
-    records = ((record.partition_key_index, _explicit_index(record), record.data) for record in message.records)
-    return Raw(message.partition_key_table, message.explicit_hash_key_table, records)
+    return Raw(message.partition_key_table, message.explicit_hash_key_table, (row[:3] for row in message.rows))
 
 
 def _verified_body(blob: BytesLike) -> memoryview:
@@ -236,18 +228,11 @@ def _flat(blob: BytesLike) -> memoryview:
     return memoryview(view.tobytes())
 
 
-def _parse(body: memoryview) -> AggregatedRecord | None:
-    try:
-        message = AggregatedRecord.FromString(body)  # type: ignore[arg-type]  # the stub says bytes; any buffer will do
-    except (ProtobufDecodeError, RecursionError):
-        return None
-    if message.IsInitialized() and (_is_canonical(message, body) or is_strict(bytes(body))):
-        return message
-    return None
-
-
 def _is_canonical(message: Message, body: memoryview) -> bool:
-    """Whether it has known fields only, each in its fewest bytes, which all releases of protobuf read alike."""
+    """Whether it has known fields only, each in its fewest bytes, which all releases of protobuf read alike.
+
+    What is inside of records is not looked at.
+    """
     message.DiscardUnknownFields()
     return message.ByteSize() == len(body)
 
@@ -259,24 +244,3 @@ def _explain(body: memoryview) -> TruncatedError | MalformedError:
 
 def _texts(table: Iterable[bytes]) -> list[str]:
     return [encoded.decode("utf-8", "replace") for encoded in table]
-
-
-def _explicit_index(record: Record) -> int | None:
-    index = record.explicit_hash_key_index
-    return index if index != _ABSENT or record.HasField("explicit_hash_key_index") else None
-
-
-def _tags_of(records: list[Record]) -> list[Tags]:
-    return [_tags(tags) if tags else () for tags in [record.tags for record in records]]
-
-
-def _tags(tags: Iterable[Tag]) -> Tags:
-    return tuple(
-        [
-            (
-                tag.key.decode("utf-8", "replace"),
-                tag.value.decode("utf-8", "replace") if tag.HasField("value") else None,
-            )
-            for tag in tags
-        ]
-    )

@@ -2,7 +2,7 @@
 
 use super::list;
 use super::objects::Maker;
-use crate::read::{self, Sub, Tag, NONE};
+use crate::aggregate::{self, Sub, Tag, NONE};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple, PyType};
@@ -25,7 +25,7 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    pub fn new<'a>(blob: &'a Bound<'_, PyBytes>, parsed: read::Aggregate, texts: &mut Texts<'a>) -> Self {
+    pub fn new<'a>(blob: &'a Bound<'_, PyBytes>, parsed: aggregate::Aggregate, texts: &mut Texts<'a>) -> Self {
         let mut each = |table: &[Range<usize>]| table.iter().map(|at| texts.of(blob, at).into_any().unbind()).collect();
         Aggregate {
             partition_keys: each(&parsed.partition_keys),

@@ -42,6 +42,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_many, module)?)?;
     module.add_function(wrap_pyfunction!(is_aggregated, module)?)?;
     module.add_function(wrap_pyfunction!(from_base64, module)?)?;
+    module.add_function(wrap_pyfunction!(outside, module)?)?;
     module.add_function(wrap_pyfunction!(response::cut_records, module)?)?;
     module.add_function(wrap_pyfunction!(builder::build_many, module)?)?;
     module.add_function(wrap_pyfunction!(adding::fill, module)?)?;
@@ -92,6 +93,14 @@ fn is_aggregated(py: Python<'_>, blob: &Bound<'_, PyBytes>) -> bool {
     };
     let digest = if body.len() < WORTH_DETACHING { md5::digest(body) } else { py.detach(|| md5::digest(body)) };
     frame::is_sound(blob, &digest)
+}
+
+/// The places of those partition keys whose hash key is not from one number to another, both inclusive.
+#[pyfunction]
+fn outside(partition_keys: Vec<Bound<'_, PyString>>, first: u128, last: u128) -> PyResult<Vec<usize>> {
+    let texts = partition_keys.iter().map(|key| key.to_str().map(str::as_bytes)).collect::<PyResult<Vec<_>>>()?;
+    let hash_keys = md5::digests(&texts).into_iter().map(u128::from_be_bytes);
+    Ok(hash_keys.enumerate().filter(|(_, hash_key)| !(first..=last).contains(hash_key)).map(|(nth, _)| nth).collect())
 }
 
 /// The bytes that base64 text stands for; None if it is not strictly that.

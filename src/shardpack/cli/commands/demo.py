@@ -21,10 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Never
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from ...dedup import RecordDigest
 from ...files._lines import Lines
@@ -36,7 +34,7 @@ from ...records import UserRecord
 from ...unpacking.unpacker import unpack
 from .. import reading
 from ..input_bar import opened_input
-from ..terminal import printable
+from ..terminal import Column, print_table, printable
 
 _STREAM = "shardpack-demo"
 _START_SECONDS = 60
@@ -83,7 +81,7 @@ def run(file: str | None, records: int, shards: int, endpoint_url: str | None, c
         with Progress(*columns, console=console) as progress:
             tally = _send(client, stream, file, records, progress)
             received, from_lambda = _read_back(client, stream, tally.digest.count, progress)
-    console.print(_summary(tally))
+    _print_summary(console, tally)
     _print_proof(console, tally.digest, {"GetRecords": received, "a Lambda event": from_lambda})
     return tally.digest == received == from_lambda
 
@@ -183,31 +181,30 @@ def _lambda_events(page: dict[str, Any], shard_id: str) -> Iterator[dict[str, An
         }
 
 
-def _summary(tally: _Tally) -> Table:
+def _print_summary(console: Console, tally: _Tally) -> None:
     limit = Limits().max_record_bytes
     count = tally.digest.count
     plain_requests = -(-count // MAX_REQUEST_RECORDS)
     fill = tally.kinesis_bytes / (limit * tally.kinesis_records) if count else 0.0
     plain_fill = tally.plain_bytes / (limit * count) if count else 0.0
-    table = Table(title="What was sent", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    table.add_column("with shardpack", justify="right")
-    table.add_column("one record an entry", justify="right")
-    rows = (
+    counts = (
         ("user records", count, count),
         ("Kinesis records", tally.kinesis_records, count),
         ("PutRecords requests", tally.requests, plain_requests),
         ("bytes, partition keys counted", tally.kinesis_bytes, tally.plain_bytes),
     )
-    for name, packed, plain in rows:
-        table.add_row(name, f"{packed:,}", f"{plain:,}")
     seconds = (
         _shard_seconds(records, size)
         for records, size in ((tally.kinesis_records, tally.kinesis_bytes), (count, tally.plain_bytes))
     )
-    table.add_row("seconds of one shard's budget", *(f"{value:,.1f}" for value in seconds))
-    table.add_row("fill: bytes used of 1 MiB a record", f"{fill:.1%}", f"{plain_fill:.3%}")
-    return table
+    rows = [
+        *([name, f"{packed:,}", f"{plain:,}"] for name, packed, plain in counts),
+        ["seconds of one shard's budget", *(f"{value:,.1f}" for value in seconds)],
+        ["fill: bytes used of 1 MiB a record", f"{fill:.1%}", f"{plain_fill:.3%}"],
+    ]
+    heads = [Column("what was sent"), Column("with shardpack", is_number=True)]
+    print_table(console, [*heads, Column("one record an entry", is_number=True)], rows)
+    console.print()
 
 
 def _shard_seconds(kinesis_records: int, size: int) -> float:

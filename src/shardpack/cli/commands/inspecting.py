@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
 from typing import Any
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ...hashing import ShardMap
 from ...inspection import Inspection, inspect_record
 from ...unpacking.shapes import kinesis_records
 from ..reading import data_field
-from ..terminal import json_text, printable
+from ..terminal import Column, json_text, print_table, printable
 
 _SHOWN_DATA = 48
 _MOST_OF_CELL = 12
+_MOST_DIGITS = 39  # of a hash key: 2^128 - 1
 _MOST_TEXT = 1000  # characters of one field; the service allows a key 256
 
 
@@ -85,42 +83,43 @@ def _show_one(inspection: Inspection, most: int, console: Console) -> None:
         console.print(f"An aggregate of {len(inspection.sub_records):,} user records", style="bold")
     else:
         console.print("A plain record", style="bold")
-    console.print(_summary(inspection))
+    for name, value in _summary(inspection):
+        console.print(f"{name:23}  {value}", soft_wrap=True)
     for verdict in inspection.kcl:
         console.print(f"The KCL {printable(verdict, most=_MOST_TEXT)}.")
     if inspection.sub_records:
-        console.print(_sizes(inspection))
+        console.print()
+        _print_sizes(inspection, console)
         if most:
-            console.print(_records(inspection, most))
+            console.print()
+            _print_records(inspection, most, console)
 
 
-def _summary(inspection: Inspection) -> Table:
+def _summary(inspection: Inspection) -> Iterator[tuple[str, str]]:
     record = inspection.record
-    table = Table.grid(padding=(0, 2))
-    table.add_row("size", f"{inspection.size:,} bytes as Kinesis counts them, {_units(inspection.put_payload_units)}")
-    table.add_row("partition key", _text(repr(record.partition_key)) if record.partition_key is not None else "unknown")
-    table.add_row("explicit hash key", _text(record.explicit_hash_key or "none"))
+    yield "size", f"{inspection.size:,} bytes as Kinesis counts them, {_units(inspection.put_payload_units)}"
+    yield "partition key", _text(repr(record.partition_key)) if record.partition_key is not None else "unknown"
+    yield "explicit hash key", _text(record.explicit_hash_key or "none")
     if inspection.outer_hash_key is not None and inspection.outer_shard is not None:
-        table.add_row("routed by", f"{inspection.outer_hash_key} to {_text(inspection.outer_shard.shard_id)}")
+        yield "routed by", f"{inspection.outer_hash_key} to {_text(inspection.outer_shard.shard_id)}"
     if record.sequence_number is not None:
-        table.add_row("sequence number", _text(record.sequence_number))
+        yield "sequence number", _text(record.sequence_number)
     if inspection.checksum is not None:
-        table.add_row("MD5", f"{inspection.checksum.hex()}, {'as it must be' if not inspection.fault else 'see above'}")
+        yield "MD5", f"{inspection.checksum.hex()}, {'as it must be' if not inspection.fault else 'see above'}"
     if inspection.sub_records:
-        table.add_row("partition key table", f"{len(inspection.partition_key_table):,} entries")
-        table.add_row("explicit hash key table", f"{len(inspection.explicit_hash_key_table):,} entries")
-    return table
+        yield "partition key table", _entries(inspection.partition_key_table)
+        yield "explicit hash key table", _entries(inspection.explicit_hash_key_table)
+
+
+def _entries(table: Sized) -> str:
+    return "1 entry" if len(table) == 1 else f"{len(table):,} entries"
 
 
 def _units(count: int) -> str:
     return "1 PUT payload unit" if count == 1 else f"{count:,} PUT payload units"
 
 
-def _sizes(inspection: Inspection) -> Table:
-    table = Table(title="Where the bytes go", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("part")
-    for column in ("bytes", "share", "a user record"):
-        table.add_column(column, justify="right")
+def _print_sizes(inspection: Inspection, console: Console) -> None:
     count = len(inspection.sub_records)
     parts = {
         "user data": inspection.payload_bytes,
@@ -130,38 +129,39 @@ def _sizes(inspection: Inspection) -> Table:
         "magic and MD5": 20,
         "outer partition key": inspection.size - len(inspection.record.data),
     }
-    for part, size in parts.items():
-        table.add_row(part, f"{size:,}", f"{size / inspection.size:.1%}", f"{size / count:.1f}")
-    return table
+    rows = [[part, f"{size:,}", f"{size / inspection.size:.1%}", f"{size / count:.1f}"] for part, size in parts.items()]
+    numbers = [Column(name, is_number=True) for name in ("bytes", "share", "a user record")]
+    print_table(console, [Column("where the bytes go"), *numbers], rows)
 
 
-def _records(inspection: Inspection, most: int) -> Table:
-    table = Table(title="User records", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("#", "partition key", "EHK", "hash key", "shard", "bytes"):
-        table.add_column(column, justify="right" if column in ("#", "bytes") else "left", no_wrap=True)
-    table.add_column("data")  # the one that gives way on a narrow terminal
-    for index, record in enumerate(inspection.sub_records[:most]):
-        pinned = (
-            record.explicit_hash_key is not None and record.explicit_hash_key == inspection.record.explicit_hash_key
-        )
-        table.add_row(
+def _print_records(inspection: Inspection, most: int, console: Console) -> None:
+    outer = inspection.record.explicit_hash_key
+    rows = [
+        [
             f"{index:,}",
             _abbreviated(record.partition_key, quoted=True),
-            "pinned" if pinned else _abbreviated(record.explicit_hash_key or "none"),
-            "not a number" if record.hash_key is None else _abbreviated(str(record.hash_key)),
-            _abbreviated(record.shard_id or "none"),
             f"{len(record.data):,}",
-            Text(
-                printable(repr(record.data[:_SHOWN_DATA].decode(errors="replace"))), no_wrap=True, overflow="ellipsis"
-            ),
-        )
+            _text(record.shard_id or "none"),
+            printable(repr(record.data[:_SHOWN_DATA].decode(errors="replace"))),
+            "not a number" if record.hash_key is None else str(record.hash_key),
+            "pinned" if outer is not None and record.explicit_hash_key == outer else _number(record.explicit_hash_key),
+        ]
+        for index, record in enumerate(inspection.sub_records[:most])
+    ]
+    heads = ["bytes", "shard", "data", "hash key", "explicit hash key"]
+    columns = [Column("#", is_number=True), Column("partition key"), *(Column(one, one == "bytes") for one in heads)]
+    print_table(console, columns, rows)
     if len(inspection.sub_records) > most:
-        table.caption = f"and {len(inspection.sub_records) - most:,} more; --records shows more of them"
-    return table
+        console.print(f"and {len(inspection.sub_records) - most:,} more; --records shows more of them", style="dim")
 
 
 def _text(text: str) -> str:
     return printable(text, most=_MOST_TEXT)
+
+
+def _number(text: str | None) -> str:
+    """A hash key to its last digit; one that is none may be of any length."""
+    return "none" if text is None else printable(text) if len(text) <= _MOST_DIGITS else _abbreviated(text)
 
 
 def _abbreviated(text: str, *, quoted: bool = False) -> str:

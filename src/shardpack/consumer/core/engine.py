@@ -9,29 +9,23 @@ run backwards. Nothing blocks or locks.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any
 
 from ...errors import LeaseStoreError
 from ...leases.lease import Lease
 from ...records import Position
 from ..config import ConsumerConfig
 from ..failures import Failures
-from ..log_fields import tell
 from ..loss import Losses
 from ..metrics import ConsumerStats, Metrics
-from ..origin import wrong_shard
 from ..start import Start
 from .actions import (
     Action,
     AskForLease,
-    Checkpoint,
     DescribeStream,
     GetLease,
-    GetRecords,
-    GetShardIterator,
     Listing,
     ListShards,
     ReleaseLease,
@@ -41,20 +35,14 @@ from .actions import (
     is_permanent,
     key_of,
 )
-from .coordinator import Coordinator
-from .delivered import Delivered, batch_of
-from .ending import Ending
+from .fleet.actions import AssignLease, SurveyFleet
 from .fleet.member import Member
-from .hold import Hold, lost
-from .leaving import Leaving
-from .reader import Reader
-from .shards import is_of_another
-
-_RETRY_SECONDS = 1.0
-
-Finished: TypeAlias = tuple[Any, Exception | None]
-_Read: TypeAlias = GetShardIterator | GetRecords
-_Write: TypeAlias = RenewLease | Checkpoint | ReleaseLease
+from .holding.delivered import Delivered
+from .holding.ending import Ending
+from .holding.hold import Hold
+from .holding.holds import Finished, Holds, Read, Write
+from .sharing.coordinator import Coordinator
+from .sharing.leaving import Leaving
 
 
 class Engine:
@@ -90,20 +78,16 @@ class Engine:
         member: Member | None = None,
     ) -> None:
         self.stream_name = stream_name
+        random = random or Random()  # jitter, not secrets
         self._metrics = metrics or Metrics()
-        self._config = config
-        self._start = start
-        self._wall_clock_offset = wall_clock_offset
-        self._random = random or Random()  # jitter, not secrets
-        self._coordinator = Coordinator(stream_name, worker_id, config, start, self._random, member)
+        self._coordinator = Coordinator(stream_name, worker_id, config, start, random, member)
         self._ending = Ending(stream_name, self._coordinator)
         self._leaving = Leaving(config, self._coordinator.view)
-        self._numbers = itertools.count(1)
-        self._holds: dict[int, Hold] = {}  # in the order in which they give batches
-        self._in_hand: set[str] = set()  # shards; a lease may be lost and taken again while its last batch is in hand
-        self._finished: list[Finished] = []
         self._failures = Failures(stream_name)
         self._losses = Losses(stream_name, self._metrics.lost)
+        self._holds = Holds(
+            stream_name, config, start, self._coordinator, self._metrics, self._losses, wall_clock_offset, random
+        )
         self._closing = False
         self.fatal: Exception | None = None
         self.needs_poll = True
@@ -114,30 +98,17 @@ class Engine:
         """The next user records of a shard of which the application has none in hand, until `done`; or None."""
         if self._closing:
             return None
-        for hold in list(self._holds.values()):
-            if hold.lease.key in self._in_hand or hold.is_stopped or hold.is_ending:
-                continue
-            if not hold.is_valid(now):
+        for hold in self._holds:
+            if not self._holds.may_give(hold, now):
                 continue
             self.needs_poll |= hold.reader.has_records and not hold.is_handed_over
-            delivered = batch_of(hold)
-            if delivered is not None:
-                hold.in_hand, hold.given_at = True, now
-                self._metrics.delivered(hold.lease.key, delivered.records, delivered.millis_behind_latest)
-                self._in_hand.add(hold.lease.key)
-                self._holds[hold.number] = self._holds.pop(hold.number)  # behind the others
+            if (delivered := self._holds.given(hold, now)) is not None:
                 return delivered
         return None
 
     def done(self, hold: Hold, *, stop: bool = False, now: float | None = None) -> None:
         """The application is done with what it had in hand of a shard; `stop`: and wants no more of it."""
-        if hold.in_hand:
-            self._in_hand.discard(hold.lease.key)
-            self._coordinator.overdue.discard(hold.lease.key)
-            if now is not None:
-                self._metrics.took("ProcessTask.Time", now - hold.given_at, hold.lease.key)
-        hold.in_hand = False
-        hold.is_stopped = hold.is_stopped or stop
+        self._holds.done(hold, stop=stop, now=now)
 
     def checkpoint(self, hold: Hold, position: Position, token: object) -> None:
         """Have it recorded that everything up to and including a position is done.
@@ -148,25 +119,19 @@ class Engine:
             LeaseLostError: the lease is not held any more.
             CheckpointError: the position lies before the checkpoint, or after what was delivered.
         """
-        if self._holds.get(hold.number) is not hold and hold.lease.checkpoint != Position.SHARD_END:
-            raise lost(hold.lease.key)
-        if not hold.checkpoint(position, token):
-            self._finished.append((token, None))
+        self._holds.checkpoint(hold, position, token)
 
     def close(self) -> None:
         """Read no more, and let each lease go as soon as its checkpoints are written and nothing of it is in hand.
 
         It goes to another worker, if one is alive, else to nobody.
         """
-        self._closing = True
+        self._closing = self._holds.is_closing = True
         self._coordinator.close()
 
     def abandon(self) -> list[tuple[str, Any]]:
         """Give everything up as it is; (shard id, token) of every checkpoint that is not written."""
-        left = [(hold.lease.key, token) for hold in self._holds.values() for token in hold.take_tokens()]
-        for hold in list(self._holds.values()):
-            self._drop(hold)
-        return left
+        return self._holds.abandon()
 
     @property
     def is_closed(self) -> bool:
@@ -176,7 +141,7 @@ class Engine:
     @property
     def holds(self) -> Collection[Hold]:
         """The leases that are held."""
-        return self._holds.values()
+        return list(self._holds)
 
     @property
     def millis_behind_latest(self) -> dict[str, int | None]:
@@ -208,7 +173,7 @@ class Engine:
         """Whether the application wants no more of any shard that this worker can have."""
         return (
             bool(self._holds)
-            and all(hold.is_stopped for hold in self._holds.values())
+            and all(hold.is_stopped for hold in self._holds)
             and self._coordinator.is_idle
             and not self._coordinator.view.has_work(self._coordinator.held)
         )
@@ -218,29 +183,30 @@ class Engine:
     def poll(self, now: float) -> list[Action]:
         """What to do now."""
         self.needs_poll = False
-        for hold in self._holds.values():
+        for hold in self._holds:
             if hold.is_done and hold.is_valid(now) and not self._closing:
                 self._ending.end(hold, now)
         actions = self._coordinator.poll(now)
+        self._metrics.leads(is_leader=self._coordinator.member.is_leader(now))
         if self._losses.begin(now):
             actions.append(DescribeStream())
         if self._closing:
             actions += self._leaving.poll(now)
         leaving = self._closing and self._leaving.is_ready
-        for hold in self._holds.values():
+        for hold in self._holds:
             actions += hold.actions(now, closing=self._closing, leaving=leaving)
         return [self._leaving.directed(action) for action in actions] if leaving else actions
 
     def deadline(self, now: float) -> float | None:
         """When to poll again if nothing happens before, or None."""
         closing, leaving = self._closing, self._closing and self._leaving.is_ready
-        deadlines = [hold.deadline(now, closing=closing, leaving=leaving) for hold in self._holds.values()]
+        deadlines = [hold.deadline(now, closing=closing, leaving=leaving) for hold in self._holds]
         deadlines += [self._coordinator.deadline(), self._leaving.deadline() if closing else None]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def take_finished(self) -> list[Finished]:
         """(token, None or why not) of every checkpoint that was written or refused since the last call."""
-        finished, self._finished = self._finished, []
+        finished, self._holds.finished = self._holds.finished, []
         return finished
 
     # What the shell reports.
@@ -256,18 +222,20 @@ class Engine:
                 self._losses.answered(answer)
             elif isinstance(action, GetLease | TakeBack):
                 self._looked(action, answer, now)
-            elif isinstance(action, _Read | _Write):
-                if (hold := self._holds.get(action.hold)) is not None:
+            elif isinstance(action, Read | Write):
+                if (hold := self._holds.of(action)) is not None:
                     self._answered(hold, action, answer, now)
             else:
                 self._coordinator.answered(action, answer, now)
+                if isinstance(action, AssignLease) and answer is None:
+                    self._metrics.count("LeaseAssignmentManager.FailedAssignmentCount", 1, None)
                 if isinstance(action, Listing):
-                    self._metrics.looked(self._coordinator.look)
+                    self._looked_at_all(action)
                     if self._closing:
                         self._leaving.listed(now)
                 # A store that cannot hand over takes a lease that it is asked for.
                 if isinstance(action, TakeLease | AskForLease) and answer and answer.checkpoint_owner is None:
-                    self._taken(answer, now)
+                    self._holds.taken(answer, now)
         except (ValueError, LeaseStoreError) as error:  # start_at names no shard; the leases are another stream's
             self.fatal = self.fatal or error
 
@@ -280,22 +248,21 @@ class Engine:
             code: its name, by AWS or by Python.
             now: seconds on the shell's clock.
         """
-        if isinstance(action, _Read | _Write):
-            hold = self._holds.get(action.hold)
+        if isinstance(action, Read | Write):
+            hold = self._holds.of(action)
             if hold is None:
                 return  # the lease was lost meanwhile
-            if isinstance(action, _Write):
-                if is_permanent(action, error, code):
-                    self._finished += [(token, error) for token in hold.take_tokens()]
-                hold.write_failed(now)
-                self._metrics.count("RenewLease.Failures", 1, hold.lease.key)
-            elif self._read_failed(hold, action, error, code, now):
+            if isinstance(action, Write):
+                self._holds.write_failed(hold, error, now, is_permanent=is_permanent(action, error, code))
+            elif self._holds.read_failed(hold, action, error, code, now):
                 return
         elif isinstance(action, DescribeStream):
             self._losses.answered(None)  # it may not be allowed
             return
         else:
             self._coordinator.failed(action, now)
+            if isinstance(action, AssignLease):
+                self._metrics.count("LeaseAssignmentManager.FailedAssignmentCount", 1, None)
             if isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
                 self._leaving.failed(key_of(action), now)
             if isinstance(action, Listing) and self._closing:
@@ -305,42 +272,23 @@ class Engine:
         else:
             self._failures.failed(type(action).__name__, code, error)
 
-    def _read_failed(self, hold: Hold, action: _Read, error: Exception, code: str, now: float) -> bool:
-        """Whether it is dealt with, because it says something of this shard alone."""
-        hold.read_finished()
-        is_expired = code == "ExpiredIteratorException"
-        hold.reader.failed(now, expired=is_expired, throttled=code == "ProvisionedThroughputExceededException")
-        self._metrics.read_failed(hold.lease.key, is_expired=is_expired)
-        if code == "InvalidArgumentException" and isinstance(action, GetShardIterator) and hold.is_begun:
-            hold.reader.error = wrong_shard(hold.lease, self.stream_name, str(error))
-            hold.reader.error.__cause__ = error
-            return True
-        if code == "ResourceNotFoundException":  # the shard's records may all be gone; the listing will tell
-            hold.is_missing = True
-            self._coordinator.look_at_shards(now)
-            return True
-        return is_expired
-
-    def _answered(self, hold: Hold, action: _Read | _Write, answer: Any, now: float) -> None:
-        if isinstance(action, GetShardIterator):
-            hold.read_finished()
-            hold.reader.iterator_answered(answer, self._wall_clock_offset + now)
-        elif isinstance(action, GetRecords):
-            started = hold.read_finished()
-            hold.reader.records_answered(answer, started, self._wall_clock_offset + started)
-            if hold.reader.expiry.suspicion is not None:
-                self._losses.look_into(hold.reader.expiry, now)
-            self._metrics.took("KinesisDataFetcher.getRecords.Time", now - started, hold.lease.key)
+    def _answered(self, hold: Hold, action: Read | Write, answer: Any, now: float) -> None:
+        if isinstance(action, Read):
+            self._holds.read(hold, action, answer, now)
         elif isinstance(action, RenewLease) and answer is None:
             hold.renewal_refused()
         elif isinstance(action, ReleaseLease) or answer is None:
             if isinstance(answer, Lease) and answer.checkpoint_owner is None:
                 self._leaving.given(answer, now)
-            self._lose(hold, now)
+            self._holds.lose(hold, now)
         else:
-            if isinstance(action, RenewLease):
-                self._metrics.took("RenewLease.Time", now - hold.write_began, hold.lease.key)
-            self._written(hold, answer, now)
+            self._holds.written(hold, action, answer, now)
+
+    def _looked_at_all(self, action: Listing) -> None:
+        if isinstance(action, SurveyFleet):
+            self._metrics.assigned(self._coordinator.round)
+        else:
+            self._metrics.looked(self._coordinator.look)
 
     def _looked(self, action: GetLease | TakeBack, answer: Any, now: float) -> None:
         # A lease may have been given away, and be looked for under this worker's name, at the same time.
@@ -355,45 +303,3 @@ class Engine:
                 self._leaving.seen(key, answer, now)
             else:
                 self._leaving.taken_back(key)
-
-    def _taken(self, lease: Lease, now: float) -> None:
-        has_parents = self._coordinator.view.has_parents(lease)
-        seen = self._coordinator.view.first_seen(lease.key) + self._wall_clock_offset
-        since = None if lease.counter <= 1 + self._coordinator.member.is_led else seen  # nobody has read by it yet
-        where = self._start.iterator_arguments(lease.key, lease.checkpoint, has_parents=has_parents, latest_since=since)
-        listed = (self._coordinator.shards or {}).get(lease.key)
-        reader = Reader(lease, listed, where, self._config, self._random.random)
-        hold = Hold(next(self._numbers), lease, reader, self._config, self._random.random, now)
-        if is_of_another(self._coordinator.shards, lease):
-            reader.error = wrong_shard(lease, self.stream_name)
-        self._holds[hold.number] = hold
-        self._coordinator.held.add(lease.key)
-        self._metrics.taken(lease.key)
-        tell(lease, "%s: reading %s from %s", self.stream_name, lease.key, lease.checkpoint)
-
-    def _written(self, hold: Hold, lease: Lease, now: float) -> None:
-        tokens = hold.written(lease)
-        self._coordinator.view.update(lease, now)
-        if hold.is_ending and lease.checkpoint == Position.SHARD_END:
-            tokens += hold.take_tokens()
-            self._drop(hold)
-            self._coordinator.look_at_leases(now)  # its children can be taken now
-            tell(lease, "%s: %s is done to its end", self.stream_name, lease.key)
-        self._finished += [(token, None) for token in tokens]
-
-    def _lose(self, hold: Hold, now: float) -> None:
-        """The lease is another worker's, or nobody's."""
-        if hold.is_overdue(now):
-            self._coordinator.overdue.add(hold.lease.key)
-        self._finished += [(token, lost(hold.lease.key)) for token in hold.take_tokens()]
-        self._drop(hold)
-        if not self._closing and not hold.is_handed_over:
-            self._metrics.count("LostLeases", 1, hold.lease.key)
-        if not self._closing:
-            tell(hold.lease, "%s: the lease of %s is not held any more", self.stream_name, hold.lease.key)
-            self._coordinator.look_at_leases(now + _RETRY_SECONDS)
-
-    def _drop(self, hold: Hold) -> None:
-        del self._holds[hold.number]
-        self._coordinator.held.discard(hold.lease.key)
-        self._metrics.count("CurrentLeases", -1, hold.lease.key)

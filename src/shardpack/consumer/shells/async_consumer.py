@@ -22,7 +22,8 @@ from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from ..reading.streams import NAME as MANY
 from ..spans import Spans
 from .async_running import AsyncDivert, AsyncRun
-from .seat import Seat, Streams, check_arguments, check_hook, directory_of, engine_for
+from .beginning import Streams, check_arguments, check_hook, directory_of, engine_for
+from .driving.seat import Seat
 from .tasks import AsyncShell
 
 
@@ -108,12 +109,15 @@ class AsyncConsumer:
         """
         seat = self._seat
         before = seat.taken
+        self._spans.ended()
         try:
             delivered = await self._shell.take(seat)
             if delivered is None:
                 return None
             batch = self._shell.batch(delivered, delivered.records)
             error = delivered.error or await self._shell.told_of_losses(delivered)
+            if error is None:
+                self._spans.began(delivered.hold.lease.key, delivered.records)
             seat.taken = delivered
             if error is None:
                 return batch
@@ -173,6 +177,7 @@ class AsyncConsumer:
 
         It takes no longer than the failover time, after which the leases are free in any case.
         """
+        self._spans.ended()
         await self._shell.close()
 
     async def __aenter__(self) -> Self:
@@ -181,6 +186,7 @@ class AsyncConsumer:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._spans.ended(exc)
         await self.close()
 
     @property

@@ -13,15 +13,16 @@ from ...records import Position, ReceivedRecord
 from ..batch import Batch
 from ..config import ConsumerConfig
 from ..core.actions import KinesisAction, ListShards
-from ..core.delivered import Delivered
 from ..core.engine import Engine
-from ..core.hold import Hold
+from ..core.holding.delivered import Delivered
+from ..core.holding.hold import Hold
 from ..loss import DataLoss
-from .calls import kinesis_call
-from .driver import Driver
-from .health import is_healthy
-from .seat import Seat, name_of
-from .tickets import Ticket
+from .beginning import name_of
+from .driving.calls import kinesis_call
+from .driving.driver import Driver
+from .driving.health import is_healthy
+from .driving.seat import Seat
+from .driving.tickets import Ticket
 
 Found = TypeVar("Found")
 

@@ -1,7 +1,5 @@
-"""What the Spark source decides, without Spark, without I/O and without a clock.
+"""What the Spark source and sink are told and tell, without Spark, without I/O and without a clock.
 
-`marks` and `offsets` say how far a query has come, as Spark's checkpoint keeps it. `frontier` says which shards are to
-be read, parents before children, and which are lost. `ends` chooses where a batch ends in a shard, by the answers of a
-`Probe`; `limits` cuts that to so many rows or bytes. `ranges` is what a task reads. `options` is the table of options,
-and their errors. May import `consumer.core.shards` and what is below it.
+`options` is the table of options, and their errors. `rows` makes Spark's rows. May import `ranges.core` and what is
+below it; what it plans and reads is in the room `ranges`.
 """

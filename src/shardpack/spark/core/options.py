@@ -6,81 +6,13 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from ...limits import KPL_AGGREGATION_MAX_SIZE, MAX_RECORD_BYTES, MIN_RECORD_BYTES, shown
-
-MAX_RECORDS = 10_000  # in a `GetRecords` call (API reference)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """Which stream, where, and with whose credentials. Its text shows no secret.
-
-    Attributes:
-        stream: the stream's name or ARN.
-        region: AWS region; None: as the AWS SDK finds it.
-        endpoint_url: of Kinesis; None: AWS.
-        access_key: the id of an access key; None: the credentials that the AWS SDK finds.
-        secret_key: its secret.
-        session_token: its token, where it is a temporary one.
-        role_arn: a role to assume; None: none.
-        role_session_name: the name of the session with that role.
-        role_external_id: its external id.
-        sts_endpoint: of STS, for that role; None: AWS.
-    """
-
-    stream: str
-    region: str | None = None
-    endpoint_url: str | None = None
-    access_key: str | None = field(default=None, repr=False)
-    secret_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    role_arn: str | None = None
-    role_session_name: str = "shardpack-spark"
-    role_external_id: str | None = field(default=None, repr=False)
-    sts_endpoint: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where reading starts, or ends.
-
-    Attributes:
-        kind: ``latest``, ``trim_horizon``, ``at_timestamp``, ``leases`` or ``offset``.
-        time: for ``at_timestamp``, in milliseconds since the epoch.
-        table: for ``leases``, the DynamoDB table.
-        offset: for ``offset``, what Spark's checkpoint holds of this source.
-    """
-
-    kind: str
-    time: int = 0
-    table: str = ""
-    offset: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """What a stream or a batch is read with; docs/spark.md has the table."""
-
-    connection: Connection
-    initial: Start
-    final: Start
-    consumer_mode: str = "polling"
-    consumer_name: str = ""
-    max_records_per_fetch: int = MAX_RECORDS
-    max_fetch_rate: float = 2.0
-    min_fetch_period: float = 0.2
-    shard_fetch_interval: float = 1.0
-    fail_on_data_loss: bool = True
-    max_rows: int | None = None
-    max_bytes: int | None = None
-    max_time: int | None = None
-    slice_time: int | None = None
-    on_corrupt: str = "raw"
-    dynamodb_endpoint: str | None = None
+from ...ranges.core.options import MAX_RECORDS, Connection, SourceOptions, Start
+from .words import SPARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +197,7 @@ def _connection(options: _Given) -> Connection:
         role_session_name=options.get("roleSessionName", _text, "shardpack-spark"),
         role_external_id=options.get("roleExternalId", _text, None),
         sts_endpoint=options.get("stsEndpoint", _text, None),
+        words=SPARK,
     )
 
 

@@ -1,6 +1,5 @@
-"""What the Spark source and sink do: calls of Kinesis, and Spark's own classes around them.
+"""What the Spark source and sink do: Spark's own classes around what reads ranges and puts records.
 
-`clients` makes clients, `stream` asks about a stream, `driver` plans batches, and `tasks` reads a part of a shard; none
-of these needs Spark. `source` and `sink` are Spark's classes, and the only ones that import pyspark. May import `core`,
-`arrow`, `aws`, `leases`, `producer` and `consumer`.
+`source` and `sink` are the only ones that import pyspark. May import `core`, `ranges`, `arrow`, `aws`, `producer` and
+`consumer`.
 """

@@ -12,8 +12,9 @@ from pyspark.sql.datasource import DataSourceArrowWriter, DataSourceStreamWriter
 
 from ...limits import listed
 from ...producer import Delivery, Producer, ProducerConfig
+from ...ranges.shells.clients import Caller, kinesis_of
 from ..core.options import SinkOptions
-from .clients import Caller, kinesis_of
+from ..core.words import SPARK
 
 _AT_ONCE = 2000  # rows that are put together
 _WAITING = 50  # of those that are on their way before the oldest is waited for
@@ -76,7 +77,7 @@ class _Writer:
         self._options = options
         self._columns = columns
         name = options.connection.stream
-        call = Caller(kinesis_of(options.connection), f"the stream {name}")
+        call = Caller(kinesis_of(options.connection), f"the stream {name}", SPARK)
         call("describe_stream_summary", **{"StreamARN" if name.startswith("arn:") else "StreamName": name})
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:

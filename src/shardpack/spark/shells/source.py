@@ -13,18 +13,20 @@ from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStrea
 
 from ...consumer.reading.fan_out import FanOut
 from ...limits import shown
-from ..core.limits import Limits
-from ..core.offsets import Offset
-from ..core.options import SourceOptions, sink_options, source_options
-from ..core.ranges import Range
-from ..core.rows import COLUMNS, DDL
-from .backfill import ranges_between
-from .clients import Caller, kinesis_of, shared_kinesis_of
-from .driver import NO_LIMITS, Driver
-from .leases import marks_of_leases
+from ...ranges.core.limits import Limits
+from ...ranges.core.offsets import Offset
+from ...ranges.core.options import SourceOptions
+from ...ranges.core.ranges import Range, in_turns
+from ...ranges.shells.backfill import ranges_between
+from ...ranges.shells.clients import Caller, kinesis_of, shared_kinesis_of
+from ...ranges.shells.driver import NO_LIMITS, Driver
+from ...ranges.shells.leases import marks_of_leases
+from ...ranges.shells.stream import KinesisStream
+from ...ranges.shells.tasks import RangeReader
+from ..core.options import sink_options, source_options
+from ..core.rows import COLUMNS, DDL, Rows
+from ..core.words import SPARK
 from .sink import BatchWriter, StreamWriter, check_columns
-from .stream import KinesisStream
-from .tasks import RangeReader
 
 _limits: Any = None
 if find_spec("pyspark.sql.streaming.datasource") is not None:  # since Spark 4.2
@@ -88,7 +90,7 @@ class _Reader:
     def _driver(self) -> tuple[Driver, KinesisStream]:
         if self._made is None:
             name = self._options.connection.stream
-            call = Caller(kinesis_of(self._options.connection), f"the stream {name}")
+            call = Caller(kinesis_of(self._options.connection), f"the stream {name}", SPARK)
             stream = KinesisStream(call, name)
             self._made = Driver(stream, self._options, marks_of_leases), stream
         return self._made
@@ -104,10 +106,11 @@ class _Reader:
         client: Any = shared_kinesis_of(options.connection)
         argument = KinesisStream(Caller(client, name), name).argument
         fan_out = FanOut(client, argument, options.consumer_name) if options.consumer_mode == "efo" else None
-        call = Caller(fan_out or client, f"the stream {name}")
+        call = Caller(fan_out or client, f"the stream {name}", SPARK)
         stream = name.rpartition("/")[2] if name.startswith("arn:") else name
         try:
-            yield from RangeReader(call, argument, stream, options, self._names).read(partition.value)
+            rows = Rows(stream, self._names, options.on_corrupt)
+            yield from RangeReader(call, argument, options, rows.of).read(partition.value)
         finally:
             if fan_out is not None:
                 fan_out.close()
@@ -117,9 +120,9 @@ class BatchReader(_Reader, DataSourceReader):
     """Reads what a stream holds between two moments or positions."""
 
     def partitions(self) -> list[RangePartition]:
-        """The parts to read."""
+        """The parts to read, which Spark runs in this order."""
         driver, stream = self._driver()
-        return self._partitions(ranges_between(driver, stream, self._options))
+        return self._partitions(in_turns(ranges_between(driver, stream, self._options)))
 
 
 class StreamReader(_Reader, DataSourceStreamReader):

@@ -1,8 +1,9 @@
 //! Any message, with a checksum that is right and one that is not, among others that are sound.
 #![no_main]
 
+use _native::aggregate::NONE;
 use _native::frame::{sign, CHECKSUM_BYTES, MAGIC};
-use _native::read::{read, read_many, usual, NONE};
+use _native::read::{read, read_many, usual};
 use _native::unusual;
 use libfuzzer_sys::fuzz_target;
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from ....density import Measurement, Row
-from ...terminal import printable
+from ...terminal import Column, print_table, printable
+
+_MONEY = ("$ a\nmonth", "$ on\ndemand", "$ advan-\ntage")
 
 
 def show(measured: Measurement, name: str, console: Console) -> None:
@@ -21,12 +22,12 @@ def show(measured: Measurement, name: str, console: Console) -> None:
         if note:
             console.print(note, markup=False, highlight=False)
     console.print()
-    console.print(_strategies(measured))
+    _strategies(measured, console)
     if measured.curve:
         console.print()
-        console.print(_times(measured))
+        _times(measured, console)
         console.print()
-        console.print(_growth(measured))
+        _growth(measured, console)
     console.print()
     rate = (
         "" if measured.rate is None else f"At {measured.rate:,.0f} user records a second. Prices: {measured.prices}. "
@@ -43,61 +44,52 @@ def show(measured: Measurement, name: str, console: Console) -> None:
 
 def compare(logs: Sequence[tuple[str, Measurement]], console: Console) -> None:
     """Several inputs beside each other."""
-    table = _table("The inputs, with what is recommended for each", ["\ninput"])
-    for column in ("user rec.\na second", "\nshards", "$ a\nmonth", "instead\nof", "on de-\nmand", "instead\nof"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("\nstrategy", no_wrap=True)
+    rows = []
     for name, measured in logs:
         best, plain = measured.recommended, measured.rows[0]
         rate = "-" if measured.rate is None else f"{measured.rate:,.0f}"
         money = (best.provisioned, plain.provisioned, best.on_demand, plain.on_demand)
         shards = "-" if best.shards is None else f"{best.shards:,}"
-        table.add_row(printable(name), rate, shards, *map(_dollars, money), best.strategy.name)
-    console.print(table)
+        rows.append([printable(name), rate, shards, *map(_dollars, money), best.strategy.name])
+    heads = ["user rec.\na second", "shards", "$ a\nmonth", "instead\nof", "$ on\ndemand", "instead\nof"]
+    title = "The inputs, with what is recommended for each"
+    print_table(console, [*_columns("input", heads), Column("strategy")], rows, title=title)
 
 
-def _table(title: str, first: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 1, 0, 0))
-    for column in first:
-        table.add_column(column, no_wrap=True)
-    return table
+def _columns(first: str, numbers: Sequence[str]) -> list[Column]:
+    return [Column(first), *(Column(name, is_number=True) for name in numbers)]
 
 
-def _strategies(measured: Measurement) -> Table:
-    table = _table("", ["\nstrategy"])
+def _strategies(measured: Measurement, console: Console) -> None:
     timed = measured.rate is not None
-    columns = ["\nshards", "$ a\nmonth", "on de-\nmand", "advan-\ntage", "wait\np50", "wait\np99"] if timed else []
-    columns += ["user rec.\nin each", "Kinesis\nrecords", "\nfill", *([] if timed else ["pay-\nload"]), "bytes\nover"]
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in measured.rows:
-        style = "bold green" if row is measured.recommended else None
-        table.add_row(*_cells(row, timed=timed), style=style)
-    return table
+    heads = ["shards", *_MONEY, "wait\np50", "wait\np99"] if timed else []
+    heads += ["user rec.\nin each", "Kinesis\nrecords", "fill", *([] if timed else ["payload"]), "bytes\nover"]
+    rows = [_cells(row, timed=timed) for row in measured.rows]
+    styles = ["bold green" if row is measured.recommended else None for row in measured.rows]
+    print_table(console, _columns("strategy", heads), rows, styles=styles)
 
 
-def _times(measured: Measurement) -> Table:
-    table = _table("If records may wait longer or shorter (the Producer's aggregates of 51,200 bytes, by shard)", [])
-    columns = ["record_max_\nbuffered_time", "wait\np50", "wait\np99", "user rec.\nin each", "\nshards", "$ a\nmonth"]
-    for column in (*columns, "on de-\nmand", "advan-\ntage"):
-        table.add_column(column, justify="right", no_wrap=True)
+def _times(measured: Measurement, console: Console) -> None:
+    heads = ["wait\np50", "wait\np99", "user rec.\nin each", "shards", *_MONEY]
+    rows = []
     for one in measured.curve:
         money = map(_dollars, (one.provisioned, one.on_demand, one.advantage))
         waits = (f"{one.seconds:g} s", _seconds(one.median), _seconds(one.p99))
-        table.add_row(*waits, f"{one.user_records:,.0f}", f"{one.shards:,}", *money)
-    return table
+        rows.append([*waits, f"{one.user_records:,.0f}", f"{one.shards:,}", *money])
+    title = "If records may wait longer or shorter (the Producer's aggregates of 51,200 bytes, by shard)"
+    print_table(console, _columns("record_max_\nbuffered_time", heads), rows, title=title)
 
 
-def _growth(measured: Measurement) -> Table:
-    table = _table(f"If the traffic grows (records wait for {measured.latency:g} s)", ["\ntraffic"])
-    columns = ["\nshards", "$ a\nmonth", "on de-\nmand", "advan-\ntage", "without:\nshards", "without:\n$ a month"]
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+def _growth(measured: Measurement, console: Console) -> None:
+    heads = ["shards", *_MONEY, "without:\nshards", "without:\n$ a month"]
+    rows = []
     for one in measured.growth:
         money = map(_dollars, (one.provisioned, one.on_demand, one.advantage))
         without = (f"{one.plain_shards:,}", _dollars(one.plain_provisioned))
-        table.add_row("as now" if one.factor == 1 else f"{one.factor} x", f"{one.shards:,}", *money, *without)
-    return table
+        traffic = "as now" if one.factor == 1 else f"{one.factor} x"
+        rows.append([traffic, f"{one.shards:,}", *money, *without])
+    title = f"If the traffic grows (records wait for {measured.latency:g} s)"
+    print_table(console, _columns("traffic", heads), rows, title=title)
 
 
 def _cells(row: Row, *, timed: bool) -> list[str]:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from ....records import Position
 from ...reading import InputError
-from ...terminal import console, json_text, printable, row
+from ...terminal import console, json_text, print_table, printable, row
 from . import watching
 
 if TYPE_CHECKING:
@@ -100,15 +99,11 @@ def _print(leases: Sequence[Lease], behind: Mapping[str, int | str | None], *, a
             told = _told(lease) | (_told_lag(behind.get(lease.key)) if with_lag else {})
             typer.echo(json_text(told))
         return
-    # The digits of a sequence number matter to the last: broken in a terminal, never cut off.
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("shard", "owner", "counter", "checkpoint", "sub", "switches", "parents", "children"):
-        table.add_column(name, overflow="fold", justify="right" if name in {"counter", "sub", "switches"} else "left")
-    if with_lag:
-        table.add_column("behind", justify="right")
-    for lease in leases:
-        table.add_row(*row(_row(lease)), *([watching.lag(behind.get(lease.key))] if with_lag else []))
-    console(width=None if sys.stdout.isatty() else _ONE_LINE).print(table)
+    names = ["shard", "owner", "counter", "checkpoint", "sub", "switches", "parents", "children"]
+    lags = [[watching.lag(behind.get(lease.key))] if with_lag else [] for lease in leases]
+    rows = [[*row(_row(lease)), *lag] for lease, lag in zip(leases, lags, strict=True)]
+    out = console(width=None if sys.stdout.isatty() else _ONE_LINE)
+    print_table(out, watching.columns([*names, *(["behind"] if with_lag else [])]), rows)
 
 
 @app.command("set")

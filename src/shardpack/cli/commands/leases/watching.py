@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import typer
-from rich.table import Table
 
 from ....leases.lease import Lease
 from ...reading import InputError
-from ...terminal import console, row
+from ...terminal import Column, console, print_table, row
 
 _ONE_LINE = 10_000  # characters; no terminal, no reason to break lines
+
+_NUMBERS = {"renewals", "age", "behind", "counter", "sub", "switches"}
 
 Behind = Mapping[str, int | str | None]
 
@@ -31,13 +32,9 @@ class Watching:
         self._before: dict[str, Lease] = {}
         self._since: dict[str, float] = {}  # when a checkpoint was first seen as it is
 
-    def table(self, leases: Iterable[Lease], behind: Behind | None) -> Table:
-        """What there is now, beside what there was at the look before."""
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for name in ("shard", "owner", "renewals", "checkpoint", "age", *(["behind"] if behind is not None else [])):
-            table.add_column(
-                name, overflow="fold", justify="right" if name in {"renewals", "age", "behind"} else "left"
-            )
+    def rows(self, leases: Iterable[Lease], behind: Behind | None) -> list[list[str]]:
+        """What there is now, beside what there was at the look before: the cells of `columns`."""
+        rows = []
         for lease in leases:
             before = self._before.get(lease.key)
             if before is None or before.checkpoint != lease.checkpoint:
@@ -48,15 +45,20 @@ class Watching:
             position = lease.checkpoint
             where = position.sequence_number + f":{position.sub_sequence_number}" * position.sequence_number.isdigit()
             cells = [lease.key, owner, moved, where, self._age(lease)]
-            table.add_row(*row(cells), *([lag(behind.get(lease.key))] if behind is not None else []))
+            rows.append([*row(cells), *([lag(behind.get(lease.key))] if behind is not None else [])])
             self._before[lease.key] = lease
-        return table
+        return rows
 
     def _age(self, lease: Lease) -> str:
         """How long ago all was done that the checkpoint covers, or for how long it has been seen as it is."""
         if lease.done_until is not None:
             return str(timedelta(seconds=max(0, round(self._now() - lease.done_until))))
         return f"> {timedelta(seconds=round(self._now() - self._since[lease.key]))}"
+
+
+def columns(names: Iterable[str]) -> list[Column]:
+    """Of a table of leases."""
+    return [Column(name, name in _NUMBERS) for name in names]
 
 
 def watch(
@@ -75,7 +77,8 @@ def watch(
         if is_terminal:
             printer.clear()
         printer.print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
-        printer.print(watching.table(leases, behind))
+        names = ("shard", "owner", "renewals", "checkpoint", "age", *(["behind"] if behind is not None else []))
+        print_table(printer, columns(names), watching.rows(leases, behind))
         done += 1
         if trouble is not None:
             printer.print(str(trouble))

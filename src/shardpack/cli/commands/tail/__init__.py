@@ -1,1 +1,4 @@
-"""`shardpack tail`: where a replay ends, and which keys and shards are hot. May import everything."""
+"""`shardpack tail`: the options, how a user record is written, where it ends, and which keys and shards are hot.
+
+May import everything.
+"""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from rich.table import Table
-
 from ....records import ReceivedRecord
-from ...terminal import console, row
+from ...terminal import Column, console, print_table, row
 
 _MOST_KEYS = 10_000  # counted at a time
 _SHOWN = 10
@@ -66,21 +64,19 @@ class Hot:
 
     def show(self) -> None:
         """Print the tables."""
-        shards = Table(box=None, padding=(0, 2, 0, 0))
-        for name in ("shard", "records", "bytes", "of all records"):
-            shards.add_column(name, justify="left" if name == "shard" else "right", overflow="fold")
-        for shard_id, count in self._records.most_common():
-            shards.add_row(*row([shard_id, f"{count:,}", f"{self._bytes[shard_id]:,}", self._share(count)]))
-        keys = Table(box=None, padding=(0, 2, 0, 0))
-        for name in ("partition key", "records", "of all records"):
-            keys.add_column(name, justify="left" if name == "partition key" else "right", overflow="fold")
+        shards = [
+            row([shard_id, f"{count:,}", f"{self._bytes[shard_id]:,}", self._share(count)])
+            for shard_id, count in self._records.most_common()
+        ]
+        keys = []
         for key, count in self.keys:
             shown = key if len(key) <= _SHOWN_CHARACTERS else f"{key[:_SHOWN_CHARACTERS]}…"
-            keys.add_row(*row([shown, f"{count:,}", self._share(count)]))
+            keys.append(row([shown, f"{count:,}", self._share(count)]))
+        numbers = [Column(name, is_number=True) for name in ("records", "bytes", "of all records")]
         printer = console()
-        printer.print(shards)
+        print_table(printer, [Column("shard"), *numbers], shards)
         printer.print()
-        printer.print(keys)
+        print_table(printer, [Column("partition key"), numbers[0], numbers[2]], keys)
         if self._lowered:
             printer.print(f"There are many keys: a key's count may be too low by {self._lowered:,}.")
 

@@ -1,0 +1,1 @@
+"""`shardpack replay`: the options, and what is done with each message. May import everything."""
