@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import kinesis_calls
 import servers
 from java_programs import CREDENTIALS, command
 
 import shardpack as sp
+from shardpack.consumer.core.shards import listed_shards
 
 Event = dict[str, Any]
 
@@ -45,7 +47,7 @@ class KclApplication:
         """The events of a kind so far, such as ``"record"``."""
         return [event for event in list(self.events) if event["event"] == kind]
 
-    def wait_until(self, done: Callable[[], bool], what: str, *, seconds: float = 120) -> None:
+    def wait_until(self, done: Callable[[], bool], what: str, *, seconds: float = 400) -> None:
         """Return when something is so, or fail."""
         deadline = time.monotonic() + seconds
         while not done():
@@ -133,3 +135,9 @@ def table_of_ours(dynamodb: str, application: str) -> sp.DynamoDBLeases:
     leases = sp.DynamoDBLeases(application, client=servers.client("dynamodb", dynamodb))
     leases.prepare()
     return leases
+
+
+def create_leases(leases: sp.DynamoDBLeases, client: Any, stream: str) -> None:
+    """Create what a worker of ours would, if it was the first: the KCL's waits up to 30 s for others to do so."""
+    for shard in listed_shards(kinesis_calls.shards(client, stream), stream).values():
+        leases.create(shard.lease(sp.Position.TRIM_HORIZON))

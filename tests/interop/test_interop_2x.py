@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import servers
 from java_programs import versions
+from kcl_application import create_leases
 from mixed_fleet import RECORDS, MixedFleet, Putting, many_connections, only_at_length
 
 SHARDS = 6
@@ -72,6 +73,7 @@ def test_python_takes_in_2x_is_assigned_in_3x_and_follows_a_rollback(
         MixedFleet(kinesis, dynamodb, stream, tmp_path, **settings) as fleet,
         Putting(client, stream) as putting,
     ):
+        create_leases(fleet.leases, client, stream)
         fleet.java("java-1")
         seconds["java alone"] = fleet.wait_until_even(0.0)
         migration = Migration(servers.client("dynamodb", dynamodb), stream)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import servers
 from java_programs import versions
-from kcl_application import KclApplication
+from kcl_application import KclApplication, create_leases
 from mixed_fleet import IS_SHORT, RECORDS, MixedFleet, Putting, many_connections, only_at_length
 
 from shardpack.leases.fleet.states import Tables
@@ -37,6 +37,7 @@ def test_either_kind_gives_the_other_its_share(leads: str, kinesis: str, dynamod
         MixedFleet(kinesis, dynamodb, stream, tmp_path, strategy="LEASE_COUNT_BASED") as fleet,
         Putting(client, stream) as putting,
     ):
+        create_leases(fleet.leases, client, stream)
         if leads == "java":
             fleet.java("java-1")
             seconds["begun"] = fleet.wait_until_even(0.0)
@@ -86,6 +87,7 @@ def test_a_java_leader_evens_out_what_python_reports_of_its_processor_time(
         MixedFleet(kinesis, dynamodb, stream, tmp_path, metric="cpu") as fleet,
         Putting(client, stream) as putting,
     ):
+        create_leases(fleet.leases, client, stream)
         fleet.java("java-1")
         fleet.wait(lambda: fleet.leader() == "java-1", "leader")
         for name in ("python-1", "python-2"):

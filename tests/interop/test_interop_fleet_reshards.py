@@ -13,6 +13,7 @@ import kinesis_calls
 import pytest
 import servers
 from java_programs import versions
+from kcl_application import create_leases
 from mixed_fleet import RECORDS, MixedFleet, Putting, early_children, many_connections, only_at_length
 from stream_check import Resharder
 
@@ -93,6 +94,7 @@ def test_shards_split_and_merge_while_both_read(leads: str, kinesis: str, dynamo
     servers.create_stream(client, stream, SHARDS)
     began = time.monotonic()
     with MixedFleet(kinesis, dynamodb, stream, tmp_path, strategy="LEASE_COUNT_BASED") as fleet:
+        create_leases(fleet.leases, client, stream)
         if leads == "java":
             fleet.java("java-1")
         else:

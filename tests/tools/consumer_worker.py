@@ -22,6 +22,7 @@ QUICK = FleetConfig(
     leader_lease_duration=12,
     leader_heartbeat=2,
     assignment_interval=2,
+    balancing_frequency=1,
 )
 """A fleet in which a dead leader is found out within seconds, and a new worker too."""
 

@@ -22,7 +22,7 @@ from ...aws.streams import (
     list_shards_async,
     stream_argument,
 )
-from ...leases.keys import lease_key, shard_id_of, stream_identifier_of
+from ...leases.keys import lease_key, shard_id_of, stream_identifier_of, stream_named_by
 from ...limits import shown
 
 _log = logging.getLogger("shardpack.consumer")
@@ -31,6 +31,15 @@ _BETWEEN = "|"  # the stream and its iterator; no stream has it in its name
 
 NAME = "multi-stream"
 """What a consumer of several streams is called in the log, and in its leases, whichever streams those are."""
+
+
+def argument_of(name: str) -> dict[str, str]:
+    """How calls name a stream that an application has named, be it by ``account:stream:epoch``.
+
+    Raises:
+        ValueError, TypeError: it is no stream's name.
+    """
+    return stream_argument(stream_named_by(name) or name if isinstance(name, str) else name)
 
 
 class GoneError(Exception):
@@ -52,7 +61,7 @@ class Directory:
     """Which streams there are, and what is known of each. It makes no calls.
 
     Args:
-        find: gives the streams' names or ARNs, each time anew.
+        find: gives the streams' names, ARNs or ``account:stream:epoch``, each time anew.
     """
 
     def __init__(self, find: Callable[[], Iterable[str]]) -> None:
@@ -72,19 +81,30 @@ class Directory:
         if isinstance(given, str):
             raise TypeError(f"streams is {shown(given)}, one name; give a list of names, or a function that returns it")
         names = list(dict.fromkeys(given))
+        by_call: dict[str, str] = {}
         for name in names:
-            stream_argument(name)
+            (call,) = argument_of(name).values()
+            if (other := by_call.setdefault(call, name)) != name:
+                raise ValueError(
+                    f"streams names the stream {call!r} in two ways, {other!r} and {name!r}; its leases would be kept"
+                    " twice: leave one of them out"
+                )
         return names
 
     def must_describe(self, name: str, shards: list[dict[str, Any]]) -> bool:
-        """Whether the stream's time of creation is to be asked for: it is new, or may have been made again."""
+        """Whether the stream's time of creation is to be asked for: it is new, or may have been made again.
+
+        Where the application says an epoch, as applications of the KCL do, that one holds.
+        """
+        if stream_named_by(name) is not None:
+            return False
         known = self._known.get(name)
         return known is None or known.first_sequence_number != _first_sequence_number(shards)
 
     def listed(self, name: str, shards: list[dict[str, Any]], summary: Mapping[str, Any] | None) -> None:
         """A stream's shards, and what `DescribeStreamSummary` says of it, if that was asked."""
         before = self._known.get(name)
-        identifier = _identifier(summary) if summary is not None else before.identifier if before else ""
+        identifier = _identifier(summary) if summary is not None else before.identifier if before else name
         with self._lock:
             self._known[name] = _Stream(identifier, _first_sequence_number(shards), shards)
             self._refused.pop(name, None)
@@ -112,7 +132,7 @@ class Directory:
         with self._lock:
             for name, stream in self._known.items():
                 if stream.identifier == identifier and identifier in self._identifiers:
-                    return stream_argument(name)
+                    return argument_of(name)
         return None
 
 
@@ -126,7 +146,7 @@ class _Listing:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._errors: list[Exception] = []
-        self.streams = [(name, stream_argument(name)) for name in directory.names()]
+        self.streams = [(name, argument_of(name)) for name in directory.names()]
 
     @contextmanager
     def noting_failure(self, name: str) -> Iterator[None]:

@@ -39,9 +39,10 @@ class Consumer:
         leases: where it is kept who reads which shard and how far they are: `SQLiteLeases` for the processes of one
             machine, `DynamoDBLeases` for a fleet, `MemoryLeases` for one process that begins anew each time.
         streams: several streams in the place of one: their names or ARNs, or a function that finds them, which is asked
-            every ``shard_sync_interval`` seconds. `Batch.stream_name` tells which stream records are of. A stream that
-            is not given any more rests, and goes on where it was when it is given again. Leases have the KCL's keys of
-            multi-stream applications (``account:stream:epoch:shard``), and so does `start_at`.
+            every ``shard_sync_interval`` seconds. A stream of an application of the KCL may be named as that one names
+            it, ``account:stream:epoch``, to go on from its leases. `Batch.stream_name` tells which stream records are
+            of. A stream that is not given any more rests, and goes on where it was when it is given again. Leases have
+            the KCL's keys of multi-stream applications (``account:stream:epoch:shard``), and so does `start_at`.
         start: where to read from when nothing is done yet: ``"TRIM_HORIZON"`` (all that the stream holds),
             ``"LATEST"`` (what comes from now on) or a moment, a `datetime` with a time zone (``AT_TIMESTAMP``).
         start_at: for single shards, {shard id: (``"AT_SEQUENCE_NUMBER"`` or ``"AFTER_SEQUENCE_NUMBER"``, number)}.
