@@ -64,30 +64,35 @@ impl Builder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a record without explicit hash key and tags is sound and fits; then it is taken.
+    /// Whether a record without explicit hash key and tags is sound, and fits among `most`; then it is taken.
     #[inline]
-    pub fn take(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> bool {
+    pub fn take(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>, most: usize) -> bool {
         let Some(key) = text_of(partition_key) else { return false };
         let mut filling = self.filling();
+        if filling.inner.count >= most {
+            return false;
+        }
         let most = filling.most();
         filling.inner.add(most, key.as_bytes(), data.as_bytes(), None, &[])
     }
 
     /// `take` for data that is there in any case, as that of a list is: it is copied when the aggregate is finished.
     #[inline]
-    pub fn take_of_list(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> bool {
-        text_of(partition_key).is_some_and(|key| self.filling().hold(key.as_bytes(), data))
+    pub fn take_of_list(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>, most: usize) -> bool {
+        let Some(key) = text_of(partition_key) else { return false };
+        let mut filling = self.filling();
+        filling.inner.count < most && filling.hold(key.as_bytes(), data)
     }
 
     /// Take rows of columns from one on; the first that is not sound or does not fit, or how many there are.
-    pub fn take_rows(&self, rows: &Rows, start: usize) -> usize {
+    pub fn take_rows(&self, rows: &Rows, start: usize, most: usize) -> usize {
         let count = rows.keys.count();
         let mut nth = start;
         while nth < count {
             let mut filling = self.filling(); // for some rows, because others may be waiting
             let end = count.min(nth + ROWS_AT_ONCE);
             while nth < end {
-                if !filling.hold_row(rows, nth) {
+                if filling.inner.count >= most || !filling.hold_row(rows, nth) {
                     return nth;
                 }
                 nth += 1;
@@ -97,8 +102,9 @@ impl Builder {
     }
 
     /// Take a row of columns.
-    pub fn take_row(&self, rows: &Rows, nth: usize) -> bool {
-        self.filling().hold_row(rows, nth)
+    pub fn take_row(&self, rows: &Rows, nth: usize, most: usize) -> bool {
+        let mut filling = self.filling();
+        filling.inner.count < most && filling.hold_row(rows, nth)
     }
 
     /// Copy what is only referred to.
