@@ -11,8 +11,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Who packs so much at once is likely to go on, and gains by memory that is not new.
-const MANY_BYTES: usize = 1 << 20;
 /// Rows of columns that are taken without a pause.
 const ROWS_AT_ONCE: usize = 256;
 const MAX_PARTITION_KEY_CHARACTERS: usize = 256;
@@ -202,9 +200,7 @@ fn finished<'py>(py: Python<'py>, builders: &[&Builder]) -> PyResult<Vec<Bound<'
     let blobs = loop {
         let sizes: Vec<usize> = each.iter().map(|one| one.filling().inner.size()).collect();
         let bytes: usize = sizes.iter().sum();
-        if bytes > MANY_BYTES {
-            memory::keep_pages();
-        }
+        memory::count_made(bytes);
         let mut is_same = false;
         let written = NewBytes::all_written(py, &sizes, |rooms| {
             is_same = if bytes < WORTH_DETACHING { write(&each, rooms) } else { py.detach(|| write(&each, rooms)) };
