@@ -14,6 +14,8 @@ CARGO := $(shell command -v cargo)
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
 # pip compiles nothing when it installs: most of it is never imported. (pip takes 0 for yes here.)
 export PIP_NO_COMPILE := 0
+# Where this is set to something, each worker and each process that a test starts compiles all that it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark soak-source interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
 
 help: ## list the targets
