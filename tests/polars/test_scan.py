@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from resharded import NAME, Resharded, resharded
 
-pl = pytest.importorskip("polars")
+pytest.importorskip("polars.io.plugins")  # without it, "polars" would be the folder of these tests
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("boto3")
+import polars as pl
 import shardpack as sp
 from shardpack.arrow import SCHEMA
 from shardpack.polars import scan_kinesis, scanning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import threading
@@ -105,6 +106,12 @@ class StreamTable:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._lock = threading.Lock()
+
+    def without_plan(self) -> StreamTable:
+        """The same for those who read single parts of it, and not with all of them in the luggage."""
+        other = copy.copy(self)
+        vars(other).update(_planned=[], _bounds=Bounds())
+        return other
 
     def ranges(self) -> list[Range]:
         """The parts of shards that it has, parents before children; found out at the first call.
