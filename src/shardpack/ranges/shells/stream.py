@@ -19,7 +19,6 @@ from .clients import Caller
 _CALL_PAUSE = 0.2  # seconds between two calls for one shard, which takes five a second (`GetRecords` API reference)
 _MOST_EMPTY = 50  # answers in a row without a record that say that there are more
 _ITERATOR_SECONDS = 240  # of the five minutes that an iterator is valid
-_SKEW = 2_000  # milliseconds; the service's clock comes in whole seconds
 _MOST_SKEW = 600_000  # milliseconds; AWS refuses requests of clients whose clocks are off by half of it
 
 
@@ -80,8 +79,9 @@ class KinesisStream:
         Raises:
             CallError: it is not there, or may not be described.
         """
+        asked = self._clock()
         answer = self._call("describe_stream_summary", **self.argument)
-        self._set_clock(answer)
+        self._set_clock(answer, asked)
         told = answer["StreamDescriptionSummary"]
         created = round(told["StreamCreationTimestamp"].timestamp() * 1000)
         return Identity(told["StreamARN"], created, told["RetentionPeriodHours"] * 3_600_000, told["StreamName"])
@@ -160,15 +160,21 @@ class KinesisStream:
                 return None
             raise
 
-    def _set_clock(self, answer: Mapping[str, Any]) -> None:
+    def _set_clock(self, answer: Mapping[str, Any], asked: float) -> None:
+        """Learn by how much our clock differs at least: the answer was made after it was asked for, and before now.
+
+        Its time is in whole seconds. What the answer's way may have taken is no difference, so that a slow answer does
+        not set the time back, and with it the end of what there is to read.
+        """
         told = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         if told is None:
             return
         try:
-            ahead = round((self._clock() - parsedate_to_datetime(told).timestamp()) * 1000)
+            of_service = parsedate_to_datetime(told).timestamp()
         except ValueError:
             return
-        self._ahead = ahead if abs(ahead) > _SKEW else 0
+        ahead = max(0.0, asked - of_service - 1) or min(0.0, self._clock() - of_service)
+        self._ahead = round(ahead * 1000)
 
 
 def arguments_of(mark: Mark) -> dict[str, Any]:
