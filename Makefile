@@ -19,15 +19,27 @@ export PIP_NO_COMPILE := 0
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
+# uv installs what ours needs: our test servers and aiobotocore each want one botocore, which pip looks for a minute long,
+# and uv a second.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+UV := $(BIN)/uv pip install --quiet --python
+$(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group house --group engines --group examples --group operating --group proto
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' uv
+
+# Cargo keeps one core busy; meanwhile the other installs what ours needs. pyspark has no wheel to be had: pip makes one
+# and keeps it for the next time, where uv would make it again.
+$(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES) | $(BIN)/uv
+	$(BIN)/python -m pip install --quiet --no-deps --editable . & building=$$!; \
+	$(UV) $(BIN)/python -r pyproject.toml --extra all --group test --group house --group engines --group examples --group operating --group proto \
+	  && $(BIN)/python -m pip install --quiet --group spark; installed=$$?; wait $$building && exit $$installed
 	@$(if $(CARGO),,echo "Rust (cargo) is not here, so the native core was not built:";) $@ --version
 	@touch $@
 
 $(BIN)/ruff: pyproject.toml $(BIN)/shardpack
-	$(BIN)/python -m pip install --quiet --group lint
+	$(UV) $(BIN)/python --group lint
 	@touch $@
 
 # What a newcomer needs and no more: a fifth of what the tests install.
@@ -49,7 +61,10 @@ $(NODE): tests/tools/node/package-lock.json
 
 # On two cores three workers, because many a test waits for a server or a clock.
 PARALLEL := --numprocesses $(shell test "$$(getconf _NPROCESSORS_ONLN)" -gt 2 && echo 4 || echo 3) --dist worksteal
-test: $(BIN)/shardpack $(NODE) test-native test-pure ## set everything up and run the tests, with both cores
+test: ## set everything up and run the tests, with both cores
+	@$(MAKE) --no-print-directory --jobs=2 $(BIN)/shardpack $(NODE)
+	@$(MAKE) --no-print-directory test-native
+	@$(MAKE) --no-print-directory test-pure
 
 .PHONY: test-native
 test-native: $(BIN)/shardpack $(NODE)
@@ -168,25 +183,23 @@ fuzz: ## feed the native core with what nobody would write, for a minute; make f
 # "protobuf>=3.20.2" becomes "protobuf==3.20.2"; the demo's server is left out, because it wants the newest boto3.
 # With the pure core, so that all tests run with either.
 LOWEST := .venv-lowest
-test-lowest: $(NODE) ## run the tests with the lowest version of each dependency that pyproject.toml allows
+test-lowest: $(NODE) | $(BIN)/uv ## run the tests with the lowest version of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
-	SHARDPACK_BUILD_NATIVE=no $(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,report,testing]' --group test -c $(LOWEST)/lowest.txt
+	SHARDPACK_BUILD_NATIVE=no $(UV) $(LOWEST)/bin/python --editable '.[arrow,aws,cli,report,testing]' --group test -c $(LOWEST)/lowest.txt
 	SHARDPACK_NATIVE=0 $(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 # The newest of everything, then each major version of protobuf, and the last three of pyarrow, where they have a part.
 NEWEST := .venv-newest
 PROTOBUFS := 4 5 6 7
 PYARROWS := 24 25 26
-test-newest: ## run the codec's tests with the newest dependencies, and with each major version of protobuf and pyarrow
+test-newest: | $(BIN)/uv ## run the codec's tests with the newest dependencies, and with each major version of protobuf and pyarrow
 	$(PYTHON) -m venv $(NEWEST)
-	$(NEWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	SHARDPACK_BUILD_NATIVE=no $(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[arrow,aws,cli,report,testing]' --group test
+	SHARDPACK_BUILD_NATIVE=no $(UV) $(NEWEST)/bin/python --upgrade --editable '.[arrow,aws,cli,report,testing]' --group test
 	SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q $(PARALLEL) $(CODEC)
-	for major in $(PROTOBUFS); do echo "--- protobuf $$major"; $(NEWEST)/bin/python -m pip install --quiet "protobuf==$$major.*" \
+	for major in $(PROTOBUFS); do echo "--- protobuf $$major"; $(UV) $(NEWEST)/bin/python "protobuf==$$major.*" \
 	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/wire tests/unpacking/test_unpacker.py || exit 1; done
-	for major in $(PYARROWS); do echo "--- pyarrow $$major"; $(NEWEST)/bin/python -m pip install --quiet "pyarrow==$$major.*" \
+	for major in $(PYARROWS); do echo "--- pyarrow $$major"; $(UV) $(NEWEST)/bin/python "pyarrow==$$major.*" \
 	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/arrow/test_arrow.py || exit 1; done
 
 BENCH := .venv-bench
@@ -202,6 +215,11 @@ bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 bench-lambda: $(BENCH)/bin/shardpack ## time what a Lambda function pays, cold and warm
 	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
 
+.PHONY: bench-leases
+bench-leases: $(BIN)/shardpack ## what leases cost in DynamoDB, and how long fleets take to share them; needs Java and Maven
+	$(BIN)/python tests/tools/balance_sim.py
+	$(BIN)/python tests/tools/lease_cost.py $(ARGS)
+
 bench-threads: ## what a second thread gains, with a GIL and without
 	$(PYTHON) tests/platforms/on_pythons.py --only codec --run benchmarks/bench_threads.py $(or $(PYTHONS),3.14 3.14t) -- $(ARGS)
 
@@ -209,8 +227,7 @@ bench-threads: ## what a second thread gains, with a GIL and without
 # src already, where the first venv has it from; the Python is the same.
 $(BENCH)/bin/shardpack: pyproject.toml setup.py $(BIN)/shardpack
 	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	SHARDPACK_BUILD_NATIVE=no $(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,async,aws,cli]' --group bench
+	SHARDPACK_BUILD_NATIVE=no $(UV) $(BENCH)/bin/python --editable '.[arrow,async,aws,cli]' --group bench
 	@touch $@
 
 density: $(BIN)/shardpack ## measure packing density again; make density FILE=access.log for your own lines
@@ -232,7 +249,7 @@ DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py ho
   producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py polars/test_docs_data_frames.py spark/test_docs_spark.py files/test_files.py \
   replay/test_replay_local.py density/test_density.py multilang/test_multilang_process.py
 $(BIN)/sphinx-build: pyproject.toml $(BIN)/shardpack
-	$(BIN)/python -m pip install --quiet --group docs
+	$(UV) $(BIN)/python --group docs
 	@touch $@
 
 docs: docs-site $(NODE) ## build the site into build/site, check its links, and run every example of the pages
@@ -256,18 +273,18 @@ docs-versions: $(BIN)/sphinx-build ## build the site of this commit and of each 
 
 # actionlint is a Go module; where Go is missing, zizmor looks alone.
 LINT_WORKFLOWS := .venv-workflows
-lint-workflows: ## lint the workflows
+lint-workflows: | $(BIN)/uv ## lint the workflows
 	$(PYTHON) -m venv $(LINT_WORKFLOWS)
-	$(LINT_WORKFLOWS)/bin/python -m pip install --quiet zizmor
+	$(UV) $(LINT_WORKFLOWS)/bin/python zizmor
 	$(LINT_WORKFLOWS)/bin/zizmor --offline --quiet .github/workflows
 	if command -v go >/dev/null; then GOBIN=$(CURDIR)/$(LINT_WORKFLOWS)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 \
 	  && $(LINT_WORKFLOWS)/bin/actionlint; else echo "Go is not here, so actionlint did not look"; fi
 
 # The SAM CLI wants a click of its own. The layer is built with a wheel of the pure core, so that any machine can.
 EXAMPLES := .venv-examples
-lint-examples: ## validate the templates of examples/ with the SAM CLI, and build the layer for arm64 and x86-64
+lint-examples: | $(BIN)/uv ## validate the templates of examples/ with the SAM CLI, and build the layer for arm64 and x86-64
 	$(PYTHON) -m venv $(EXAMPLES)
-	$(EXAMPLES)/bin/python -m pip install --quiet --no-compile aws-sam-cli
+	$(UV) $(EXAMPLES)/bin/python aws-sam-cli
 	for template in $(TEMPLATES); do SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
 	  $(EXAMPLES)/bin/sam validate --lint --template $$template || exit 1; done
 	rm -rf $(EXAMPLES)/wheels

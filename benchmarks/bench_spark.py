@@ -3,7 +3,7 @@
 The three ways read the same user records, and Spark counts each. The first reads them from a local server by the source
 ``kinesis``; the second reads the same Kinesis records from Parquet and unpacks them by ``mapInArrow``; the third reads
 the user records as JSON lines. With ``--driver``, the calls and the time of planning a batch are counted for many
-shards, against answers that cost nothing.
+shards, against answers that cost nothing, and with what the AWS SDK does for a call.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "tools"))
 
 import servers
+from botocore import xform_name
 from soak_spark import patiently
 
 import shardpack as sp
 from shardpack.ranges.core.offsets import Offset
-from shardpack.ranges.shells.clients import Caller
+from shardpack.ranges.core.options import Connection
+from shardpack.ranges.shells.clients import Caller, kinesis_of
 from shardpack.ranges.shells.driver import Driver
 from shardpack.ranges.shells.stream import KinesisStream
 from shardpack.spark.core.options import source_options
@@ -158,24 +161,40 @@ class Answers:
         return {"Records": [record] if number else [], "NextShardIterator": "-", "MillisBehindLatest": 0}
 
 
-def planning(shards: int) -> None:
+def through_the_sdk(answers: Answers) -> Any:
+    """A client of the AWS SDK that does all of its work for a call, but for the network's part."""
+
+    def answer(request: Any, **_: Any) -> Any:
+        operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
+        told = getattr(answers, xform_name(operation))(**json.loads(request.body))
+        body = json.dumps(told, default=lambda one: "" if one == b"" else one.timestamp()).encode()
+        return SimpleNamespace(status_code=200, headers={}, content=body, raw=None)
+
+    client = kinesis_of(Connection("s", region="us-east-1", access_key="test", secret_key="test"))
+    client.meta.events.register("before-send.kinesis", answer)
+    return client
+
+
+def planning(shards: int, *, with_sdk: bool = False) -> None:
     for is_busy in (False, True):
         answers = Answers(shards, is_busy=True)
+        client = through_the_sdk(answers) if with_sdk else answers
         options = source_options({"streamName": "s", "initialPosition": "trim_horizon"}, is_stream=True)
-        driver = Driver(KinesisStream(Caller(answers, "s"), "s"), options, lambda *_: {})
+        driver = Driver(KinesisStream(Caller(client, "s"), "s"), options, lambda *_: {})
         offset = driver.next(driver.initial(options.initial))
         answers.is_busy = is_busy
         if not is_busy:  # read to the tip first, and look once more
             offset = driver.next(driver.next(offset))
         answers.calls.clear()
         time.sleep(1)  # the driver looks once a second at most
-        began = time.perf_counter()
+        began = time.process_time()
         text = json.dumps(driver.next(Offset.from_json(json.loads(json.dumps(offset.as_json())))).as_json())
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         calls = ", ".join(f"{count:,} {name}" for name, count in sorted(answers.calls.items()))
         kind = "busy" if is_busy else "quiet"
         print(
-            f"{shards:6,} {kind:5} shards: {calls or 'no calls'}; {seconds:6.2f} s; an offset of {len(text):9,} bytes"
+            f"{shards:6,} {kind:5} shards{', with the AWS SDK' if with_sdk else ''}: {calls or 'no calls'};"
+            f" {seconds:6.2f} s of processor time; an offset of {len(text):9,} bytes"
         )
 
 
@@ -191,6 +210,7 @@ def main() -> None:
     if arguments.driver:
         for shards in (10, 1000, 10_000):
             planning(shards)
+        planning(1000, with_sdk=True)
         return
     records = arguments.records // 10 if arguments.quick else arguments.records
     reading(records, arguments.size, 1 if arguments.quick else arguments.rounds, arguments.cores)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from balance_sim import Balance
 
-from shardpack.consumer import ConsumerConfig, Lease
+from shardpack.consumer import ConsumerConfig, FleetConfig, Lease
 from shardpack.leases.plan import part_of, shares
 
 CONFIG = ConsumerConfig()
@@ -25,6 +25,25 @@ def test_a_fleet_is_even_after_every_change_and_stays_so() -> None:
     for player in balance.players[:3]:
         balance.kill(player)
     balance.until_even(1000, MOST)
+    balance.moves.clear()
+    balance.run(120)
+    assert not balance.moves
+
+
+def test_a_led_fleet_is_even_after_every_change_and_stays_so() -> None:
+    balance = Balance(300, ConsumerConfig(lease_assignment="leader", fleet=FleetConfig(strategy="lease_count_based")))
+    for _ in range(8):
+        balance.join()
+    balance.until_even(300, MOST)
+    balance.run(60)
+    balance.moves.clear()
+    for _ in range(2):
+        balance.join()
+    balance.until_even(300, MOST)
+    assert 2 * 30 <= balance.moves.total() <= 2 * 30 + 8
+    (leads,) = (player for player in balance.players if player.coordinator.member.is_leader(balance.now))
+    balance.kill(leads)
+    balance.until_even(300, MOST)
     balance.moves.clear()
     balance.run(120)
     assert not balance.moves

@@ -518,6 +518,22 @@ class TestHandOver:
         with pytest.raises(sp.LeaseLostError):
             worker.engine.checkpoint(delivered.hold, delivered.hold.delivered, "token")
 
+    def test_the_shell_is_woken_when_that_time_is_over(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a", b"b")
+        worker = stream.worker(batch_max_records=1, graceful_lease_handoff_timeout=14)  # no multiple of the renewals'
+        worker.run()
+        delivered = worker.batch(done=False)
+        assert delivered
+        self.hand_over(stream)
+        worker.run(FAILOVER / 3 + 0.1)
+        seen = worker.times(RenewLease)[-1]
+        worker.run(seen + 14 - stream.now - 0.1)
+        assert worker.held
+        assert delivered.hold.deadline(stream.now, closing=False, leaving=False) == pytest.approx(seen + 14)
+        worker.run(0.2)
+        assert not worker.held
+
     def test_an_application_that_has_not_checkpointed_is_told_and_may(self) -> None:
         stream = Stream(1)
         stream.put(b"a", b"b")

@@ -348,3 +348,23 @@ def test_a_child_is_begun_once_its_parents_are_done() -> None:
     leases.checkpoint(taken, sp.Position.SHARD_END)
     worker.run(5)
     assert worker.held == {"young"}
+
+
+def test_a_worker_that_ends_gives_back_what_it_was_just_given() -> None:
+    """Be it a lease that it could not have begun yet."""
+    stream = Stream(2)
+    leases = LedLeases(stream.clock.now)
+    stream.leases = leases
+    leases.fleet.version = "CLIENT_VERSION_3X"
+    leases.fleet.holders[False] = LeaderLock("java", "1", 1e9)
+    for lease in (Lease("old"), Lease("young", parents=("old",)), Lease("done", checkpoint=sp.Position.SHARD_END)):
+        leases.create(lease)
+    worker = stream.worker("me")
+    worker.run(5.5)  # between two looks for what it was given
+    for lease in leases.list():
+        assert lease.owner is None
+        leases.take(lease, "java" if lease.key == "old" else "me")
+    worker.engine.close()
+    worker.run(3)
+    assert worker.engine.is_closed
+    assert {lease.key: lease.owner for lease in leases.list()} == {"old": "java", "young": None, "done": None}

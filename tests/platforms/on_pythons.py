@@ -28,7 +28,7 @@ EXTRAS = {
     "codec": ["arrow", "aws", "cli", "testing"],
     "all": ["arrow", "async", "aws", "cli", "demo", "otel", "report", "testing"],
 }
-GROUPS = {"codec": ["test"], "all": ["test", "engines"]}
+GROUPS = {"codec": ["test"], "all": ["test", "engines", "spark"]}
 ONLY_SOURCE = ("aws-kinesis-agg", "pyspark")  # pure Python, and without wheels
 ASK = """
 import sys, shardpack
@@ -70,7 +70,7 @@ def install(python: Path, version: str, amount: str) -> tuple[Path, str]:
     inside = home / "bin" / "python"
     if not inside.exists():
         run(python, "-m", "venv", home)
-        pip(inside, "--upgrade", "pip>=25.1")
+        pip(inside, "--upgrade", "pip>=25.1", "uv")
     groups = [f"--group={group}" for group in GROUPS[amount]]
     if not version.endswith("t"):
         pip(inside, "--editable", f".[{','.join(EXTRAS[amount])}]", *groups)

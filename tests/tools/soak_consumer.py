@@ -284,7 +284,7 @@ class _Fleet:
             last: dict[str, tuple[int, int]] = defaultdict(lambda: (-1, -1))
             seen: dict[str, set[tuple[int, int]]] = defaultdict(set)
             for line in log.read_text().splitlines():
-                shard_id, sequence_number, sub_sequence_number, number = line.split()
+                shard_id, sequence_number, sub_sequence_number, number, _ = line.split()
                 position = int(sequence_number), int(sub_sequence_number)
                 handled[int(number)] += 1
                 # Whoever loses a lease and takes it again may begin anew, but never leaves something out.

@@ -253,7 +253,11 @@ def soak(arguments: argparse.Namespace) -> bool:
         servers.create_stream(stream.kinesis, STREAM, 3)
         share = arguments.records // (2 * arguments.kills + 1)
         this = None
+        kills = 0
         for nth in range(arguments.kills):
+            if time.monotonic() - began > arguments.seconds:
+                break
+            kills += 1
             stream.put(share)
             stream.reshard()
             if this is not None and this.process.poll() is not None:  # it cannot go on without what was killed
@@ -288,7 +292,7 @@ def soak(arguments: argparse.Namespace) -> bool:
         counts = dict(proxy.counts)
     lost = stream.digest.count - told["different"]
     print(
-        f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {arguments.kills} kills,"
+        f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {kills} kills,"
         f" {stream.reshards} reshards, {sum(counts.values())} faults, {told['batches']} batches,"
         f" {time.monotonic() - began:.0f} s: {lost} lost, {told['twice']} twice, digests"
         f" {'equal' if told['digest'] == stream.digest.hexdigest() else 'DIFFERENT'}; processes killed: {dict(struck)}"
@@ -304,6 +308,7 @@ def main() -> None:
     parser.add_argument("--master", default="local[2]", help="such as local-cluster[2,1,1024]")
     parser.add_argument("--options", default="{}", help="more options of the source, as JSON")
     parser.add_argument("--most-seconds", type=float, default=3.0, help="after a batch was planned, before a kill")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="after which nothing more is killed")
     parser.add_argument("--query", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--finish", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
