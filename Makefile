@@ -202,6 +202,19 @@ test-newest: | $(BIN)/uv ## run the codec's tests with the newest dependencies, 
 	for major in $(PYARROWS); do echo "--- pyarrow $$major"; $(UV) $(NEWEST)/bin/python "pyarrow==$$major.*" \
 	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/arrow/test_arrow.py || exit 1; done
 
+# Spark in an environment of its own: the newest, or another one that is named. 3.5 has mapInArrow alone, and no newer
+# libraries.
+SPARK ?=
+SPARKS := .venv-spark$(SPARK)
+SPARKED := 'pyspark[sql]$(if $(SPARK),==$(SPARK).*)' $(if $(filter 3.%,$(SPARK)),'numpy<2' 'pandas<3' 'pyarrow<21')
+.PHONY: test-spark
+test-spark: $(BIN)/shardpack $(NODE) ## run the tests of the source and the sink on Spark; make test-spark SPARK=4.0
+	$(PYTHON) -m venv $(SPARKS)
+	$(SPARKS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	SHARDPACK_BUILD_NATIVE=no $(SPARKS)/bin/python -m pip install --quiet --upgrade --editable '.[spark,testing]' --group test $(SPARKED)
+	@$(SPARKS)/bin/python -c 'import pyspark; print("Spark", pyspark.__version__)'
+	$(SPARKS)/bin/python -m pytest -q tests/spark $(ARGS)
+
 BENCH := .venv-bench
 BENCHES := codec import lambda producer put consumer arrow paths scale
 bench: $(BENCH)/bin/shardpack ## compare speed with the peers, all in one run, or make bench BENCHES="codec put"

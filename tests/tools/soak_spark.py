@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import servers
 from fault_proxy import FaultProxy, Faults
@@ -32,6 +32,7 @@ from fault_services import Kinesis
 import shardpack as sp
 
 STREAM = "s"
+T = TypeVar("T")
 MOST_SHARDS = 8
 FAULTS = Faults(reset_before=0.01, reset_after=0.01, internal_failure=0.01, throttle=0.02, latency=0.02)
 
@@ -100,17 +101,18 @@ def _digest() -> Any:
     return RecordDigest()
 
 
-def patiently(action: Callable[[], Any]) -> None:
-    """On a machine that is busy, a Python process may take longer to come up than Spark waits: ten seconds."""
+def patiently(action: Callable[[], T]) -> T:
+    """On a machine that is busy, a Python process may take longer to come up than Spark waits: ten seconds.
+
+    Spark has no setting for that (``PROCESS_WAIT_TIMEOUT_MS`` in its ``PythonWorkerFactory``).
+    """
     for _ in range(30):
         try:
-            action()
+            return action()
         except Exception as error:
             if "failed to connect back" not in str(error):
                 raise
-        else:
-            return
-    action()
+    return action()
 
 
 class Query:
