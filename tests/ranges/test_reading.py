@@ -237,6 +237,21 @@ def test_what_has_expired_after_a_position_is_told() -> None:
     assert data_after(kinesis, after, fail_on_data_loss=False) == [b"2"]
 
 
+def test_what_is_there_is_read_also_if_its_time_is_a_little_ahead_of_ours() -> None:
+    clock = ManualClock(time.time() + 2)
+    kinesis = FakeKinesis(streams={"s": 1}, clock=clock)
+    kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"1")
+    for shard in (SHARD, "shardId-000000000001"):
+        kinesis.autoscale(shard)
+        for key in ("k", "l", "m", "n"):
+            kinesis.put_record(StreamName="s", PartitionKey=key, Data=b"2")
+    kinesis.clock.wait(1.0)
+    assert arrow.read_stream("s", client=kinesis).read_all().num_rows == 9
+    until = datetime.fromtimestamp(clock.now() + 60, UTC)
+    assert arrow.read_stream("s", end=until, client=kinesis).read_all().num_rows == 9
+    assert arrow.read_stream("s", end=datetime.now(UTC), client=kinesis).read_all().num_rows == 0
+
+
 def test_a_position_of_another_stream_is_told() -> None:
     kinesis = FakeKinesis(streams={"s": 1})
     with pytest.raises(ValueError, match=r"after has a position that is not in its shard, .*StartingSequenceNumber"):

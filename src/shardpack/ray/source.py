@@ -33,7 +33,7 @@ class KinesisDatasource(Datasource):
     Args:
         stream: the stream's name or ARN.
         start: see `shardpack.arrow.read_stream`.
-        end: see `shardpack.arrow.read_stream`; ``"LATEST"`` is the moment when this is made.
+        end: see `shardpack.arrow.read_stream`; ``"LATEST"`` is what is there when Ray asks for the tasks.
         after: see `shardpack.arrow.read_stream`.
         until: see `shardpack.arrow.read_stream`.
         columns: those of `shardpack.arrow.SCHEMA` that are wanted, in that order; None: all.

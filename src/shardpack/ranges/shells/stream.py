@@ -19,6 +19,7 @@ from .clients import Caller
 _CALL_PAUSE = 0.2  # seconds between two calls for one shard, which takes five a second (`GetRecords` API reference)
 _MOST_EMPTY = 50  # answers in a row without a record that say that there are more
 _ITERATOR_SECONDS = 240  # of the five minutes that an iterator is valid
+_STALE = 6.0  # seconds that the date in an answer may be old
 _MOST_SKEW = 600_000  # milliseconds; AWS refuses requests of clients whose clocks are off by half of it
 
 
@@ -163,8 +164,9 @@ class KinesisStream:
     def _set_clock(self, answer: Mapping[str, Any], asked: float) -> None:
         """Learn by how much our clock differs at least: the answer was made after it was asked for, and before now.
 
-        Its time is in whole seconds. What the answer's way may have taken is no difference, so that a slow answer does
-        not set the time back, and with it the end of what there is to read.
+        Its time is in whole seconds, and a server that is busy may have written it down a while ago. Neither that nor
+        the answer's way is a difference: to set the time back would leave what was put last out of what there is to
+        read. A time that is a little late only costs calls.
         """
         told = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         if told is None:
@@ -173,8 +175,8 @@ class KinesisStream:
             of_service = parsedate_to_datetime(told).timestamp()
         except ValueError:
             return
-        ahead = max(0.0, asked - of_service - 1) or min(0.0, self._clock() - of_service)
-        self._ahead = round(ahead * 1000)
+        ahead = asked - of_service
+        self._ahead = round((ahead if ahead > _STALE else min(0.0, self._clock() - of_service)) * 1000)
 
 
 def arguments_of(mark: Mark) -> dict[str, Any]:
