@@ -158,6 +158,24 @@ class TestEnding:
             reading.next_batch()
         assert [lease.owner for lease in leases.list()] == [None, None]
 
+    @pytest.mark.parametrize("how", ["it had no shard yet", "its lease was stolen"])
+    def test_it_ends_as_soon_as_nothing_is_left_to_do(self, how: str) -> None:
+        kinesis, leases = fake(1, *NUMBERS), sp.MemoryLeases()
+        reading = consumer(kinesis, leases)
+        if how == "it had no shard yet":
+            kinesis.script("list_shards", error="AccessDeniedException", times=None)
+            with pytest.raises(Exception, match="AccessDenied"):
+                reading.next_batch()
+        else:
+            batch = reading.next_batch()
+            assert batch
+            leases.take(lease_of(leases), "thief")
+            with pytest.raises(sp.LeaseLostError):
+                batch.checkpoint()
+        closing = threading.Thread(target=reading.close, args=(3600,), daemon=True)
+        closing.start()
+        until(lambda: not closing.is_alive())
+
     def test_stop_ends_the_iteration_from_another_thread(self) -> None:
         with consumer(fake(1)) as reading:
             thread = threading.Timer(0.1, reading.stop)
