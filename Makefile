@@ -162,15 +162,16 @@ test-asan: $(BIN)/shardpack ## the codec's tests with the native core under Addr
 # libFuzzer under AddressSanitizer. RUSTC_BOOTSTRAP: the sanitizer is there in the stable compiler, and not yet stable.
 SECONDS ?= 60
 FUZZ := $(RUST)/fuzz/target
+FUZZED := decode pack columns json
 HOST = $(shell rustc -vV | sed -n 's/host: //p')
 fuzz: ## feed the native core with what nobody would write, for a minute; make fuzz SECONDS=3600
 	$(PYTHON) tests/tools/fuzz_seeds.py $(FUZZ)/seeds
 	cd $(RUST)/fuzz && RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address" \
 	  cargo build --quiet --locked --release --target $(HOST)
-	mkdir -p $(FUZZ)/corpus/decode $(FUZZ)/corpus/pack
+	mkdir -p $(addprefix $(FUZZ)/corpus/,$(FUZZED))
 	rm -f $(FUZZ)/*.log
-	for target in decode pack; do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \
+	for target in $(FUZZED); do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \
 	  -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus/$$target $(FUZZ)/seeds/$$target 2>&1 | tee $(FUZZ)/$$target.log \
 	  | grep -E '^(stat::number_of_executed_units|==|SUMMARY|.*panicked)|Done' ; test $${PIPESTATUS[0]} = 0 || exit 1; done
 	@awk '/^stat::number_of_executed_units/ { n += $$2 } END { printf "%d executions in all, and none failed\n", n }' $(FUZZ)/*.log
