@@ -275,7 +275,8 @@ class Driver:
             return True
         if time.monotonic() < self._close_by:
             return False
-        _log.warning("closed before every lease was given up; what is left expires by itself")
+        if self._close_by > float("-inf"):  # else the interpreter has ended first, and a log is no use
+            _log.warning("closed before every lease was given up; what is left expires by itself")
         return True
 
     def _end(self) -> None:
