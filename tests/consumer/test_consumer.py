@@ -298,8 +298,9 @@ print(len(reading.next_batch()))
         if is_slow:
             program += """
 concurrent.futures.thread._python_exit()
-(thread,) = (thread for thread in threading.enumerate() if thread.name == "shardpack-consumer")
-thread.join()
+for thread in threading.enumerate():
+    if thread.name == "shardpack-consumer":
+        thread.join()
 """
         ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=SECONDS, check=False)
         assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, [b"1"], b"")
