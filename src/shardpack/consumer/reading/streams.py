@@ -67,13 +67,7 @@ class Directory:
         Raises:
             ValueError, TypeError: one is no stream's name.
         """
-        given = self._find()
-        if isinstance(given, str):
-            raise TypeError(f"streams is {shown(given)}, one name; give a list of names, or a function that returns it")
-        names = list(dict.fromkeys(given))
-        for name in names:
-            stream_argument(name)
-        return names
+        return checked_names(self._find())
 
     def must_describe(self, name: str, shards: list[dict[str, Any]]) -> bool:
         """Whether the stream's time of creation is to be asked for: it is new, or may have been made again."""
@@ -113,6 +107,25 @@ class Directory:
                 if stream.identifier == identifier and identifier in self._identifiers:
                     return stream_argument(name)
         return None
+
+
+def checked_names(given: object) -> list[str]:
+    """The names of streams that an application gives, each once.
+
+    Raises:
+        ValueError, TypeError: one is no stream's name.
+    """
+    if isinstance(given, str | bytes):
+        raise TypeError(f"streams is {shown(given)}, one name; give a list of names, or a function that returns it")
+    if not isinstance(given, Iterable):
+        raise TypeError(
+            f"streams is {shown(given)}, of type {type(given).__name__}; give a list of names, or a function that"
+            " returns it"
+        )
+    names = list(given)
+    for name in names:
+        stream_argument(name)
+    return list(dict.fromkeys(names))
 
 
 class ManyStreams:
