@@ -14,20 +14,34 @@ CARGO := $(shell command -v cargo)
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
 # pip compiles nothing when it installs: most of it is never imported. (pip takes 0 for yes here.)
 export PIP_NO_COMPILE := 0
+# Where this is set to something, each worker and each process that a test starts compiles all that it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark soak-source interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-$(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
+# uv installs what ours needs: our test servers and aiobotocore each want one botocore, which pip looks for a minute long,
+# and uv a second.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+UV := $(BIN)/uv pip install --quiet --python
+$(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[all]' --group test --group house --group engines --group examples --group operating --group proto
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' uv
+
+# Cargo keeps one core busy; meanwhile the other installs what ours needs. pyspark has no wheel to be had: pip makes one
+# and keeps it for the next time, where uv would make it again.
+$(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES) | $(BIN)/uv
+	$(BIN)/python -m pip install --quiet --no-deps --editable . & building=$$!; \
+	$(UV) $(BIN)/python -r pyproject.toml --extra all --group test --group house --group engines --group examples --group operating --group proto \
+	  && $(BIN)/python -m pip install --quiet --group spark; installed=$$?; wait $$building && exit $$installed
 	@$(if $(CARGO),,echo "Rust (cargo) is not here, so the native core was not built:";) $@ --version
 	@touch $@
 
 $(BIN)/ruff: pyproject.toml $(BIN)/shardpack
-	$(BIN)/python -m pip install --quiet --group lint
+	$(UV) $(BIN)/python --group lint
 	@touch $@
 
 # What a newcomer needs and no more: a fifth of what the tests install.
@@ -49,7 +63,10 @@ $(NODE): tests/tools/node/package-lock.json
 
 # On two cores three workers, because many a test waits for a server or a clock.
 PARALLEL := --numprocesses $(shell test "$$(getconf _NPROCESSORS_ONLN)" -gt 2 && echo 4 || echo 3) --dist worksteal
-test: $(BIN)/shardpack $(NODE) test-native test-pure ## set everything up and run the tests, with both cores
+test: ## set everything up and run the tests, with both cores
+	@$(MAKE) --no-print-directory --jobs=2 $(BIN)/shardpack $(NODE)
+	@$(MAKE) --no-print-directory test-native
+	@$(MAKE) --no-print-directory test-pure
 
 .PHONY: test-native
 test-native: $(BIN)/shardpack $(NODE)
@@ -145,15 +162,16 @@ test-asan: $(BIN)/shardpack ## the codec's tests with the native core under Addr
 # libFuzzer under AddressSanitizer. RUSTC_BOOTSTRAP: the sanitizer is there in the stable compiler, and not yet stable.
 SECONDS ?= 60
 FUZZ := $(RUST)/fuzz/target
+FUZZED := decode pack columns json
 HOST = $(shell rustc -vV | sed -n 's/host: //p')
 fuzz: ## feed the native core with what nobody would write, for a minute; make fuzz SECONDS=3600
 	$(PYTHON) tests/tools/fuzz_seeds.py $(FUZZ)/seeds
 	cd $(RUST)/fuzz && RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address" \
 	  cargo build --quiet --locked --release --target $(HOST)
-	mkdir -p $(FUZZ)/corpus/decode $(FUZZ)/corpus/pack
+	mkdir -p $(addprefix $(FUZZ)/corpus/,$(FUZZED))
 	rm -f $(FUZZ)/*.log
-	for target in decode pack; do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \
+	for target in $(FUZZED); do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \
 	  -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus/$$target $(FUZZ)/seeds/$$target 2>&1 | tee $(FUZZ)/$$target.log \
 	  | grep -E '^(stat::number_of_executed_units|==|SUMMARY|.*panicked)|Done' ; test $${PIPESTATUS[0]} = 0 || exit 1; done
 	@awk '/^stat::number_of_executed_units/ { n += $$2 } END { printf "%d executions in all, and none failed\n", n }' $(FUZZ)/*.log
@@ -161,26 +179,37 @@ fuzz: ## feed the native core with what nobody would write, for a minute; make f
 # "protobuf>=3.20.2" becomes "protobuf==3.20.2"; the demo's server is left out, because it wants the newest boto3.
 # With the pure core, so that all tests run with either.
 LOWEST := .venv-lowest
-test-lowest: $(NODE) ## run the tests with the lowest version of each dependency that pyproject.toml allows
+test-lowest: $(NODE) | $(BIN)/uv ## run the tests with the lowest version of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
-	SHARDPACK_BUILD_NATIVE=no $(LOWEST)/bin/python -m pip install --quiet --editable '.[arrow,aws,cli,report,testing]' --group test -c $(LOWEST)/lowest.txt
+	SHARDPACK_BUILD_NATIVE=no $(UV) $(LOWEST)/bin/python --editable '.[arrow,aws,cli,report,testing]' --group test -c $(LOWEST)/lowest.txt
 	SHARDPACK_NATIVE=0 $(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 # The newest of everything, then each major version of protobuf, and the last three of pyarrow, where they have a part.
 NEWEST := .venv-newest
 PROTOBUFS := 4 5 6 7
 PYARROWS := 24 25 26
-test-newest: ## run the codec's tests with the newest dependencies, and with each major version of protobuf and pyarrow
+test-newest: | $(BIN)/uv ## run the codec's tests with the newest dependencies, and with each major version of protobuf and pyarrow
 	$(PYTHON) -m venv $(NEWEST)
-	$(NEWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	SHARDPACK_BUILD_NATIVE=no $(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[arrow,aws,cli,report,testing]' --group test
+	SHARDPACK_BUILD_NATIVE=no $(UV) $(NEWEST)/bin/python --upgrade --editable '.[arrow,aws,cli,report,testing]' --group test
 	SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q $(PARALLEL) $(CODEC)
-	for major in $(PROTOBUFS); do echo "--- protobuf $$major"; $(NEWEST)/bin/python -m pip install --quiet "protobuf==$$major.*" \
+	for major in $(PROTOBUFS); do echo "--- protobuf $$major"; $(UV) $(NEWEST)/bin/python "protobuf==$$major.*" \
 	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/wire tests/unpacking/test_unpacker.py || exit 1; done
-	for major in $(PYARROWS); do echo "--- pyarrow $$major"; $(NEWEST)/bin/python -m pip install --quiet "pyarrow==$$major.*" \
+	for major in $(PYARROWS); do echo "--- pyarrow $$major"; $(UV) $(NEWEST)/bin/python "pyarrow==$$major.*" \
 	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/arrow/test_arrow.py || exit 1; done
+
+# Spark in an environment of its own: the newest, or another one that is named. 3.5 has mapInArrow alone, and no newer
+# libraries.
+SPARK ?=
+SPARKS := .venv-spark$(SPARK)
+SPARKED := 'pyspark[sql]$(if $(SPARK),==$(SPARK).*)' $(if $(filter 3.%,$(SPARK)),'numpy<2' 'pandas<3' 'pyarrow<21')
+.PHONY: test-spark
+test-spark: $(BIN)/shardpack $(NODE) ## run the tests of the source and the sink on Spark; make test-spark SPARK=4.0
+	$(PYTHON) -m venv $(SPARKS)
+	$(SPARKS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	SHARDPACK_BUILD_NATIVE=no $(SPARKS)/bin/python -m pip install --quiet --upgrade --editable '.[spark,testing]' --group test $(SPARKED)
+	@$(SPARKS)/bin/python -c 'import pyspark; print("Spark", pyspark.__version__)'
+	$(SPARKS)/bin/python -m pytest -q tests/spark $(ARGS)
 
 BENCH := .venv-bench
 BENCHES := codec import lambda producer put consumer arrow paths scale
@@ -195,6 +224,11 @@ bench-arrow: $(BENCH)/bin/shardpack ## time user records into Arrow columns
 bench-lambda: $(BENCH)/bin/shardpack ## time what a Lambda function pays, cold and warm
 	$(BENCH)/bin/python benchmarks/bench_lambda.py $(ARGS)
 
+.PHONY: bench-leases
+bench-leases: $(BIN)/shardpack ## what leases cost in DynamoDB, and how long fleets take to share them; needs Java and Maven
+	$(BIN)/python tests/tools/balance_sim.py
+	$(BIN)/python tests/tools/lease_cost.py $(ARGS)
+
 bench-threads: ## what a second thread gains, with a GIL and without
 	$(PYTHON) tests/platforms/on_pythons.py --only codec --run benchmarks/bench_threads.py $(or $(PYTHONS),3.14 3.14t) -- $(ARGS)
 
@@ -202,8 +236,7 @@ bench-threads: ## what a second thread gains, with a GIL and without
 # src already, where the first venv has it from; the Python is the same.
 $(BENCH)/bin/shardpack: pyproject.toml setup.py $(BIN)/shardpack
 	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	SHARDPACK_BUILD_NATIVE=no $(BENCH)/bin/python -m pip install --quiet --editable '.[arrow,async,aws,cli]' --group bench
+	SHARDPACK_BUILD_NATIVE=no $(UV) $(BENCH)/bin/python --editable '.[arrow,async,aws,cli]' --group bench
 	@touch $@
 
 density: $(BIN)/shardpack ## measure packing density again; make density FILE=access.log for your own lines
@@ -225,7 +258,7 @@ DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py ho
   producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py spark/test_docs_spark.py files/test_files.py \
   replay/test_replay_local.py density/test_density.py multilang/test_multilang_process.py
 $(BIN)/sphinx-build: pyproject.toml $(BIN)/shardpack
-	$(BIN)/python -m pip install --quiet --group docs
+	$(UV) $(BIN)/python --group docs
 	@touch $@
 
 docs: docs-site $(NODE) ## build the site into build/site, check its links, and run every example of the pages
@@ -249,18 +282,18 @@ docs-versions: $(BIN)/sphinx-build ## build the site of this commit and of each 
 
 # actionlint is a Go module; where Go is missing, zizmor looks alone.
 LINT_WORKFLOWS := .venv-workflows
-lint-workflows: ## lint the workflows
+lint-workflows: | $(BIN)/uv ## lint the workflows
 	$(PYTHON) -m venv $(LINT_WORKFLOWS)
-	$(LINT_WORKFLOWS)/bin/python -m pip install --quiet zizmor
+	$(UV) $(LINT_WORKFLOWS)/bin/python zizmor
 	$(LINT_WORKFLOWS)/bin/zizmor --offline --quiet .github/workflows
 	if command -v go >/dev/null; then GOBIN=$(CURDIR)/$(LINT_WORKFLOWS)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 \
 	  && $(LINT_WORKFLOWS)/bin/actionlint; else echo "Go is not here, so actionlint did not look"; fi
 
 # The SAM CLI wants a click of its own. The layer is built with a wheel of the pure core, so that any machine can.
 EXAMPLES := .venv-examples
-lint-examples: ## validate the templates of examples/ with the SAM CLI, and build the layer for arm64 and x86-64
+lint-examples: | $(BIN)/uv ## validate the templates of examples/ with the SAM CLI, and build the layer for arm64 and x86-64
 	$(PYTHON) -m venv $(EXAMPLES)
-	$(EXAMPLES)/bin/python -m pip install --quiet --no-compile aws-sam-cli
+	$(UV) $(EXAMPLES)/bin/python aws-sam-cli
 	for template in $(TEMPLATES); do SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
 	  $(EXAMPLES)/bin/sam validate --lint --template $$template || exit 1; done
 	rm -rf $(EXAMPLES)/wheels

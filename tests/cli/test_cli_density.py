@@ -39,6 +39,20 @@ class TestTable:
         assert "one record an entry" in text
         assert re.search(r"in place\s+of\s+\$239;\s+every\s+key\s+stays\s+on\s+its\s+shard", text)
 
+    def test_is_what_the_page_shows(self) -> None:
+        page = (Path(__file__).parents[2] / "docs/density.md").read_text("utf-8")
+        (shown,) = re.findall(r"^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        out, _ = run("density", *LOGINS, "--rate", "5000")
+        heads = [line.split() for line in shown.splitlines() if re.match(r"strategy| +\$ a", line)]
+        assert [line.split() for line in out.decode().splitlines() if line.split() in heads] == heads
+        assert len(heads) == 2
+        for words in (
+            "With the Producer's defaults: from $239 to $",
+            "user records in a Kinesis record, which wait for 0.1 s",
+        ):
+            assert words in shown
+            assert words in out.decode()
+
     def test_without_a_rate(self) -> None:
         out, _ = run("density", *LOGINS)
         assert b"$" not in out
@@ -56,8 +70,9 @@ class TestTable:
         assert by_key["kinesis_records"] == 7
 
     def test_standard_input(self, events: Path) -> None:
-        out, _ = run("density", "-", "--json", stdin=events.read_bytes())
-        assert json.loads(out)["rows"][0]["user_records"] == 2000
+        for named in (("-",), ()):
+            out, _ = run("density", *named, "--json", stdin=events.read_bytes())
+            assert json.loads(out)["rows"][0]["user_records"] == 2000
 
     def test_timestamps(self, events: Path) -> None:
         out, _ = run(
@@ -92,7 +107,7 @@ class TestTable:
     @pytest.mark.parametrize(
         ("arguments", "stdin", "status", "message"),
         [
-            ((), b"", 2, "give a FILE"),
+            ((), b"", 1, "-: there is no line in it"),
             (("x", *LOGINS), b"", 2, "give a FILE"),
             ((*LOGINS, "--key", "k"), b"", 2, "--key and --timestamp are for a FILE"),
             (("--synthetic", "login"), b"", 1, "no kind of event"),

@@ -118,6 +118,15 @@ def test_put_and_tail_in_the_manner_of_kcat(stream: tuple[str, ...]) -> None:
     assert [one["data"] for one in json_lines(out)] == ["page 1", "page 4"]
 
 
+def test_short_options_are_those_of_kcat(stream: tuple[str, ...]) -> None:
+    tail = ("tail", "clicks", *stream)
+    whole, _ = run(*tail, "--from", "TRIM_HORIZON", "--no-follow", "--json", environment=ENVIRONMENT)
+    short, _ = run(*tail, "-o", "TRIM_HORIZON", "-e", "-J", environment=ENVIRONMENT)
+    assert sorted(short.splitlines()) == sorted(whole.splitlines()) != []
+    assert run("pack", "-k", "u", stdin=b'{"u": "a"}')[0] == run("pack", "--key", "u", stdin=b'{"u": "a"}')[0]
+    assert run("-V") == run("--version")
+
+
 def test_a_line_without_the_delimiter_is_named(stream: tuple[str, ...]) -> None:
     _, error = run("put", "clicks", "-", "-K", "=>", *stream, stdin=b"k=>v\nkv\n", status=1, environment=ENVIRONMENT)
     assert "-:2: the delimiter '=>' is not on this line" in error

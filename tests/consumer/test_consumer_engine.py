@@ -518,6 +518,22 @@ class TestHandOver:
         with pytest.raises(sp.LeaseLostError):
             worker.engine.checkpoint(delivered.hold, delivered.hold.delivered, "token")
 
+    def test_the_shell_is_woken_when_that_time_is_over(self) -> None:
+        stream = Stream(1)
+        stream.put(b"a", b"b")
+        worker = stream.worker(batch_max_records=1, graceful_lease_handoff_timeout=14)  # no multiple of the renewals'
+        worker.run()
+        delivered = worker.batch(done=False)
+        assert delivered
+        self.hand_over(stream)
+        worker.run(FAILOVER / 3 + 0.1)
+        seen = worker.times(RenewLease)[-1]
+        worker.run(seen + 14 - stream.now - 0.1)
+        assert worker.held
+        assert delivered.hold.deadline(stream.now, closing=False, leaving=False) == pytest.approx(seen + 14)
+        worker.run(0.2)
+        assert not worker.held
+
     def test_an_application_that_has_not_checkpointed_is_told_and_may(self) -> None:
         stream = Stream(1)
         stream.put(b"a", b"b")
@@ -1302,6 +1318,24 @@ class TestClosing:
         ending.run(5)
         assert ending.engine.is_closed
         assert sorted(lease.owner or "" for lease in stream.leases.list()) == ["", "", "first", "first"]
+
+    @pytest.mark.parametrize("failover", [1.0, 2.0, FAILOVER])
+    def test_all_are_nobody_s_within_the_time_that_closing_may_take(self, failover: float) -> None:
+        """Which is the failover time."""
+        stream = Stream(4)
+        workers = [stream.worker(name, failover_time=failover) for name in ("a", "b")]
+        for _ in range(40):
+            for worker in workers:
+                worker.run(failover / 4)
+        assert {len(worker.held) for worker in workers} == {2}
+        for worker in workers:
+            worker.engine.close()
+        until = stream.now + failover
+        while stream.now < until - 0.1:
+            for worker in workers:
+                worker.run(0.05)
+        assert all(worker.engine.is_closed for worker in workers)
+        assert {lease.owner for lease in stream.leases.list()} == {None}
 
     def test_all_may_end_at_once(self) -> None:
         stream = Stream(4)

@@ -53,7 +53,7 @@ def change_shift(leases: sp.MemoryLeases | sp.SQLiteLeases | sp.DynamoDBLeases) 
     life.pass_time(30, step=0.5)
     life.put(10)
     life.leave(first)
-    life.pass_time(3, step=0.5)
+    life.pass_time(8, step=0.5)  # some calls one after the other, of up to 1.5 s each, and less than the failover time
     assert life.handed_over >= 1
     life.finish()
     life.check()

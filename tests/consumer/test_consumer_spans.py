@@ -12,6 +12,7 @@ from consumer_setup import consumer, fake
 
 import shardpack as sp
 from shardpack.consumer import Batch
+from shardpack.consumer.spans import Spans
 from shardpack.testing import FakeKinesis, SystemClock
 from shardpack.wire._generated import kpl_pb2
 from shardpack.wire.format import MAGIC
@@ -105,6 +106,81 @@ def test_what_the_handler_begins_is_the_span_s_child_in_asyncio_too(traced: Any)
     assert (inner.name, outer.name) == ("inner", "process s")
     assert inner.parent.span_id == outer.context.span_id
     assert len(outer.links) == 1
+
+
+def test_in_the_iteration_a_span_lasts_until_the_next_batch_is_asked_for(traced: Any) -> None:
+    provider, finished = traced
+    tracer = provider.get_tracer("test")
+    with consumer(with_tags(), tracer_provider=provider) as reading:
+        for _ in reading:
+            with tracer.start_as_current_span("inner"):
+                assert finished() == ()
+            reading.stop()
+        inner, outer = finished()
+        with tracer.start_as_current_span("after"):
+            pass
+    *_, after = finished()
+    assert (inner.name, outer.name, len(outer.links)) == ("inner", "process s", 1)
+    assert inner.parent.span_id == outer.context.span_id
+    assert outer.status.is_ok
+    assert after.parent is None
+
+
+def test_a_span_of_the_iteration_tells_what_has_ended_the_loop(traced: Any) -> None:
+    provider, finished = traced
+
+    def read() -> None:
+        with consumer(fake(1, b"a"), tracer_provider=provider) as reading:
+            for _ in reading:
+                raise KeyError("it")
+
+    with pytest.raises(KeyError):
+        read()
+    (span,) = finished()
+    assert span.attributes["error.type"] == "KeyError"
+    assert not span.status.is_ok
+
+
+def test_a_loop_that_is_left_within_a_span_of_the_application_s_leaves_nothing_current(traced: Any) -> None:
+    provider, finished = traced
+    tracer = provider.get_tracer("test")
+    reading = consumer(fake(1, b"a"), tracer_provider=provider)
+    with tracer.start_as_current_span("outer"):
+        assert reading.next_batch() is not None
+    reading.close()
+    with tracer.start_as_current_span("after"):
+        pass
+    by_name = {span.name: span for span in finished()}
+    assert by_name["process s"].parent.span_id == by_name["outer"].context.span_id
+    assert by_name["after"].parent is None
+
+
+def test_in_the_iteration_of_asyncio_too(traced: Any) -> None:
+    provider, finished = traced
+
+    async def read() -> None:
+        arguments: dict[str, Any] = {"client": with_tags().aio, "tracer_provider": provider}
+        async with sp.AsyncConsumer("s", leases=sp.MemoryLeases(), **arguments) as reading:
+            async for _ in reading:
+                with provider.get_tracer("test").start_as_current_span("inner"):
+                    await asyncio.sleep(0)
+                reading.stop()
+
+    asyncio.run(read())
+    inner, outer = finished()
+    assert inner.parent.span_id == outer.context.span_id
+
+
+def test_one_of_several_streams_is_named(traced: Any) -> None:
+    provider, finished = traced
+    record = next(iter(sp.unpack(with_tags().records())))
+    spans = Spans("multi-stream", provider)
+    spans.began("123456789012:clicks:1700000000:shardId-000000000007", [record])
+    spans.ended()
+    (span,) = finished()
+    assert span.name == "process clicks"
+    assert span.attributes["messaging.destination.name"] == "clicks"
+    assert span.attributes["messaging.destination.partition.id"] == "shardId-000000000007"
 
 
 def test_without_opentelemetry_there_are_no_spans(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from consumer_bench import Stream, shard
 from consumer_setup import consumer, fake
+from led_leases import LedLeases
 
 import shardpack as sp
-from shardpack.consumer import ConsumerConfig, ConsumerStats, Lease
+from shardpack.consumer import ConsumerConfig, ConsumerStats, FleetConfig, Lease
 from shardpack.consumer.core.actions import GetRecords, ListLeases
+from shardpack.consumer.core.fleet.actions import AssignLease
+from shardpack.leases.fleet.states import WorkerStats
 from shardpack.leases.lease import HandsOver
 
 FAILOVER = ConsumerConfig().failover_time
@@ -57,6 +60,43 @@ def test_what_is_found_at_the_look_at_all_leases_is_told() -> None:
     assert worker.engine.stats.very_old_leases == 3
     assert worker.engine.stats.leases_to_take == 0, "it holds as many as it may"
     assert worker.engine.stats.list_leases_time.count == len(worker.times(ListLeases))
+
+
+def test_who_leads_counts_what_the_kcl_s_leader_counts() -> None:
+    stream = Stream(4)
+    stream.leases = leases = LedLeases(stream.clock.now)
+    settings: Any = {"lease_assignment": "leader", "fleet": FleetConfig(strategy="lease_count_based")}
+    leads = stream.worker("leads", **settings)
+    for _ in range(40):
+        leads.run(1)
+    assert leads.engine.stats.is_leader
+    assert leads.engine.stats.leases_reassigned == 0
+    leases.fleet.reports["broken"] = WorkerStats("broken", int(stream.clock.now()), {"C": (1.0,)}, {})
+    leases.fleet.reports["blind"] = WorkerStats("blind", int(stream.clock.now()), {"C": (-1.0,)}, {"C": (100.0,)})
+    other = stream.worker("other", **settings)
+    leads.fate = lambda action: sp.LeaseStoreError("no", retriable=True) if isinstance(action, AssignLease) else None
+    for _ in range(40):
+        other.run(1)
+        leads.run(1)
+    failed = leads.engine.stats.failed_assignments
+    assert failed >= 2
+    assert failed == len(leads.times(AssignLease)) - 4, "four were given when it began"
+    leads.fate = lambda _: None
+    for _ in range(60):
+        other.run(1)
+        leads.run(1)
+    stats = leads.engine.stats
+    assert (len(leads.held), len(other.held)) == (2, 2)
+    assert stats.leases_reassigned == failed + 2
+    assert (stats.workers_with_invalid_entry, stats.workers_with_failing_worker_metric) == (1, 1)
+    assert not other.engine.stats.is_leader
+    leads.engine.close()
+    for _ in range(20):
+        leads.run(1)
+        other.run(1)
+    assert not leads.engine.stats.is_leader
+    assert leads.engine.stats.workers_with_invalid_entry == 0
+    assert other.engine.stats.is_leader
 
 
 def test_what_is_logged_has_the_shard_and_the_position_as_fields(caplog: pytest.LogCaptureFixture) -> None:
@@ -178,6 +218,31 @@ def test_opentelemetry_gets_the_kcl_s_names(level: Any) -> None:
     assert points["recordsprocessed"].value == 1
     assert points["recordsprocessed"].attributes == {"StreamName": "s", "ShardId": "shardId-000000000000"}
     assert ("kinesisdatafetcher.getrecords.time" in points) == (level == "detailed")
+
+
+@pytest.mark.parametrize("granularity", ["global", "stream", "shard"])
+def test_what_has_no_shard_is_summed_up(granularity: Any) -> None:
+    sdk = pytest.importorskip("opentelemetry.sdk.metrics")
+    export = pytest.importorskip("opentelemetry.sdk.metrics.export")
+    reader = export.InMemoryMetricReader()
+    config = ConsumerConfig(metrics_granularity=granularity)
+    numbers = [b"%d" % number for number in range(20)]
+    with consumer(fake(2, *numbers), config=config, meter_provider=sdk.MeterProvider([reader])) as one:
+        while one.stats.records_processed < len(numbers):
+            assert one.next_batch(10) is not None
+    (metrics,) = (s.metrics for r in reader.get_metrics_data().resource_metrics for s in r.scope_metrics)
+    (processed,) = (metric for metric in metrics if metric.name.lower() == "recordsprocessed")
+    counted = {tuple(sorted(point.attributes.items())): point.value for point in processed.data.data_points}
+    assert sum(counted.values()) == len(numbers)
+    stream = ("StreamName", "s")
+    assert (
+        sorted(counted)
+        == {
+            "global": [()],
+            "stream": [(stream,)],
+            "shard": [(("ShardId", shard(number)), stream) for number in (0, 1)],
+        }[granularity]
+    )
 
 
 @pytest.mark.parametrize("name", ["metrics_level", "metrics_granularity"])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import shardpack as sp
 from shardpack.consumer import Lease
 from shardpack.consumer.reading.streams import Directory, GoneError, ManyStreams
 from shardpack.leases.items import item_of, lease_of
-from shardpack.testing import AsyncFakeKinesis, FakeKinesis, SystemClock
+from shardpack.testing import AsyncFakeKinesis, FakeKinesis, ManualClock, SystemClock
 
 CONFIG = sp.ConsumerConfig(failover_time=1, shard_sync_interval=1, idle_time_between_reads=0.2)
 
@@ -326,3 +327,58 @@ def test_with_asyncio() -> None:
     asyncio.run(main())
     wanted = [("clicks", b"c%d" % n) for n in range(10)] + [("orders", b"o%d" % n) for n in range(10)]
     assert sorted(seen) == sorted(wanted)
+
+
+class TestAnEpochOfSomebodysOwn:
+    """An application of the KCL names its streams with any epoch, such as the 12345 of AWS's examples."""
+
+    def read_by_java(self, kinesis: FakeKinesis) -> sp.MemoryLeases:
+        """What such an application leaves behind."""
+        leases = sp.MemoryLeases()
+        with consumer(kinesis, ["clicks"], leases) as reading:
+            read(reading, lambda seen: len(seen) == 2)
+        (lease,) = leases.list()
+        assert leases.delete(lease)
+        account = lease.key.partition(":")[0]
+        assert leases.create(replace(lease, key=f"{account}:clicks:12345:shardId-000000000000", origin=None))
+        return leases
+
+    def test_a_stream_named_as_the_kcl_names_it_goes_on_from_its_leases(self) -> None:
+        kinesis = fake(clicks=1, orders=1)
+        put(kinesis, "clicks", b"c0", b"c1")
+        leases = self.read_by_java(kinesis)
+        (key,) = (lease.key for lease in leases.list())
+        put(kinesis, "clicks", b"c2")
+        put(kinesis, "orders", b"o0")
+        kinesis.autoscale("shardId-000000000000", stream_name="clicks")
+        put(kinesis, "clicks", b"c3")
+        with consumer(kinesis, [key.rpartition(":")[0], "orders"], leases) as reading:
+            seen = read(reading, lambda seen: len(seen) >= 3)
+        assert sorted(seen) == [("clicks", b"c2"), ("clicks", b"c3"), ("orders", b"o0")]
+        assert {lease.key.split(":")[2] for lease in leases.list() if ":clicks:" in lease.key} == {"12345"}
+
+    def test_its_leases_are_not_passed_over_without_a_word(self) -> None:
+        kinesis = fake(clicks=1)
+        put(kinesis, "clicks", b"c0", b"c1")
+        leases = self.read_by_java(kinesis)
+        (key,) = (lease.key for lease in leases.list())
+        with (
+            consumer(kinesis, ["clicks"], leases) as reading,
+            pytest.raises(sp.LeaseStoreError, match=re.escape(f"streams=[{key.rpartition(':')[0]!r}]")),
+        ):
+            read(reading, bool)
+        assert [lease.key for lease in leases.list()] == [key]
+
+    def test_those_of_a_stream_that_is_no_more_are_left_alone(self) -> None:
+        old = fake(clicks=1)
+        put(old, "clicks", b"c0", b"c1")
+        leases = self.read_by_java(old)
+        kinesis = FakeKinesis(streams={"clicks": 1}, clock=ManualClock(time.time() + 3600))
+        put(kinesis, "clicks", b"new")
+        with consumer(kinesis, ["clicks"], leases) as reading:
+            assert read(reading, bool) == [("clicks", b"new")]
+
+    @pytest.mark.parametrize("names", [["1:clicks:5", "clicks"], ["1:clicks:5", "1:clicks:6"]])
+    def test_one_stream_in_two_ways_is_refused(self, names: list[str]) -> None:
+        with pytest.raises(ValueError, match="names the stream 'clicks' in two ways"):
+            consumer(fake(clicks=1), names)

@@ -1,4 +1,4 @@
-"""Every example of docs/consumer.md runs as it stands, against real local servers."""
+"""Every example of docs/consumer.md and docs/fan-out.md runs as it stands, against real local servers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ import servers
 
 import shardpack as sp
 
-PAGE = (Path(__file__).parents[2] / "docs/consumer.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "consumer.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+FAN_OUT = re.findall(r"^```python\n(.*?)^```$", (DOCS / "fan-out.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
 PAGES_SEEN = 40
 
 
@@ -29,7 +31,7 @@ def aws() -> Iterator[tuple[Any, dict[str, str]]]:
     with ExitStack() as stack:
         kinesis = stack.enter_context(servers.kinesalite())
         dynamodb = stack.enter_context(servers.dynalite())
-        sqs = stack.enter_context(servers.ministack("sqs"))
+        sqs = stack.enter_context(servers.ministack("kinesis,sqs"))
         yield (
             servers.client("kinesis", kinesis),
             {
@@ -63,8 +65,13 @@ def environment(aws: tuple[Any, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 
 def output(number: int, folder: Path, lines: int, end: int | None = None) -> list[str]:
     """What an example prints as a script; `end`: the signal that ends it when it has printed so many lines."""
+    return output_of(EXAMPLES[number], folder, lines, end)
+
+
+def output_of(example: str, folder: Path, lines: int, end: int | None) -> list[str]:
+    """The same of any example."""
     script = folder / "example.py"
-    script.write_text(EXAMPLES[number], encoding="utf-8")
+    script.write_text(example, encoding="utf-8")
     process = subprocess.Popen([sys.executable, script], cwd=folder, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     printed = [process.stdout.readline().strip() for _ in range(lines)]
@@ -123,6 +130,21 @@ def test_the_asynchronous_fleet(environment: dict[str, str], tmp_path: Path) -> 
 def test_until_it_has_caught_up(tmp_path: Path) -> None:
     assert output(4, tmp_path, 1) == [f"{PAGES_SEEN} user records since the last time"]
     assert output(4, tmp_path, 1) == ["0 user records since the last time"]
+
+
+def test_fan_out(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = environment["AWS_ENDPOINT_URL_SQS"]  # which has streams too, with enhanced fan-out
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", url)
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    client = servers.client("kinesis", url)
+    servers.create_stream(client, "clicks", 1)
+    client.put_record(StreamName="clicks", PartitionKey="k", Data=sp.encode([("k", b"one"), ("k", b"two")]))
+
+    (example,) = FAN_OUT
+    assert output_of(example, tmp_path, 2, signal.SIGINT) == ["b'one'", "b'two'"]
+    arn = client.describe_stream_summary(StreamName="clicks")["StreamDescriptionSummary"]["StreamARN"]
+    (consumer,) = client.list_stream_consumers(StreamARN=arn)["Consumers"]
+    assert consumer["ConsumerName"] == "dashboard"
 
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:

@@ -8,6 +8,7 @@ import math
 import re
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -500,6 +501,14 @@ class TestSettings:
 class TestPrices:
     def test_on_demand_advantage_is_by_the_byte_alone(self) -> None:
         assert Prices(advantage_gigabyte=0.5).advantage(1e6) == pytest.approx(1e6 * 730 * 3600 / 1e9 * 0.5)
+
+    def test_the_page_tells_the_built_in_ones(self, tmp_path: Path) -> None:
+        page = (Path(__file__).parents[2] / "docs/density.md").read_text("utf-8")
+        file = tmp_path / "prices.json"
+        (text,) = re.findall(r"^```json\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        file.write_text(text)
+        assert json.loads(text).keys() == {one.name for one in fields(Prices)}
+        assert replace(Prices.from_file(file), source=Prices().source) == Prices()
 
     def test_of_a_file(self, tmp_path: Path) -> None:
         file = tmp_path / "prices.json"

@@ -88,6 +88,14 @@ def test_documents_are_documents() -> None:
     assert len(found) >= 3
 
 
+def test_an_example_that_goes_on_and_on_ends_with_ctrl_c() -> None:
+    endless = re.compile(r"for batch in consumer\b|consumer\.run(_each)?\(")
+    found = [(page, block) for page in PAGES for block in blocks(page, "python") if endless.search(block)]
+    assert len(found) >= 9
+    for page, block in found:
+        assert re.search(r"SIGINT|SIGTERM|break|is_caught_up", block), f"{page}: {block}"
+
+
 def test_an_example_that_nothing_runs_is_named() -> None:
     everything = [docs_blocks.lines_of(block) for page in PAGES for block in blocks(page, "python")]
     of_the_producer = docs_blocks.lines_of(blocks(DOCS / "producer.md", "python")[2])

@@ -21,8 +21,10 @@ NAMED = re.compile(r"`(shardpack(?:\.\w+)+)")
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC)
 def test_a_public_name_can_be_imported(module: str, name: str) -> None:
-    if module in ("shardpack.arrow", "shardpack.spark"):
+    if module in ("shardpack.arrow", "shardpack.polars", "shardpack.spark"):
         pytest.importorskip("pyarrow")
+    if module == "shardpack.polars":
+        pytest.importorskip("polars")
     if name in ("AsyncFakeKinesis", "FakeKinesis"):
         pytest.importorskip("botocore")
     assert getattr(importlib.import_module(module), name) is not None
@@ -31,8 +33,10 @@ def test_a_public_name_can_be_imported(module: str, name: str) -> None:
 @pytest.mark.parametrize(("module", "name"), PUBLIC)
 def test_a_public_name_says_what_it_means(module: str, name: str) -> None:
     """ruff's D1 asks the same of modules, but not of private ones, from which some public names come."""
-    if module in ("shardpack.arrow", "shardpack.spark"):
+    if module in ("shardpack.arrow", "shardpack.polars", "shardpack.spark"):
         pytest.importorskip("pyarrow")
+    if module == "shardpack.polars":
+        pytest.importorskip("polars")
     if name in ("AsyncFakeKinesis", "FakeKinesis"):
         pytest.importorskip("botocore")
     value = getattr(importlib.import_module(module), name)

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import kinesis_calls
 import servers
 from java_programs import CREDENTIALS, command
 
 import shardpack as sp
+from shardpack.consumer.core.shards import listed_shards
 
 Event = dict[str, Any]
 
@@ -45,7 +47,7 @@ class KclApplication:
         """The events of a kind so far, such as ``"record"``."""
         return [event for event in list(self.events) if event["event"] == kind]
 
-    def wait_until(self, done: Callable[[], bool], what: str, *, seconds: float = 120) -> None:
+    def wait_until(self, done: Callable[[], bool], what: str, *, seconds: float = 400) -> None:
         """Return when something is so, or fail."""
         deadline = time.monotonic() + seconds
         while not done():
@@ -74,6 +76,10 @@ class KclApplication:
         """The end of what it has logged."""
         return self._log.read_text(errors="replace")[-4000:]
 
+    def has_logged(self, text: str) -> bool:
+        """Whether it has logged something like this."""
+        return text in self._log.read_text(errors="replace")
+
     def kill(self) -> None:
         """End it without a word to anyone."""
         assert self._process.stdin is not None
@@ -91,15 +97,26 @@ def kcl_application(
     application: str,
     *,
     worker: str = "java",
-    stop_after: int = 0,
-    strategy: str = "WORKER_UTILIZATION_AWARE",
+    **settings: object,
 ) -> Iterator[KclApplication]:
-    """A running KclRead; killed on leaving, unless it was stopped."""
+    """A running KclRead, with its settings; killed on leaving, unless it was stopped."""
+    given = {
+        "kinesis": kinesis,
+        "dynamodb": dynamodb,
+        "stream": stream,
+        "application": application,
+        "worker": worker,
+        "stopAfter": 0,
+        "strategy": "WORKER_UTILIZATION_AWARE",
+        "metric": "throughput",
+        "version": "3X",
+        **settings,
+    }
     with tempfile.TemporaryDirectory(prefix="shardpack-kcl-") as folder:
         log = Path(folder) / "stderr"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                command("KclRead", kinesis, dynamodb, stream, application, worker, str(stop_after), strategy),
+                command("KclRead", *(f"{name}={value}" for name, value in given.items())),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -118,3 +135,9 @@ def table_of_ours(dynamodb: str, application: str) -> sp.DynamoDBLeases:
     leases = sp.DynamoDBLeases(application, client=servers.client("dynamodb", dynamodb))
     leases.prepare()
     return leases
+
+
+def create_leases(leases: sp.DynamoDBLeases, client: Any, stream: str) -> None:
+    """Create what a worker of ours would, if it was the first: the KCL's waits up to 30 s for others to do so."""
+    for shard in listed_shards(kinesis_calls.shards(client, stream), stream).values():
+        leases.create(shard.lease(sp.Position.TRIM_HORIZON))

@@ -27,9 +27,9 @@ class PythonWorker:
         self._process = process
         self._log = log
 
-    def numbers(self) -> list[int]:
-        """The user records that it has handled so far."""
-        return [int(line.split()[3]) for line in self._log.read_text().splitlines()] if self._log.exists() else []
+    def lines(self) -> list[list[str]]:
+        """The user records that it has handled so far, as consumer_worker writes them down."""
+        return [line.split() for line in self._log.read_text().splitlines()] if self._log.exists() else []
 
     def stop(self) -> None:
         """Have it hand in its leases and end."""
@@ -44,22 +44,21 @@ class PythonWorker:
 
 @contextmanager
 def python_worker(
-    kinesis: str, dynamodb: str, stream: str, name: str, folder: Path, *, assignment: str
+    kinesis: str, dynamodb: str, stream: str, application: str, name: str, folder: Path, *more: str
 ) -> Iterator[PythonWorker]:
-    """A running worker of the application that is called as its stream; killed on leaving, unless it was stopped."""
+    """A running worker, with more of consumer_worker's arguments; killed on leaving, unless it was stopped."""
     log = folder / name
     arguments = {
         "--stream": stream,
-        "--application": stream,
+        "--application": application,
         "--kinesis": kinesis,
         "--store": f"dynamodb:{dynamodb}",
         "--worker-id": name,
         "--log": str(log),
         "--failover-time": "3",
-        "--lease-assignment": assignment,
     }
     process = subprocess.Popen(
-        [sys.executable, str(WORKER), *(part for pair in arguments.items() for part in pair)],
+        [sys.executable, str(WORKER), *(part for pair in arguments.items() for part in pair), *more],
         env=os.environ | CREDENTIALS,
     )
     worker = PythonWorker(name, process, log)

@@ -17,7 +17,7 @@ import pytest
 import servers
 from aws_kinesis_agg import aggregator
 from java_programs import versions
-from kcl_application import KclApplication, kcl_application, table_of_ours
+from kcl_application import KclApplication, create_leases, kcl_application, table_of_ours
 from stream_check import Resharder
 
 import shardpack as sp
@@ -107,7 +107,7 @@ def wait_until_read(application: KclApplication, client: Any, stream: str) -> No
         begun = {event["shard"] for event in application.of_kind("initialized")}
         return all(shard in (ended if closed else begun) for shard, closed in is_closed.items())
 
-    application.wait_until(is_read, "end of all shards", seconds=150)
+    application.wait_until(is_read, "end of all shards")
     application.wait_until_idle(seconds=4)
 
 
@@ -123,7 +123,7 @@ def test_the_kcl_reads_what_is_put_while_shards_split_and_merge(how: str, kinesi
     client = servers.client("kinesis", kinesis)
     stream = f"to-kcl-{how.replace(' ', '-')}"
     servers.create_stream(client, stream, 2)
-    table_of_ours(dynamodb, stream)
+    create_leases(table_of_ours(dynamodb, stream), client, stream)
     with kcl_application(kinesis, dynamodb, stream, stream) as application:
         application.wait_until(lambda: len(application.of_kind("initialized")) == 2, "two shards begun")
         with Resharder(client, stream, pause=1) as resharder:
@@ -182,7 +182,7 @@ def read_with_us(
 
 def test_we_go_on_where_the_kcl_stopped(half_read: tuple[str, sp.DynamoDBLeases], kinesis: str, dynamodb: str) -> None:
     stream, leases = half_read
-    with kcl_application(kinesis, dynamodb, stream, stream, stop_after=37) as application:
+    with kcl_application(kinesis, dynamodb, stream, stream, stopAfter=37) as application:
         application.wait_until(lambda: len(application.of_kind("checkpointed")) == 2, "two checkpoints")
         application.stop()
         theirs = numbers(application)
@@ -215,6 +215,7 @@ def test_both_share_the_shards_of_one_application(kinesis: str, dynamodb: str) -
     client, stream = servers.client("kinesis", kinesis), "shared-application"
     servers.create_stream(client, stream, 4)
     leases = table_of_ours(dynamodb, stream)
+    create_leases(leases, client, stream)
     ours: Counter[int] = Counter()
 
     def handle(batch: sp.Batch) -> None:

@@ -86,6 +86,7 @@ def test_the_commands(here: Path, sequence_number: str) -> None:
     outs = [run(*command)[0].decode() for command in commands]
 
     assert {command[1] for command in commands} == {"show", "set", "release", "delete", "reset"}
+    assert outs[0].splitlines()[0].split() == blocks("text")[0].splitlines()[0].split()
     assert json.loads(outs[1])["sub_sequence_number"] == 2
     assert outs[2].endswith(f"{sequence_number}:7\n")
     assert outs[4].endswith("checkpoint TRIM_HORIZON\n")

@@ -9,7 +9,6 @@ one on which a test fails, or no test ran, is.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -28,7 +27,7 @@ EXTRAS = {
     "codec": ["arrow", "aws", "cli", "testing"],
     "all": ["arrow", "async", "aws", "cli", "demo", "otel", "report", "testing"],
 }
-GROUPS = {"codec": ["test"], "all": ["test", "engines"]}
+GROUPS = {"codec": ["test"], "all": ["test", "engines", "spark"]}
 ONLY_SOURCE = ("aws-kinesis-agg", "pyspark")  # pure Python, and without wheels
 ASK = """
 import sys, shardpack
@@ -70,7 +69,7 @@ def install(python: Path, version: str, amount: str) -> tuple[Path, str]:
     inside = home / "bin" / "python"
     if not inside.exists():
         run(python, "-m", "venv", home)
-        pip(inside, "--upgrade", "pip>=25.1")
+        pip(inside, "--upgrade", "pip>=25.1", "uv")
     groups = [f"--group={group}" for group in GROUPS[amount]]
     if not version.endswith("t"):
         pip(inside, "--editable", f".[{','.join(EXTRAS[amount])}]", *groups)
@@ -162,7 +161,6 @@ def main() -> int:
     )
     parser.add_argument("--run", metavar="SCRIPT", help="run this in place of pytest")
     chosen = parser.parse_args(own.split())
-    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     rows = [measure(version, chosen.only, others.split(), chosen.run) for version in chosen.versions]
     print(table(rows))
     had = [row for row in rows if row.remark != "cannot be had here"]

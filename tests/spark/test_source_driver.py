@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +15,11 @@ pytest.importorskip("botocore")
 from mini_spark import Crash, MiniSpark, Setting
 
 import shardpack as sp
+from shardpack.consumer.core.shards import ListedShard
 from shardpack.leases import Lease
+from shardpack.ranges.core import frontier
 from shardpack.ranges.core.limits import Limits
+from shardpack.ranges.core.marks import BEGINNING, END
 from shardpack.ranges.core.offsets import Offset
 from shardpack.ranges.shells.backfill import ranges_between
 from shardpack.ranges.shells.clients import Caller
@@ -198,13 +202,26 @@ def test_a_limit_below_the_number_of_shards_still_goes_on() -> None:
     assert max(map(len, query.batches.values())) <= 2
 
 
-def test_bytes_are_kept_to_but_for_one_record() -> None:
-    setting = Setting(2)
+@pytest.mark.parametrize(("shards", "size"), [(2, 10), (5, 3), (2, 1)])
+def test_bytes_are_kept_to_but_for_one_record(shards: int, size: int) -> None:
+    setting = Setting(shards)
     setting.put(40, passes=0.1)
     setting.clock.advance(5)
     query = setting.query(initialPosition="trim_horizon")
-    assert numbers(read(query, Limits(size=10))) == [*range(40)]
-    assert max(sum(len(row[3]) for row in rows) for rows in query.batches.values()) <= 10 + 2
+    assert numbers(read(query, Limits(size=size))) == [*range(40)]
+    assert max(sum(len(row[3]) for row in rows) for rows in query.batches.values()) <= size + 2
+
+
+def test_the_shard_that_is_furthest_behind_gets_what_the_others_leave() -> None:
+    setting = Setting(2)
+    for nth in range(20):
+        setting.kinesis.put_record(StreamName="s", PartitionKey="k", ExplicitHashKey="0", Data=b"%d" % nth)
+    setting.clock.advance(60)
+    setting.kinesis.put_record(StreamName="s", PartitionKey="k", ExplicitHashKey=str(2**127), Data=b"20")
+    setting.clock.advance(5)
+    query = setting.query(initialPosition="trim_horizon")
+    query.trigger(Limits(rows=10))
+    assert numbers(row[3] for row in query.batches[0]) == [*range(9), 20]
 
 
 def test_time_is_kept_to() -> None:
@@ -237,6 +254,28 @@ def test_available_now_reads_over_generations_and_nothing_that_comes_later() -> 
         pytest.fail("it does not end")
     found = [row[3] for row in query.rows()]
     assert numbers(found) == [*range(15)]
+
+
+def test_children_are_listed_when_their_parent_is_over_however_seldom_shards_are_listed() -> None:
+    setting = Setting(1)
+    setting.put(5)
+    setting.clock.advance(5)
+    query = setting.query(initialPosition="trim_horizon", shardFetchInterval="1h")
+    assert numbers(read(query)) == [*range(5)]
+    setting.kinesis.autoscale("shardId-000000000000")
+    setting.put(5)
+    setting.clock.advance(5)
+    assert numbers(read(query)) == [*range(5, 10)]
+
+
+def test_a_child_of_two_parents_begins_though_one_of_them_is_not_listed_any_more() -> None:
+    shards = {
+        key: ListedShard(key, parents, (0, 1), is_open=key == "child")
+        for key, parents in {"other": ("older",), "child": ("gone", "other")}.items()
+    }
+    assert frontier.roots(shards) == ["other"]
+    assert frontier.joining(shards, {"other": BEGINNING}) == []
+    assert frontier.joining(shards, {"other": END}) == ["child"]
 
 
 def test_lag_is_told_for_what_is_left() -> None:
@@ -325,6 +364,20 @@ def test_an_offset_forgets_the_shards_whose_children_have_begun() -> None:
     }
 
 
+def test_a_shard_that_was_read_to_its_end_may_expire() -> None:
+    setting = Setting(1)
+    setting.put(5)
+    setting.kinesis.autoscale("shardId-000000000000")
+    setting.clock.advance(5)
+    query = setting.query(initialPosition="trim_horizon")
+    query.trigger()
+    setting.clock.advance(30 * HOUR)
+    setting.put(5)
+    setting.clock.advance(5)
+    query.restart()
+    assert numbers(read(query)) == [*range(5, 10)]
+
+
 def test_what_a_batch_has_read_may_expire() -> None:
     setting = Setting(1)
     setting.put(5)
@@ -387,11 +440,15 @@ def test_shards_that_have_expired_are_told_from_those_that_are_lost() -> None:
     with pytest.raises(sp.DataLossError, match=r"all shards of the checkpoint have expired \(shardId-000000000000\)"):
         query.trigger()
 
-    other = Offset.from_json(json.loads(query.log[-1].replace("shardId-000000000000", "shardId-000000000077")))
     now = round(setting.clock.now() * 1000)
-    fresh = {key: mark.__class__(mark.place, mark.sequence_number, 0, now) for key, mark in other.shards.items()}
-    with pytest.raises(sp.DataLossError, match=r"not listed any more \(shardId-000000000077\), though .* lost them"):
-        query.driver.next(Offset(other.stream, other.created, fresh))
+    for shard, why in (
+        ("shardId-000000000000", "all shards of the checkpoint have expired"),  # its children are there
+        ("shardId-000000000077", r"not listed any more \(shardId-000000000077\), though .* lost them"),
+    ):
+        of_log = Offset.from_json(json.loads(query.log[-1].replace("shardId-000000000000", shard)))
+        marks = {key: replace(mark, time=now) for key, mark in of_log.shards.items()}
+        with pytest.raises(sp.DataLossError, match=why):
+            query.driver.next(replace(of_log, shards=marks))
 
 
 def test_children_of_an_expired_shard_are_read_if_that_is_allowed() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,27 +15,35 @@ import servers
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("boto3")
+pytest.importorskip("pyspark.sql.datasource")
+from soak_spark import patiently
+
 import shardpack as sp
 import shardpack.spark
-from shardpack.dedup import RecordDigest
 
 # What pyspark, py4j and pandas warn of is not ours to judge.
 pytestmark = pytest.mark.filterwarnings("default")
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "spark.md"
+EXAMPLES = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
 class Streams:
-    """A Kinesis server, and the options that name its streams."""
+    """A Kinesis server, and the settings by which the AWS SDK finds it in place of AWS."""
 
     def __init__(self, url: str) -> None:
         self.kinesis = servers.client("kinesis", url)
-        self.access = {"endpointUrl": url, "region": "us-east-1", "awsAccessKey": "test", "awsSecretKey": "test"}
+        self.settings = {
+            "AWS_ENDPOINT_URL_KINESIS": url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
         self.count = 0
 
-    def create(self, name: str, shards: int) -> dict[str, str]:
-        servers.create_stream(self.kinesis, name, shards)
-        return {**self.access, "streamName": name, "initialPosition": "trim_horizon"}
-
     def put(self, name: str, records: int) -> None:
+        """Put user records that are numbers, into those shards that are open."""
         shards = self.kinesis.list_shards(StreamName=name)["Shards"]
         shards = [one for one in shards if "EndingSequenceNumber" not in one["SequenceNumberRange"]]
         data = [(f"key-{nth % 9}", b"%d" % nth) for nth in range(self.count, self.count + records)]
@@ -41,6 +51,10 @@ class Streams:
         packed = sp.pack(data, by="shard", shard_map=sp.ShardMap(shards), limits=sp.Limits(max_user_records=20))
         for request in sp.put_requests(packed):
             self.kinesis.put_records(StreamName=name, Records=request.entries)
+
+    def split(self, name: str, shard_id: str, at: int) -> None:
+        self.kinesis.split_shard(StreamName=name, ShardToSplit=shard_id, NewStartingHashKey=str(at))
+        servers.wait_until_active(self.kinesis, name)
 
     def everything(self, name: str) -> list[Any]:
         """All user records, by another way than the source's."""
@@ -58,66 +72,100 @@ def streams() -> Iterator[Streams]:
         yield Streams(url)
 
 
-def patiently(action: Callable[[], Any]) -> Any:
-    """On a machine that is busy, a Python process may take longer to come up than Spark waits: ten seconds."""
-    for _ in range(30):
-        try:
-            return action()
-        except Exception as error:
-            if "failed to connect back" not in str(error):
-                raise
-    return action()
-
-
-def test_a_stream_is_read_over_reshards_and_put_into_another(spark: Any, streams: Streams, tmp_path: Path) -> None:
-    """In one test, because each query that starts costs more than what it reads."""
-    options, clean = streams.create("clicks", 2), streams.create("clean", 2)
+@pytest.fixture
+def session(spark: Any, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The Spark of all tests, whose Python processes find the local server as they would find AWS."""
+    for name, value in streams.settings.items():
+        monkeypatch.setitem(spark.sparkContext.environment, name, value)
     shardpack.spark.register(spark)
-    streams.put("clicks", 300)
-    clicks = spark.readStream.format("kinesis").options(**options).load()
-    batches: dict[int, list[bytes]] = {}
+    return spark
 
-    def keep(df: Any, batch: int) -> None:
-        batches[batch] = [bytes(row.data) for row in df.select("data").collect()]
+
+def wait_until(is_so: Callable[[], bool], queries: list[Any]) -> None:
+    """Raises what has ended a query."""
+    deadline = time.monotonic() + 240
+    while not is_so():
+        assert time.monotonic() < deadline, "it does not come to it"
+        for query in queries:
+            query.awaitTermination(0.2)
+
+
+def test_the_example_of_the_page_reads_a_stream_into_a_table_and_writes_one_back(
+    session: Any, streams: Streams, tmp_path: Path
+) -> None:
+    """It stands as it is on the page, but for the folder. In one test, because a query that starts costs seconds."""
+    for name in ("clicks", "clean", "copy"):
+        servers.create_stream(streams.kinesis, name, 2)
+    streams.put("clicks", 200)
+    first, second, *_ = EXAMPLES.findall(PAGE.read_text(encoding="utf-8"))
+    assert sum(bool(line) for line in first.splitlines()) <= 10
+    checkpoints = tmp_path / "checkpoints"
+    code = compile(first.replace('"checkpoints"', repr(str(checkpoints))), "docs/spark.md", "exec")
+    names = {"spark": session}
+
+    def is_all_in(name: str) -> bool:
+        return len({one.data for one in streams.everything(name)}) == streams.count
 
     def run() -> None:
-        writer = clicks.writeStream.foreachBatch(keep).option("checkpointLocation", str(tmp_path / "checkpoint"))
-        writer.trigger(availableNow=True).start().awaitTermination()
+        exec(code, names)
+        queries = session.streams.active
+        try:
+            wait_until(lambda: is_all_in("clean"), queries)
+            if streams.count == 200:  # the queries go on while shards are split
+                streams.split("clicks", "shardId-000000000000", 2**126)
+                streams.put("clicks", 100)
+            wait_until(lambda: is_all_in("clean"), queries)
+            wait_until(lambda: is_lag_told(session, queries), queries)
+        finally:
+            for query in queries:
+                query.stop()
 
     patiently(run)
-    assert Counter(map(int, batches[0])) == Counter(range(300))
 
+    streams.split("clicks", "shardId-000000000001", 3 * 2**126)  # while they are down
     streams.put("clicks", 50)
-    streams.kinesis.split_shard(
-        StreamName="clicks", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126)
-    )
-    servers.wait_until_active(streams.kinesis, "clicks")
-    streams.put("clicks", 50)
-    patiently(run)
-    if len(batches) < 3:  # before Spark 4.2, one run is one batch
-        patiently(run)
-    assert Counter(int(data) for batch in batches.values() for data in batch) == Counter(range(400))
 
-    offset = json.loads(sorted((tmp_path / "checkpoint" / "offsets").glob("[0-9]*"))[-1].read_text().splitlines()[-1])
+    def go_on() -> None:
+        writer = names["events"].writeStream.option("checkpointLocation", str(checkpoints / "table"))
+        writer.trigger(availableNow=True).toTable("clicks").awaitTermination()
+
+    patiently(go_on)
+    if session.version < "4.2":  # there, one run is one batch, and children come a batch after their parents
+        patiently(go_on)
+
+    put = Counter((one.partition_key, one.data) for one in streams.everything("clicks"))
+    assert len(put) == 350
+    assert Counter((row.partitionKey, row.event.encode()) for row in session.table("clicks").collect()) == put
+    written = {(one.partition_key, one.data) for one in streams.everything("clean")}
+    assert written == {one for one in put if int(one[1]) < 300}
+
+    offsets = (checkpoints / "table" / "offsets").glob("[0-9]*")
+    offset = json.loads(max(offsets, key=lambda one: int(one.name)).read_text().splitlines()[-1])
     assert offset["stream"].endswith("/clicks")
-    assert set(offset["shards"]) == {"shardId-000000000001", "shardId-000000000002", "shardId-000000000003"}
+    assert {key for key, mark in offset["shards"].items() if mark.get("position") != "SHARD_END"} == {
+        *(f"shardId-{number:012}" for number in (2, 3, 4, 5)),
+    }
 
-    rows = spark.read.format("kinesis").options(**options).load()
-    del clean["initialPosition"]
-    rows.write.format("kinesis").options(**clean).mode("append").save()
-    put, there = RecordDigest(), RecordDigest()
-    put.update(streams.everything("clicks"))
-    there.update(streams.everything("clean"))
-    assert there == put
-    assert there.count == 400
+    exec(compile(second, "docs/spark.md", "exec"), names)
+    assert patiently(names["day"].count) == 0  # nothing arrived on that day
+    rows = session.read.format("kinesis").option("streamName", "clicks").load()
+    rows.write.format("kinesis").option("streamName", "copy").mode("append").save()
+    assert Counter((one.partition_key, one.data) for one in streams.everything("copy")) == put
 
 
-def test_what_is_wrong_is_told_on_the_driver(spark: Any, streams: Streams) -> None:
-    shardpack.spark.register(spark)
-    reader = spark.read.format("kinesis").options(**streams.access)
+def is_lag_told(session: Any, queries: list[Any]) -> bool:
+    """Since Spark 4.2, the progress of the query that reads the stream says how far it is behind."""
+    told = [source for query in queries if query.lastProgress for source in query.lastProgress["sources"]]
+    return session.version < "4.2" or any("millisBehindLatest" in str(one["latestOffset"]) for one in told)
 
+
+def test_what_is_wrong_is_told_on_the_driver_and_no_secret_with_it(session: Any) -> None:
     with pytest.raises(Exception, match="there is no option 'streamnam'; did you mean streamName"):
-        reader.option("streamNam", "none").load()
-    missing = spark.read.format("kinesis").options(**streams.access).option("streamName", "none").load()
-    with pytest.raises(Exception, match=r"does not find the stream none .*; check the options streamName"):
+        session.read.format("kinesis").option("streamNam", "none").load()
+    keys = {"awsAccessKey": "AKIAHUSH", "awsSecretKey": "hush-hush", "sessionToken": "hush-token"}
+    missing = session.read.format("kinesis").options(streamName="none", **keys).load()
+    with pytest.raises(Exception, match=r"does not find the stream none .*; check the options streamName") as caught:
         patiently(missing.count)
+    plan = missing._jdf.queryExecution().toString()
+    assert "kinesis" in plan.lower()
+    assert "hush" not in (plan + str(caught.value)).lower()

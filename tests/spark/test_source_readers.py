@@ -147,6 +147,20 @@ def test_a_row_has_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [batch.to_pydict() for batch in few.read(part)] == [{"data": [b"1", b"2"], "subSequenceNumber": [0, 1]}]
 
 
+def test_slices_of_a_shard_are_not_run_one_after_the_other_while_there_are_others() -> None:
+    setting = Setting(2)
+    put(setting, 40)
+    options = source_options({"streamName": "s", "sliceTime": "10s"}, is_stream=False)
+    query = setting.query()
+    query.driver._options = options
+    reader = source.BatchReader(options, ["data"])
+    reader._made = query.driver, query.stream
+    parts = [part.value for part in reader.partitions()]
+    assert [part.shard_id[-1] for part in parts] == ["0", "1"] * 4
+    rows = [int(row[3]) for row in query.run(sorted(parts, key=lambda one: (one.shard_id, one.begin.order)))]
+    assert sorted(rows) == [*range(40)]
+
+
 # What is wrong
 
 

@@ -109,6 +109,21 @@ def test_what_is_pushed_is_read_to_the_same_end(monkeypatch: pytest.MonkeyPatch)
     assert len(client.subscribed) > 2
 
 
+def test_a_shard_that_ends_before_the_end_of_its_range_is_told() -> None:
+    kinesis, clock = stored(5)
+    beyond = str(int(_last(kinesis)) + 1)
+    kinesis.autoscale(SHARD)
+    with pytest.raises(sp.DataLossError, match="the shard ends before its end: records have expired"):
+        data_of(reader(kinesis, clock), Range(SHARD, BEGINNING, Mark("AT", beyond)))
+
+
+def test_an_end_that_is_not_there_any_more_is_told() -> None:
+    kinesis, clock = stored(5)
+    beyond = str(int(_last(kinesis)) + 1)
+    with pytest.raises(sp.DataLossError, match="its end is not there any more: records have expired"):
+        data_of(reader(kinesis, clock), Range(SHARD, BEGINNING, Mark("AT", beyond)))
+
+
 def test_a_shard_is_read_to_its_end() -> None:
     kinesis, clock = stored(5)
     kinesis.autoscale(SHARD)

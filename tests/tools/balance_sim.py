@@ -1,9 +1,10 @@
 """Many leases and many workers on a fake clock: how long until all have their shares, and what it costs.
 
-``python tests/tools/balance_sim.py --leases 10000 --workers 100`` prints it. Each worker is a `Coordinator`, which
-decides on taking, asking and finding; the holders' part (to renew, and to let go when they are asked) is played here.
-The calls are counted as DynamoDB bills them: a write unit for each write, a read unit for each 4 KiB that is read
-consistently, and half of one for each 4 KiB of the index.
+``python tests/tools/balance_sim.py --leases 10000 --workers 100`` prints it, for workers that take leases and for
+workers that are led. Each worker is a `Coordinator`, which decides on taking, asking, assigning and finding; the
+holders' part (to renew, and to let go when they are asked) is played here. The calls are counted as DynamoDB bills
+them: a write unit for each write, a read unit for each 4 KiB that is read consistently, and half of one for each 4 KiB
+of the index.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from led_leases import LedLeases
+
 import shardpack as sp
-from shardpack.consumer import ConsumerConfig, Lease
+from shardpack.consumer import ConsumerConfig, FleetConfig, Lease
 from shardpack.consumer.core.actions import (
     Action,
     FindLeases,
     GetLease,
     LeaseAction,
-    LeaseChange,
     ListLeases,
     ListShards,
 )
+from shardpack.consumer.core.fleet.actions import MemberAction, ReadLock, ReadState, SurveyFleet
+from shardpack.consumer.core.fleet.member import Member
 from shardpack.consumer.core.sharing.coordinator import Coordinator
 from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.consumer.start import Start
@@ -64,7 +68,7 @@ class Balance:
         self.moves: Counter[str] = Counter()
         self.players: list[Player] = []
         self._random = Random(seed)
-        self._store = sp.MemoryLeases()
+        self._store = sp.MemoryLeases() if config.lease_assignment == "take" else LedLeases(lambda: self.now)
         self._names = itertools.count()
         self._order = itertools.count()
         self._due: list[tuple[float, int, Callable[[], object]]] = []
@@ -73,7 +77,9 @@ class Balance:
 
     def join(self) -> Player:
         name = f"worker-{next(self._names):04}"
-        player = Player(name, Coordinator("s", name, self.config, Start(), Random(self._random.random())))
+        random = Random(self._random.random())
+        member = Member(name, self.config, random) if isinstance(self._store, LedLeases) else None
+        player = Player(name, Coordinator("s", name, self.config, Start(), random, member))
         self.players.append(player)
         self._at(self.now + self._random.random(), lambda: self._look(player))
         self._at(self.now + self._random.random(), lambda: self._renew(player))
@@ -125,16 +131,10 @@ class Balance:
         assert isinstance(action, LeaseAction)
         answer: Any = call_leases(self._store, action, self.now)
         self._bill(action, answer)
-        match action:
-            case ListLeases():
-                coordinator.leases_listed(answer, self.now)
-            case FindLeases():
-                coordinator.found(answer, self.now)
-            case GetLease(key):
-                coordinator.seen(key, answer, self.now)
-            case _:
-                assert isinstance(action, LeaseChange)
-                coordinator.changed(action, answer, self.now)
+        if isinstance(action, GetLease):
+            coordinator.seen(action.key, answer, self.now)
+        else:
+            coordinator.answered(action, answer, self.now)
         if isinstance(answer, Lease) and answer.owner == player.name and answer.checkpoint_owner is None:
             self._hold(player, answer)
 
@@ -145,12 +145,17 @@ class Balance:
             player.coordinator.held.add(lease.key)
 
     def _bill(self, action: Action, answer: Any) -> None:
-        if isinstance(action, ListLeases):
-            self.units["reads to list"] += -(-len(answer) * _ITEM_BYTES // _PAGE)
+        if isinstance(action, ListLeases | SurveyFleet):
+            items = len(answer) if isinstance(action, ListLeases) else len(answer.leases) + len(answer.workers)
+            self.units["reads to list"] += -(-items * _ITEM_BYTES // _PAGE)
         elif isinstance(action, FindLeases):
             self.units["reads to find"] += max(1, -(-len(answer) * _INDEX_BYTES // _PAGE)) / 2
         elif isinstance(action, GetLease):
             self.units["reads to find"] += 1
+        elif isinstance(action, ReadState | ReadLock):
+            self.units["reads to agree"] += 2 if isinstance(action, ReadState) else 1
+        elif isinstance(action, MemberAction):
+            self.units["writes to agree"] += 1
         else:
             self.units["writes to move"] += 1
 
@@ -170,35 +175,40 @@ class Balance:
         self._at(self.now + self.config.failover_time / 3, lambda: self._renew(player))
 
 
+def report(what: str, balance: Balance, leases: int) -> None:
+    """Print how long it takes until all have their shares, and what the minute after that costs."""
+    seconds = balance.until_even(leases, 2 * balance.config.shard_sync_interval)
+    moves = balance.moves.total()
+    balance.moves.clear()
+    balance.units.clear()
+    balance.run(60)
+    units = ", ".join(f"{name} {count / 60:,.1f}" for name, count in sorted(balance.units.items()))
+    quiet = "nothing moves" if not balance.moves else f"{balance.moves.total()} MOVE"
+    print(f"{what:<32} even after {seconds:4.0f} s, {moves:,} moves; then {quiet}; units a second: {units}", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--leases", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=100)
+    parser.add_argument("--assignment", choices=["take", "leader"], action="append")
     arguments = parser.parse_args()
-    config = ConsumerConfig()
-    most = 2 * config.shard_sync_interval
-    balance, began = Balance(arguments.leases, config), time.perf_counter()
-
-    def report(what: str) -> None:
-        seconds = balance.until_even(arguments.leases, most)
-        moves = balance.moves.total()
-        balance.moves.clear()
-        balance.units.clear()
-        balance.run(60)
-        units = ", ".join(f"{name} {count / 60:,.1f}" for name, count in sorted(balance.units.items()))
-        quiet = "nothing moves" if not balance.moves else f"{balance.moves.total()} MOVE"
-        print(f"{what:<32} even after {seconds:4.0f} s, {moves:,} moves; then {quiet}; units a second: {units}")
-
-    for _ in range(arguments.workers):
-        balance.join()
-    report("all begin at once")
-    for _ in range(max(1, arguments.workers // 10)):
-        balance.join()
-    report("a tenth joins")
-    for player in balance.players[: max(1, arguments.workers // 10)]:
-        balance.kill(player)
-    report("as many are killed")
-    print(f"{balance.now:,.0f} simulated seconds in {time.perf_counter() - began:.1f} s")
+    tenth = max(1, arguments.workers // 10)
+    for assignment in arguments.assignment or ["take", "leader"]:
+        config = ConsumerConfig(lease_assignment=assignment, fleet=FleetConfig(strategy="lease_count_based"))
+        balance, began = Balance(arguments.leases, config), time.perf_counter()
+        print(f"lease_assignment={assignment!r}, {arguments.leases:,} leases, {arguments.workers} workers")
+        for _ in range(arguments.workers):
+            balance.join()
+        report("all begin at once", balance, arguments.leases)
+        for _ in range(tenth):
+            balance.join()
+        report("a tenth joins", balance, arguments.leases)
+        leads = [player for player in balance.players if player.coordinator.member.is_leader(balance.now)]
+        for player in [*leads, *(one for one in balance.players if one not in leads)][:tenth]:
+            balance.kill(player)
+        report("as many are killed, who leads too", balance, arguments.leases)
+        print(f"{balance.now:,.0f} simulated seconds in {time.perf_counter() - began:.1f} s")
     return 0
 
 

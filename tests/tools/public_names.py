@@ -8,7 +8,7 @@ PUBLIC = [
     *(
         (f"shardpack.{module}", name)
         for module, names in {
-            "arrow": "PACKED_SCHEMA SCHEMA pack_batches to_table unpack_batches unpacked_schema",
+            "arrow": "PACKED_SCHEMA SCHEMA pack_batches read_stream to_table unpack_batches unpacked_schema",
             "aws_lambda": "DynamoDBProgress InvokeFunction Progress PutAgain SQLiteProgress process replay",
             "compat.aws_kinesis_agg": "AggRecord RecordAggregator deaggregate_records iter_deaggregate_records",
             "compat.aws_kinesis_agg.aggregator": "AggRecord RecordAggregator",
@@ -23,6 +23,7 @@ PUBLIC = [
             "leases": "DynamoDBLeases Lease Leases MemoryLeases SQLiteLeases",
             "limits": "Limits",
             "multilang": "Batch Checkpointer RecordProcessor run run_each run_processor",
+            "polars": "scan_kinesis",
             "producer": "METRIC_NAMES AsyncProducer Attempt Delivery Producer ProducerConfig ProducerStats Statistics",
             "records": "PackedRecord Position ReceivedRecord UserRecord",
             "spark": "SCHEMA register unpack unpacked",

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 NODE = Path(__file__).parent / "node"
+DYNAMODB_LOCAL = Path(__file__).parent / "dynamodb_local"
 START_SECONDS = 60
 
 
@@ -47,6 +48,27 @@ def dynalite(path: Path | None = None, *, port: int = 0) -> Iterator[str]:
     options = {"port": port, "createTableMs": 20, **({} if path is None else {"path": str(path)})}
     with _node("dynalite", options) as url:
         yield url
+
+
+@contextmanager
+def dynamodb_local() -> Iterator[str]:
+    """The URL of the DynamoDB that AWS gives out for tests, in memory; it needs Java, and Maven to bring it here once.
+
+    Raises:
+        FileNotFoundError: there is no Java or no Maven.
+    """
+    if (java := shutil.which("java")) is None or (maven := shutil.which("mvn")) is None:
+        raise FileNotFoundError("DynamoDB Local needs Java 17 or later and Maven")
+    home, port = DYNAMODB_LOCAL / "target" / "jars", free_port()
+    if not home.is_dir():
+        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+        command = [maven, "--batch-mode", "--quiet", "--file", str(DYNAMODB_LOCAL / "pom.xml"), plugin]
+        subprocess.run([*command, f"-DoutputDirectory={home}"], check=True)
+    settings = ["-XX:+UseSerialGC", f"-Djava.library.path={home}", "-cp", f"{home}/*"]
+    main = "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"
+    with running([java, *settings, main, "-inMemory", "-port", str(port)], {}) as (process, log):
+        _wait_for_port(process, port, log)
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import servers
 from fault_proxy import FaultProxy, Faults
@@ -32,6 +32,7 @@ from fault_services import Kinesis
 import shardpack as sp
 
 STREAM = "s"
+T = TypeVar("T")
 MOST_SHARDS = 8
 FAULTS = Faults(reset_before=0.01, reset_after=0.01, internal_failure=0.01, throttle=0.02, latency=0.02)
 
@@ -100,17 +101,18 @@ def _digest() -> Any:
     return RecordDigest()
 
 
-def patiently(action: Callable[[], Any]) -> None:
-    """On a machine that is busy, a Python process may take longer to come up than Spark waits: ten seconds."""
+def patiently(action: Callable[[], T]) -> T:
+    """On a machine that is busy, a Python process may take longer to come up than Spark waits: ten seconds.
+
+    Spark has no setting for that (``PROCESS_WAIT_TIMEOUT_MS`` in its ``PythonWorkerFactory``).
+    """
     for _ in range(30):
         try:
-            action()
+            return action()
         except Exception as error:
             if "failed to connect back" not in str(error):
                 raise
-        else:
-            return
-    action()
+    return action()
 
 
 class Query:
@@ -253,7 +255,11 @@ def soak(arguments: argparse.Namespace) -> bool:
         servers.create_stream(stream.kinesis, STREAM, 3)
         share = arguments.records // (2 * arguments.kills + 1)
         this = None
+        kills = 0
         for nth in range(arguments.kills):
+            if time.monotonic() - began > arguments.seconds:
+                break
+            kills += 1
             stream.put(share)
             stream.reshard()
             if this is not None and this.process.poll() is not None:  # it cannot go on without what was killed
@@ -288,7 +294,7 @@ def soak(arguments: argparse.Namespace) -> bool:
         counts = dict(proxy.counts)
     lost = stream.digest.count - told["different"]
     print(
-        f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {arguments.kills} kills,"
+        f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {kills} kills,"
         f" {stream.reshards} reshards, {sum(counts.values())} faults, {told['batches']} batches,"
         f" {time.monotonic() - began:.0f} s: {lost} lost, {told['twice']} twice, digests"
         f" {'equal' if told['digest'] == stream.digest.hexdigest() else 'DIFFERENT'}; processes killed: {dict(struck)}"
@@ -304,6 +310,7 @@ def main() -> None:
     parser.add_argument("--master", default="local[2]", help="such as local-cluster[2,1,1024]")
     parser.add_argument("--options", default="{}", help="more options of the source, as JSON")
     parser.add_argument("--most-seconds", type=float, default=3.0, help="after a batch was planned, before a kill")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="after which nothing more is killed")
     parser.add_argument("--query", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--finish", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)

@@ -9,7 +9,10 @@ import typer
 
 InputFile = Annotated[str, typer.Argument(metavar="FILE", help="The input; - is standard input, as is none at all.")]
 KeyField = Annotated[
-    str | None, typer.Option(metavar="FIELD", help="Lines are JSON; this field is the partition key. Dots lead inside.")
+    str | None,
+    typer.Option(
+        "--key", "-k", metavar="FIELD", help="Lines are JSON; this field is the partition key. Dots lead inside."
+    ),
 ]
 
 Region = Annotated[str | None, typer.Option(metavar="NAME", help="The AWS region.")]

@@ -67,7 +67,7 @@ def row(cells: Iterable[object]) -> list[str]:
     return ["-" if cell in (None, "") else printable(cell) for cell in cells]
 
 
-_GAP = 2  # spaces between columns
+_GAPS = (2, 1)  # spaces between columns: the second where it saves a part of the table
 
 
 class Column(NamedTuple):
@@ -106,12 +106,13 @@ def print_table(
     widths = [max(cell_len(text) for text in (*head, *(cells[at] for cells in rows))) for at, head in enumerate(heads)]
     if title:
         out.print(title)
-    for number, shown in enumerate(_groups(widths, out.width)):
+    gap, groups = min(((gap, _groups(widths, gap, out.width)) for gap in _GAPS), key=lambda found: len(found[1]))
+    for number, shown in enumerate(groups):
         if number:
             out.print()
 
         def line(cells: Sequence[str], shown: Sequence[int] = shown) -> str:
-            return (" " * _GAP).join(_padded(cells[at], widths[at], columns[at]) for at in shown).rstrip()
+            return (" " * gap).join(_padded(cells[at], widths[at], columns[at]) for at in shown).rstrip()
 
         height = max(len(heads[at]) for at in shown)
         for at in range(-height, 0):
@@ -125,14 +126,14 @@ def _padded(cell: str, width: int, column: Column) -> str:
     return space + cell if column.is_number else cell + space
 
 
-def _groups(widths: Sequence[int], most: int) -> list[list[int]]:
+def _groups(widths: Sequence[int], gap: int, most: int) -> list[list[int]]:
     """Which columns stand beside each other, the first in each group."""
     groups: list[list[int]] = []
     room = 0
     for at, width in enumerate(widths[1:], 1):
-        if not groups or room < _GAP + width:
+        if not groups or room < gap + width:
             groups.append([0])
             room = most - widths[0]
         groups[-1].append(at)
-        room -= _GAP + width
+        room -= gap + width
     return groups or [[0]]

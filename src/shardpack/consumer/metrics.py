@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..leases.balance import Look
+from ..leases.fleet.assigning import Round
 from ..leases.lease import Lease
 from ..producer.core.metrics import Report, Statistics
 from ..records import ReceivedRecord
@@ -40,6 +41,50 @@ INSTRUMENTS = {
     ),
     "TakeLeases.NumWorkers": ("summary", "up_down_counter", "{worker}", "Workers that have leases."),
     "TakeLeases.ListLeases.Time": ("detailed", "histogram", "ms", "Duration of listing all leases."),
+    "LeaseAssignmentManager.TotalLeases": ("summary", "up_down_counter", "{lease}", "Leases, as the leader sees them."),
+    "LeaseAssignmentManager.NumWorkers": (
+        "summary",
+        "up_down_counter",
+        "{worker}",
+        "Workers that the leader may give leases to.",
+    ),
+    "LeaseAssignmentManager.ExpiredLeases": (
+        "summary",
+        "up_down_counter",
+        "{lease}",
+        "Leases that nobody has, or whose worker is dead.",
+    ),
+    "LeaseAssignmentManager.LeaseSpillover": (
+        "summary",
+        "up_down_counter",
+        "{lease}",
+        "Those of them that no worker may have besides what it has.",
+    ),
+    "LeaseAssignmentManager.NumOfLeasesReassignment": (
+        "summary",
+        "counter",
+        "{lease}",
+        "Leases of live workers that the leader moves.",
+    ),
+    "LeaseAssignmentManager.FailedAssignmentCount": (
+        "detailed",
+        "counter",
+        "{lease}",
+        "Assignments that failed, or that somebody else was faster than.",
+    ),
+    "LeaseAssignmentManager.NumWorkersWithInvalidEntry": (
+        "summary",
+        "up_down_counter",
+        "{worker}",
+        "Reports of workers that cannot be used.",
+    ),
+    "LeaseAssignmentManager.NumWorkersWithFailingWorkerMetric": (
+        "summary",
+        "up_down_counter",
+        "{worker}",
+        "Workers that could not measure how busy they are.",
+    ),
+    "LeaderDecider.IsLeader": ("detailed", "up_down_counter", "{worker}", "1 while this worker leads, else 0."),
     "DataLosses": ("summary", "counter", "{loss}", "Times that records had expired before they were read."),
     "RenewLease.Failures": ("summary", "counter", "{call}", "Writes of leases that failed."),
 }
@@ -72,6 +117,11 @@ class ConsumerStats:
         leases_to_take: leases that this worker was to take, or to ask for, when all leases were last looked at.
         lease_spillover: leases by which its share is more than its `ConsumerConfig.max_leases_for_worker`.
         list_leases_time: seconds that listing all leases took.
+        is_leader: whether this worker shares the leases out to the others.
+        leases_reassigned: leases of live workers that it has moved since the start, so that the load is even.
+        failed_assignments: leases that it could not assign, or that somebody else was faster with.
+        workers_with_invalid_entry: reports that it could not use, in its last round.
+        workers_with_failing_worker_metric: workers that could not measure how busy they are, in its last round.
     """
 
     records_processed: int = 0
@@ -94,6 +144,11 @@ class ConsumerStats:
     leases_to_take: int = 0
     lease_spillover: int = 0
     list_leases_time: Statistics = _NOTHING
+    is_leader: bool = False
+    leases_reassigned: int = 0
+    failed_assignments: int = 0
+    workers_with_invalid_entry: int = 0
+    workers_with_failing_worker_metric: int = 0
 
 
 class Metrics:
@@ -133,6 +188,11 @@ class Metrics:
             leases_to_take=counts["TakeLeases.LeasesToTake"],
             lease_spillover=counts["TakeLeases.LeaseSpillover"],
             list_leases_time=taken.get("TakeLeases.ListLeases.Time", _NOTHING),
+            is_leader=bool(counts["LeaderDecider.IsLeader"]),
+            leases_reassigned=counts["LeaseAssignmentManager.NumOfLeasesReassignment"],
+            failed_assignments=counts["LeaseAssignmentManager.FailedAssignmentCount"],
+            workers_with_invalid_entry=counts["LeaseAssignmentManager.NumWorkersWithInvalidEntry"],
+            workers_with_failing_worker_metric=counts["LeaseAssignmentManager.NumWorkersWithFailingWorkerMetric"],
         )
 
     def delivered(self, shard_id: str, records: Sequence[ReceivedRecord], millis: int | None) -> None:
@@ -159,8 +219,35 @@ class Metrics:
             ("LeaseSpillover", look.spillover),
             ("NumWorkers", look.workers),
         ):
-            self.count(f"TakeLeases.{name}", value - self._counts[f"TakeLeases.{name}"], None)
+            self._set(f"TakeLeases.{name}", value)
         self.took("TakeLeases.ListLeases.Time", look.seconds, None)
+
+    def leads(self, *, is_leader: bool) -> None:
+        """Whether this worker leads now; what only a leader tells is 0 when it does not."""
+        if bool(self._counts["LeaderDecider.IsLeader"]) != is_leader:
+            self._set("LeaderDecider.IsLeader", int(is_leader))
+            if not is_leader:
+                self._set_round(Round([], *[0] * 7))
+
+    def assigned(self, done: Round | None) -> None:
+        """This worker has assigned leases, as their leader."""
+        if done is not None and self._counts["LeaderDecider.IsLeader"]:
+            self._set_round(done)
+            self.count("LeaseAssignmentManager.NumOfLeasesReassignment", done.reassigned, None)
+
+    def _set_round(self, done: Round) -> None:
+        for name, value in (
+            ("TotalLeases", done.total),
+            ("NumWorkers", done.workers),
+            ("ExpiredLeases", done.expired),
+            ("LeaseSpillover", done.spillover),
+            ("NumWorkersWithInvalidEntry", done.invalid_reports),
+            ("NumWorkersWithFailingWorkerMetric", done.failing_reports),
+        ):
+            self._set(f"LeaseAssignmentManager.{name}", value)
+
+    def _set(self, name: str, value: int) -> None:
+        self.count(name, value - self._counts[name], None)
 
     def lost(self, loss: DataLoss) -> None:
         """Records have expired unread."""

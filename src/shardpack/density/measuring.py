@@ -75,18 +75,9 @@ def measure(
     _check(rate=rate, record_max_buffered_time=record_max_buffered_time, latency=latency)
     check_iterable("records", records, "user records")
     check_type("prices", prices or Prices(), Prices, "Prices(...), or None for the usual ones")
-    check_iterable("peers", peers, "packers to compare with, such as AwsKinesisAgg")
     if progress is not None:
         check_callable("progress", progress, "a function that takes a number, or None")
-    for peer in peers:
-        check_type("the strategy of a peer", getattr(peer, "strategy", None), Strategy, "peers that have a Strategy")
-    if strategies is not None:
-        check_iterable("strategies", strategies, "Strategy objects, or None for the usual ones")
-    strategies = tuple(usual_strategies() if strategies is None else strategies)
-    for strategy in strategies:
-        check_type("a strategy", strategy, Strategy, "Strategy objects")
-    if not strategies:
-        raise ValueError("strategies is empty; give at least one Strategy")
+    strategies = _checked(strategies, peers)
     if record_max_buffered_time is not None and rate is None and not timestamps:
         raise ValueError("record_max_buffered_time needs the rate, or records with timestamps")
     has_time = rate is not None or bool(timestamps)
@@ -96,8 +87,39 @@ def measure(
     ]
     curve = _Curve(strategies, latency) if has_time else None
     clock = _Clock(rate)
-    count = 0
     source = _clocked(cast("Clocked", records)) if timestamps else clock.told(cast("Iterable[UserRecordLike]", records))
+    _count_all(source, counters, curve, clock, progress)
+    rate = rate if rate is not None else clock.rate
+    prices = prices or Prices()
+    rows = tuple(counter.row(rate, prices) for counter in counters)
+    measured = Measurement(rows, rate, record_max_buffered_time, prices.source, latency=latency)
+    return measured if curve is None or rate is None else curve.told(measured, rate, prices)
+
+
+def _checked(strategies: Sequence[Strategy] | None, peers: Sequence[Peer]) -> tuple[Strategy, ...]:
+    """The strategies, or the usual ones; of the peers, that they can be compared with."""
+    check_iterable("peers", peers, "packers to compare with, such as AwsKinesisAgg")
+    for peer in peers:
+        check_type("the strategy of a peer", getattr(peer, "strategy", None), Strategy, "peers that have a Strategy")
+    if strategies is not None:
+        check_iterable("strategies", strategies, "Strategy objects, or None for the usual ones")
+    chosen = tuple(usual_strategies() if strategies is None else strategies)
+    for strategy in chosen:
+        check_type("a strategy", strategy, Strategy, "Strategy objects")
+    if not chosen:
+        raise ValueError("strategies is empty; give at least one Strategy")
+    return chosen
+
+
+def _count_all(
+    source: Iterator[Timestamped],
+    counters: Sequence[Counted],
+    curve: _Curve | None,
+    clock: _Clock,
+    progress: Callable[[int], None] | None,
+) -> None:
+    """One pass over the user records."""
+    count = 0
     while batch := list(islice(source, _BATCH)):
         for counter in counters:
             counter.add(batch)
@@ -107,13 +129,8 @@ def measure(
         clock.see(batch)
         if progress is not None:
             progress(count)
-    rate = rate if rate is not None else clock.rate
-    prices = prices or Prices()
     for counter in counters:
         counter.end()
-    rows = tuple(counter.row(rate, prices) for counter in counters)
-    measured = Measurement(rows, rate, record_max_buffered_time, prices.source, latency=latency)
-    return measured if curve is None or rate is None else curve.told(measured, rate, prices)
 
 
 class _Curve:

@@ -20,7 +20,8 @@ from .plan import part_of, shares
 
 _KEY = attrgetter("key")
 _ABANDONED = 3  # times the failover time: nobody has taken it though it expired, so it is taken out of turn
-_SETTLED = 3  # times the failover time: no worker has a call on its way that would create the lease again
+SETTLED = 3
+"""Times the failover time: by then no worker has a call on its way that would create a finished lease again."""
 
 
 class BalanceSettings(Protocol):
@@ -235,9 +236,10 @@ class LeaseView:
         settled = now - self._owned_since[lease.key] >= self._config.failover_time
         return lease.owner not in (None, self._worker_id) and settled and not self._is_free(lease, now)
 
-    def may_take(self, lease: Lease, now: float) -> bool:
-        """Whether a lease has come to this worker, because who had it has let it go."""
-        return lease.owner == self._worker_id and self._is_active(lease) and self._is_free(lease, now)
+    def may_take(self, lease: Lease, now: float, *, is_to_read: bool = True) -> bool:
+        """Whether a lease has come to this worker, because who had it has let it go; and whether it can be read."""
+        is_mine = lease.owner == self._worker_id and self._is_free(lease, now)
+        return is_mine and (not is_to_read or self._is_active(lease))
 
     def is_worth_a_look(self, key: str) -> bool:
         """Whether a lease that is this worker's by an index may be one that it can take."""
@@ -282,15 +284,19 @@ class LeaseView:
         return bool({lease.owner for lease in self.leases.values()} - {None, self._worker_id})
 
     def to_delete(self, held: Collection[str], now: float) -> list[Lease]:
-        """The leases of shards that are done, and whose children are begun: nobody needs them any more."""
+        """The leases of shards that are done, and whose children are begun: nobody needs them any more.
+
+        Parents' go first. A worker of the KCL that holds a parent's would keep it for ever without the children's.
+        """
         return [
             lease
             for lease in self.leases.values()
             if lease.checkpoint == Position.SHARD_END
             and lease.key not in self.foreign
             and lease.key not in held
-            and self._is_unchanged(lease, now, _SETTLED)
-            and self._are_begun(lease.children)
+            and self._is_unchanged(lease, now, SETTLED)
+            and self.are_begun(lease.children)
+            and not any(parent in self.leases and lease.key in self.leases[parent].children for parent in lease.parents)
         ]
 
     def _active(self) -> Iterator[Lease]:
@@ -318,6 +324,7 @@ class LeaseView:
     def _is_unchanged(self, lease: Lease, now: float, times: int) -> bool:
         return now - self._unchanged_since[lease.key] > times * self._config.failover_time
 
-    def _are_begun(self, children: tuple[str, ...]) -> bool:
+    def are_begun(self, children: tuple[str, ...]) -> bool:
+        """Whether these are known, and something of each is done."""
         leases = [self.leases.get(key) for key in children]
         return bool(leases) and all(lease is not None and is_started(lease.checkpoint) for lease in leases)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_MULTI_STREAM = re.compile(r"([0-9]+:([^:]+):[0-9]+):(.+)")  # KCL: StreamIdentifier.STREAM_IDENTIFIER_PATTERN
+_IDENTIFIER = r"[0-9]+:([^:]+):[0-9]+"  # KCL: StreamIdentifier.STREAM_IDENTIFIER_PATTERN
+_STREAM = re.compile(_IDENTIFIER)
+_MULTI_STREAM = re.compile(rf"({_IDENTIFIER}):(.+)")
 
 
 def lease_key(stream_identifier: str, shard_id: str) -> str:
@@ -26,6 +28,12 @@ def stream_name_of(key: str) -> str | None:
     """The stream's name, by a lease among those of several streams; None: it is a single stream's."""
     match = _MULTI_STREAM.fullmatch(key)
     return match[2] if match else None
+
+
+def stream_named_by(identifier: str) -> str | None:
+    """The stream's name, by ``account:stream:epoch``; None: it is none."""
+    match = _STREAM.fullmatch(identifier)
+    return match[1] if match else None
 
 
 def shard_id_of(key: str) -> str:

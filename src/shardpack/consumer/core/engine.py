@@ -35,6 +35,7 @@ from .actions import (
     is_permanent,
     key_of,
 )
+from .fleet.actions import AssignLease, SurveyFleet
 from .fleet.member import Member
 from .holding.delivered import Delivered
 from .holding.ending import Ending
@@ -186,6 +187,7 @@ class Engine:
             if hold.is_done and hold.is_valid(now) and not self._closing:
                 self._ending.end(hold, now)
         actions = self._coordinator.poll(now)
+        self._metrics.leads(is_leader=self._coordinator.member.is_leader(now))
         if self._losses.begin(now):
             actions.append(DescribeStream())
         if self._closing:
@@ -225,8 +227,10 @@ class Engine:
                     self._answered(hold, action, answer, now)
             else:
                 self._coordinator.answered(action, answer, now)
+                if isinstance(action, AssignLease) and answer is None:
+                    self._metrics.count("LeaseAssignmentManager.FailedAssignmentCount", 1, None)
                 if isinstance(action, Listing):
-                    self._metrics.looked(self._coordinator.look)
+                    self._looked_at_all(action)
                     if self._closing:
                         self._leaving.listed(now)
                 # A store that cannot hand over takes a lease that it is asked for.
@@ -257,6 +261,8 @@ class Engine:
             return
         else:
             self._coordinator.failed(action, now)
+            if isinstance(action, AssignLease):
+                self._metrics.count("LeaseAssignmentManager.FailedAssignmentCount", 1, None)
             if isinstance(action, GetLease | TakeBack) and self._leaving.is_watching(key_of(action)):
                 self._leaving.failed(key_of(action), now)
             if isinstance(action, Listing) and self._closing:
@@ -277,6 +283,12 @@ class Engine:
             self._holds.lose(hold, now)
         else:
             self._holds.written(hold, action, answer, now)
+
+    def _looked_at_all(self, action: Listing) -> None:
+        if isinstance(action, SurveyFleet):
+            self._metrics.assigned(self._coordinator.round)
+        else:
+            self._metrics.looked(self._coordinator.look)
 
     def _looked(self, action: GetLease | TakeBack, answer: Any, now: float) -> None:
         # A lease may have been given away, and be looked for under this worker's name, at the same time.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from ...leases.keys import stream_identifier_of
+from ...errors import LeaseStoreError
+from ...leases.keys import lease_key, shard_id_of, stream_identifier_of
 from ...leases.lease import Lease, is_started, origin_of
 from ...limits import listed
 from ...records import Position
@@ -90,6 +91,39 @@ def leases_to_create(shards: Mapping[str, ListedShard], leases: Mapping[str, Lea
     # One that is begun without a parent's would make it look as if the parent's were over.
     keys = {lease.key for lease in missing}
     return [lease for lease in missing if keys.isdisjoint(lease.parents)]
+
+
+def check_epochs(shards: Mapping[str, ListedShard], leases: Mapping[str, Lease]) -> None:
+    """See that a table has no leases of the same streams under other epochs, which nobody would go on from.
+
+    The KCL takes whichever epoch an application names. A stream that was deleted and made again has leases with another
+    epoch too, but their positions lie before its first.
+
+    Raises:
+        LeaseStoreError: it has; the message says how to go on from them.
+    """
+    known = {stream_identifier_of(key) for key in leases}
+    for key, shard in shards.items():
+        mine = stream_identifier_of(key)
+        if mine is None or mine in known or shard.origin is None:
+            continue
+        first = shard.origin.rpartition("/")[2]
+        for other in known:
+            if other is None or other.split(":")[:2] != mine.split(":")[:2]:
+                continue
+            lease = leases.get(lease_key(other, shard_id_of(key)))
+            if lease is not None and _is_within(lease.checkpoint, first):
+                raise LeaseStoreError(
+                    f"the store of leases has those of the stream {mine.split(':')[1]!r} under {other!r}, as an"
+                    f" application of the KCL has named it, and this consumer would begin anew under {mine!r}; give"
+                    f" streams=[{other!r}] to go on from them, or delete them with shardpack leases delete",
+                    retriable=False,
+                )
+
+
+def _is_within(checkpoint: Position, first: str) -> bool:
+    """Whether something is done of a shard that has this first sequence number, and it is that shard's."""
+    return checkpoint.sequence_number.isdigit() and first.isdigit() and int(checkpoint.sequence_number) >= int(first)
 
 
 def _by_stream(by_key: Mapping[str, _T]) -> dict[str | None, dict[str, _T]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from ...aws.streams import (
     list_shards_async,
     stream_argument,
 )
-from ...leases.keys import lease_key, shard_id_of, stream_identifier_of
+from ...leases.keys import lease_key, shard_id_of, stream_identifier_of, stream_named_by
 from ...limits import shown
 
 _log = logging.getLogger("shardpack.consumer")
@@ -30,6 +31,15 @@ _BETWEEN = "|"  # the stream and its iterator; no stream has it in its name
 
 NAME = "multi-stream"
 """What a consumer of several streams is called in the log, and in its leases, whichever streams those are."""
+
+
+def argument_of(name: str) -> dict[str, str]:
+    """How calls name a stream that an application has named, be it by ``account:stream:epoch``.
+
+    Raises:
+        ValueError, TypeError: it is no stream's name.
+    """
+    return stream_argument(stream_named_by(name) or name if isinstance(name, str) else name)
 
 
 class GoneError(Exception):
@@ -51,7 +61,7 @@ class Directory:
     """Which streams there are, and what is known of each. It makes no calls.
 
     Args:
-        find: gives the streams' names or ARNs, each time anew.
+        find: gives the streams' names, ARNs or ``account:stream:epoch``, each time anew.
     """
 
     def __init__(self, find: Callable[[], Iterable[str]]) -> None:
@@ -70,14 +80,19 @@ class Directory:
         return checked_names(self._find())
 
     def must_describe(self, name: str, shards: list[dict[str, Any]]) -> bool:
-        """Whether the stream's time of creation is to be asked for: it is new, or may have been made again."""
+        """Whether the stream's time of creation is to be asked for: it is new, or may have been made again.
+
+        Where the application says an epoch, as applications of the KCL do, that one holds.
+        """
+        if stream_named_by(name) is not None:
+            return False
         known = self._known.get(name)
         return known is None or known.first_sequence_number != _first_sequence_number(shards)
 
     def listed(self, name: str, shards: list[dict[str, Any]], summary: Mapping[str, Any] | None) -> None:
         """A stream's shards, and what `DescribeStreamSummary` says of it, if that was asked."""
         before = self._known.get(name)
-        identifier = _identifier(summary) if summary is not None else before.identifier if before else ""
+        identifier = _identifier(summary) if summary is not None else before.identifier if before else name
         with self._lock:
             self._known[name] = _Stream(identifier, _first_sequence_number(shards), shards)
             self._refused.pop(name, None)
@@ -105,7 +120,7 @@ class Directory:
         with self._lock:
             for name, stream in self._known.items():
                 if stream.identifier == identifier and identifier in self._identifiers:
-                    return stream_argument(name)
+                    return argument_of(name)
         return None
 
 
@@ -113,7 +128,7 @@ def checked_names(given: object) -> list[str]:
     """The names of streams that an application gives, each once.
 
     Raises:
-        ValueError, TypeError: one is no stream's name.
+        ValueError, TypeError: one is no stream's name, or two are the same stream's.
     """
     if isinstance(given, str | bytes):
         raise TypeError(f"streams is {shown(given)}, one name; give a list of names, or a function that returns it")
@@ -122,10 +137,44 @@ def checked_names(given: object) -> list[str]:
             f"streams is {shown(given)}, of type {type(given).__name__}; give a list of names, or a function that"
             " returns it"
         )
-    names = list(given)
-    for name in names:
-        stream_argument(name)
-    return list(dict.fromkeys(names))
+    by_call: dict[str, str] = {}
+    for name in given:
+        (call,) = argument_of(name).values()
+        if (other := by_call.setdefault(call, name)) != name:
+            raise ValueError(
+                f"streams names the stream {call!r} in two ways, {other!r} and {name!r}; its leases would be kept"
+                " twice: leave one of them out"
+            )
+    return list(by_call.values())
+
+
+class _Listing:
+    """One look at all streams, of which some may fail.
+
+    Attributes:
+        streams: the name of each, and how calls name it.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._errors: list[Exception] = []
+        self.streams = [(name, argument_of(name)) for name in directory.names()]
+
+    @contextmanager
+    def noting_failure(self, name: str) -> Iterator[None]:
+        """One of them is listed; if that fails, the others go on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # told by the directory
+            self._directory.failed(name, error)
+            self._errors.append(error)
+
+    def answer(self) -> dict[str, Any]:
+        """The shards of all streams, or the first error if there are none."""
+        shards = self._directory.shards(name for name, _ in self.streams)
+        if self._errors and not shards:
+            raise self._errors[0]
+        return {"Shards": shards}
 
 
 class ManyStreams:
@@ -141,18 +190,13 @@ class ManyStreams:
 
     def list_shards(self, **_one_stream: Any) -> dict[str, Any]:
         """The shards of all streams."""
-        names = self._directory.names()
-        errors = []
-        for name in names:
-            stream = stream_argument(name)
-            try:
+        listing = _Listing(self._directory)
+        for name, stream in listing.streams:
+            with listing.noting_failure(name):
                 shards = list_shards(self._client, stream, ALL_SHARDS)
                 must = self._directory.must_describe(name, shards)
                 self._directory.listed(name, shards, describe_stream(self._client, stream) if must else None)
-            except Exception as error:  # noqa: BLE001  # told by the directory
-                self._directory.failed(name, error)
-                errors.append(error)
-        return _answer(self._directory.shards(names), errors)
+        return listing.answer()
 
     def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
         """An iterator with its stream before it."""
@@ -174,20 +218,14 @@ class AsyncManyStreams:
 
     async def list_shards(self, **_one_stream: Any) -> dict[str, Any]:
         """See `ManyStreams`, for this and what follows."""
-        names = self._directory.names()
-        errors = []
-        for name in names:
-            stream = stream_argument(name)
-            try:
+        listing = _Listing(self._directory)
+        for name, stream in listing.streams:
+            with listing.noting_failure(name):
                 shards = await list_shards_async(self._client, stream, ALL_SHARDS)
                 must = self._directory.must_describe(name, shards)
-                self._directory.listed(
-                    name, shards, await describe_stream_async(self._client, stream) if must else None
-                )
-            except Exception as error:  # noqa: BLE001  # told by the directory
-                self._directory.failed(name, error)
-                errors.append(error)
-        return _answer(self._directory.shards(names), errors)
+                summary = await describe_stream_async(self._client, stream) if must else None
+                self._directory.listed(name, shards, summary)
+        return listing.answer()
 
     async def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
         """See `ManyStreams`."""
@@ -210,12 +248,6 @@ def _first_sequence_number(shards: list[dict[str, Any]]) -> str:
     """Of the stream's first shard: a stream that was made again has another."""
     first = min(shards, key=lambda shard: str(shard["ShardId"]), default={})
     return str(first.get("SequenceNumberRange", {}).get("StartingSequenceNumber"))
-
-
-def _answer(shards: list[dict[str, Any]], errors: list[Exception]) -> dict[str, Any]:
-    if errors and not shards:
-        raise errors[0]
-    return {"Shards": shards}
 
 
 def _tagged(shard: Mapping[str, Any], identifier: str) -> dict[str, Any]:

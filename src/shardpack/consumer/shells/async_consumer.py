@@ -109,12 +109,15 @@ class AsyncConsumer:
         """
         seat = self._seat
         before = seat.taken
+        self._spans.ended()
         try:
             delivered = await self._shell.take(seat)
             if delivered is None:
                 return None
             batch = self._shell.batch(delivered, delivered.records)
             error = delivered.error or await self._shell.told_of_losses(delivered)
+            if error is None:
+                self._spans.began(delivered.hold.lease.key, delivered.records)
             seat.taken = delivered
             if error is None:
                 return batch
@@ -174,6 +177,7 @@ class AsyncConsumer:
 
         It takes no longer than the failover time, after which the leases are free in any case.
         """
+        self._spans.ended()
         await self._shell.close()
 
     async def __aenter__(self) -> Self:
@@ -182,6 +186,7 @@ class AsyncConsumer:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._spans.ended(exc)
         await self.close()
 
     @property

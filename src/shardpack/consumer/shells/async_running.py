@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ...errors import LeaseLostError
 from ...records import ReceivedRecord
-from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, raise_failures, steps
+from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, raise_failures
 from ..core.holding.delivered import Delivered
-from ..log_fields import about
 from ..spans import Spans
 from .driving.seat import Seat
 from .tasks import AsyncShell
-
-_log = logging.getLogger("shardpack.consumer")
+from .work import Work
 
 AsyncDivert = Callable[[ReceivedRecord, Exception], Awaitable[object]]
 
@@ -33,11 +30,9 @@ class AsyncRun:
         spans: Spans,
     ) -> None:
         self._shell = shell
-        self._policy = policy
+        self._work = Work(shell, policy, spans)
         self._handler = handler
         self._divert = divert
-        self._spans = spans
-        self._errors: list[Exception] = []
 
     async def until_stopped(self) -> None:
         """Handle batches until the shell is stopped, or every shard has.
@@ -49,7 +44,7 @@ class AsyncRun:
         self._shell.check()
         works: list[asyncio.Task[None]] = []
         try:
-            works += [asyncio.create_task(self._work()) for _ in range(self._policy.workers)]
+            works += [asyncio.create_task(self._handle_batches()) for _ in range(self._work.policy.workers)]
             await asyncio.wait(works, return_when=asyncio.FIRST_EXCEPTION)
         except asyncio.CancelledError:
             for work in works:  # whoever cancels does not want the batches in hand to be finished
@@ -58,10 +53,10 @@ class AsyncRun:
         finally:
             self._shell.stop()
             results = await asyncio.gather(*works, return_exceptions=True)
-        raise_failures(self._errors, results)
+        raise_failures(self._work.errors, results)
         self._shell.check_unbroken()
 
-    async def _work(self) -> None:
+    async def _handle_batches(self) -> None:
         seat = Seat()
         while not self._shell.is_stopping and (delivered := await self._shell.take(seat)) is not None:
             seat.taken = delivered
@@ -73,14 +68,10 @@ class AsyncRun:
             except BaseException:
                 self._shell.done(seat, stop=True)
                 raise
-            if error is not None:
-                key, last = delivered.hold.lease.key, delivered.hold.position
-                _log.error("stopped reading %s: %r", key, error, extra=about(key, last))
-                self._errors.append(error)
-            self._shell.done(seat, stop=error is not None)
+            self._shell.done(seat, stop=self._work.over(delivered, error))
 
     async def _handle_in_span(self, delivered: Delivered) -> Exception | None:
-        with self._spans.of(delivered.hold.lease.key, delivered.records) as errors:
+        with self._work.span(delivered) as errors:
             error = await self._handle(delivered)
             if error is not None:
                 errors.append(error)
@@ -88,14 +79,8 @@ class AsyncRun:
 
     async def _handle(self, delivered: Delivered) -> Exception | None:
         """Handle a batch; why its shard must stop, or None."""
-        hold, answer = delivered.hold, None
-        way = steps(
-            hold.lease.key,
-            delivered.records,
-            self._policy,
-            lambda: self._shell.look(lambda _: hold.position),
-            lambda: self._shell.is_stopping,
-        )
+        way = self._work.steps(delivered)
+        answer: Exception | None = None
         while True:
             try:
                 step = way.send(answer)
@@ -119,12 +104,11 @@ class AsyncRun:
     async def _attempt(self, delivered: Delivered, part: list[ReceivedRecord]) -> Exception | None:
         batch = self._shell.batch(delivered, part)
         try:
-            await self._handler(part[0] if self._policy.one_by_one else batch)
+            await self._handler(self._work.part_for_handler(part, batch))
         except LeaseLostError:
             raise
         except Exception as error:  # noqa: BLE001  # the application's
-            error.add_note(describe(batch.shard_id, part, batch.given))
-            return error
+            return self._work.failed(error, part, batch)
         return None
 
     async def _diverted(self, record: ReceivedRecord, error: Exception) -> Exception | None:

@@ -39,9 +39,10 @@ class Consumer:
         leases: where it is kept who reads which shard and how far they are: `SQLiteLeases` for the processes of one
             machine, `DynamoDBLeases` for a fleet, `MemoryLeases` for one process that begins anew each time.
         streams: several streams in the place of one: their names or ARNs, or a function that finds them, which is asked
-            every ``shard_sync_interval`` seconds. `Batch.stream_name` tells which stream records are of. A stream that
-            is not given any more rests, and goes on where it was when it is given again. Leases have the KCL's keys of
-            multi-stream applications (``account:stream:epoch:shard``), and so does `start_at`.
+            every ``shard_sync_interval`` seconds. A stream of an application of the KCL may be named as that one names
+            it, ``account:stream:epoch``, to go on from its leases. `Batch.stream_name` tells which stream records are
+            of. A stream that is not given any more rests, and goes on where it was when it is given again. Leases have
+            the KCL's keys of multi-stream applications (``account:stream:epoch:shard``), and so does `start_at`.
         start: where to read from when nothing is done yet: ``"TRIM_HORIZON"`` (all that the stream holds),
             ``"LATEST"`` (what comes from now on) or a moment, a `datetime` with a time zone (``AT_TIMESTAMP``).
         start_at: for single shards, {shard id: (``"AT_SEQUENCE_NUMBER"`` or ``"AFTER_SEQUENCE_NUMBER"``, number)}.
@@ -54,8 +55,8 @@ class Consumer:
         profile_name: the same.
         meter_provider: an OpenTelemetry ``MeterProvider`` for the metrics; None: the global one. Used where
             OpenTelemetry is installed.
-        tracer_provider: an OpenTelemetry ``TracerProvider`` for the spans of `run` and `run_each`, one a batch; None:
-            the global one.
+        tracer_provider: an OpenTelemetry ``TracerProvider`` for the spans, one a batch; None: the global one. In the
+            iteration a batch's span lasts until the next one is asked for.
         fan_out: read by enhanced fan-out, as the stream consumer of this name: registered if it is not, and left
             registered. Kinesis then pushes records within some 70 ms, and each shard's 2 MB/s are the application's
             own. Where that is not allowed, it is said once, and `GetRecords` is used. None: `GetRecords`.
@@ -126,12 +127,15 @@ class Consumer:
         check_timeout(timeout)
         seat = self._seat
         before = seat.taken
+        self._spans.ended()
         try:
             delivered = self._shell.take(seat, timeout)
             if delivered is None:
                 return None
             batch = self._shell.batch(delivered, delivered.records)
             error = delivered.error or self._shell.told_of_losses(delivered)
+            if error is None:
+                self._spans.began(delivered.hold.lease.key, delivered.records)
             seat.taken = delivered
             if error is None:
                 return batch
@@ -215,6 +219,7 @@ class Consumer:
             timeout: most seconds to wait; after the failover time the leases are free in any case. None: that long.
         """
         check_timeout(timeout)
+        self._spans.ended()
         self._shell.close(self._failover_time if timeout is None else timeout)
 
     def _end(self) -> None:
@@ -227,6 +232,7 @@ class Consumer:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._spans.ended(exc)
         self.close()
 
     @property

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from ...errors import LeaseLostError
 from ...records import ReceivedRecord
-from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, describe, divert_one, raise_failures, steps
+from ..core.handling import Attempt, Divert, Done, Pause, Policy, Step, divert_one, raise_failures
 from ..core.holding.delivered import Delivered
-from ..log_fields import about
 from ..spans import Spans
 from .driving.seat import Seat
 from .driving.tickets import Ticket, apart
 from .threads import Shell
-
-_log = logging.getLogger("shardpack.consumer")
+from .work import Work
 
 DivertCall = Callable[[ReceivedRecord, Exception], object]
 
@@ -33,11 +30,9 @@ class Run:
         spans: Spans,
     ) -> None:
         self._shell = shell
-        self._policy = policy
+        self._work = Work(shell, policy, spans)
         self._handler = handler
         self._divert = divert
-        self._spans = spans
-        self._errors: list[Exception] = []
         self._failures: list[BaseException] = []
 
     def until_stopped(self) -> None:
@@ -48,7 +43,7 @@ class Run:
             RuntimeError: the consumer has failed.
         """
         self._shell.check()
-        works = [Ticket() for _ in range(self._policy.workers)]
+        works = [Ticket() for _ in range(self._work.policy.workers)]
         try:
             for number, work in enumerate(works):
                 apart(self._work_on, f"shardpack-handler-{number}", work, daemon=False)
@@ -61,17 +56,17 @@ class Run:
                     work.wait()
         for work in works:
             work.result()  # a thread could not be started
-        raise_failures(self._errors, self._failures)
+        raise_failures(self._work.errors, self._failures)
         self._shell.check_unbroken()
 
     def _work_on(self) -> None:
         try:
-            self._work()
+            self._handle_batches()
         except BaseException as error:  # noqa: BLE001  # raised by the thread that waits
             self._failures.append(error)
             self._shell.stop()
 
-    def _work(self) -> None:
+    def _handle_batches(self) -> None:
         seat = Seat()
         while not self._shell.is_stopping and (delivered := self._shell.take(seat, None)) is not None:
             seat.taken = delivered
@@ -82,14 +77,10 @@ class Run:
             except BaseException:
                 self._shell.done(seat, stop=True)
                 raise
-            if error is not None:
-                key, last = delivered.hold.lease.key, delivered.hold.position
-                _log.error("stopped reading %s: %r", key, error, extra=about(key, last))
-                self._errors.append(error)
-            self._shell.done(seat, stop=error is not None)
+            self._shell.done(seat, stop=self._work.over(delivered, error))
 
     def _handle_in_span(self, delivered: Delivered) -> Exception | None:
-        with self._spans.of(delivered.hold.lease.key, delivered.records) as errors:
+        with self._work.span(delivered) as errors:
             error = self._handle(delivered)
             if error is not None:
                 errors.append(error)
@@ -97,14 +88,8 @@ class Run:
 
     def _handle(self, delivered: Delivered) -> Exception | None:
         """Handle a batch; why its shard must stop, or None."""
-        hold, answer = delivered.hold, None
-        way = steps(
-            hold.lease.key,
-            delivered.records,
-            self._policy,
-            lambda: self._shell.look(lambda _: hold.position),
-            lambda: self._shell.is_stopping,
-        )
+        way = self._work.steps(delivered)
+        answer: Exception | None = None
         while True:
             try:
                 step = way.send(answer)
@@ -128,10 +113,9 @@ class Run:
     def _attempt(self, delivered: Delivered, part: list[ReceivedRecord]) -> Exception | None:
         batch = self._shell.batch(delivered, part)
         try:
-            self._handler(part[0] if self._policy.one_by_one else batch)
+            self._handler(self._work.part_for_handler(part, batch))
         except LeaseLostError:
             raise
         except Exception as error:  # noqa: BLE001  # the application's
-            error.add_note(describe(batch.shard_id, part, batch.given))
-            return error
+            return self._work.failed(error, part, batch)
         return None

@@ -51,6 +51,30 @@ class Assignment(NamedTuple):
     is_asked_for: bool
 
 
+class Round(NamedTuple):
+    """What a leader found and decided in one round, as the KCL's ``LeaseAssignmentManager`` counts it.
+
+    Attributes:
+        assignments: Who is to have which lease besides those that they have.
+        total: Leases that there is work on.
+        workers: Workers that may be given leases.
+        expired: Leases that nobody has, or whose holder is dead.
+        spillover: Those of them that nobody may be given, because all workers have as many as they may.
+        reassigned: Leases of live workers that move so that the load is even.
+        invalid_reports: Reports that cannot be used.
+        failing_reports: Workers that could not measure how busy they are.
+    """
+
+    assignments: list[Assignment]
+    total: int
+    workers: int
+    expired: int
+    spillover: int
+    reassigned: int
+    invalid_reports: int
+    failing_reports: int
+
+
 class Board:
     """Leases and workers, as they will be when what was decided so far has happened.
 

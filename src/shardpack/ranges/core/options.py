@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...unpacking.unpacker import OnCorrupt
 from .words import PYTHON, Words
 
 MAX_RECORDS = 10_000  # in a `GetRecords` call (API reference)
@@ -79,5 +80,5 @@ class SourceOptions:
     max_bytes: int | None = None
     max_time: int | None = None
     slice_time: int | None = None
-    on_corrupt: str = "raw"
+    on_corrupt: OnCorrupt = "raw"
     dynamodb_endpoint: str | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from .marks import Mark
 from .offsets import Offset
@@ -33,3 +35,15 @@ def ranges_of(start: Offset, end: Offset) -> list[Range]:
         for key, mark in sorted(end.shards.items())
         if begins[key].order < mark.order and begins[key].place != "AT_TIMESTAMP"
     ]
+
+
+def in_turns(ranges: Iterable[Range]) -> list[Range]:
+    """The first range of each shard, then the second ones, and so on.
+
+    Who runs them in this order, some at a time, has few at a time of one shard, which share its 2 MiB a second
+    (`GetRecords` API reference).
+    """
+    by_shard: dict[str, list[Range]] = {}
+    for one in ranges:
+        by_shard.setdefault(one.shard_id, []).append(one)
+    return [one for turn in zip_longest(*by_shard.values()) for one in turn if one is not None]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...arrow import unpack_batches
+from ...arrow import SCHEMA, unpack_batches
 from .ends import found_of
 from .marks import Mark
 from .ranges import Range
@@ -40,12 +40,19 @@ def part_of(records: Sequence[Mapping[str, Any]], end: Mark) -> Part:
     return Part(records, is_last=False)
 
 
-def user_records_of(records: Sequence[Mapping[str, Any]], one: Range, **options: Any) -> Iterator[pa.RecordBatch]:
+COLUMNS = tuple(SCHEMA.names)
+"""Of the user records."""
+
+
+def user_records_of(
+    records: Sequence[Mapping[str, Any]], one: Range, columns: Sequence[str] = COLUMNS, **options: Any
+) -> Iterator[pa.RecordBatch]:
     """The user records of Kinesis records of a range, without those before its beginning and after its end.
 
     Args:
         records: as boto3 gives them.
         one: the range.
+        columns: those of `shardpack.arrow.SCHEMA` that are wanted, in that order. Of others, nothing is copied.
         options: those of `shardpack.arrow.unpack_batches`.
 
     Raises:
@@ -53,21 +60,34 @@ def user_records_of(records: Sequence[Mapping[str, Any]], one: Range, **options:
     """
     if not records:
         return
+    wanted = {*columns, "data", *(("sequence_number",) if _is_cut(one) else ())}
     batch = pa.RecordBatch.from_pydict(
         {
-            "data": pa.array([record["Data"] for record in records], pa.large_binary()),
-            "partition_key": pa.array([record.get("PartitionKey") for record in records], pa.string()),
-            "sequence_number": pa.array([record["SequenceNumber"] for record in records], pa.string()),
-            "shard_id": pa.array([one.shard_id] * len(records), pa.string()),
-            "approximate_arrival_timestamp": pa.array(
-                [found_of(record).arrival for record in records], pa.timestamp("ms", "UTC")
-            ),
+            name: pa.array([value_of(record, one) for record in records], kind)
+            for name, (kind, value_of) in _INPUT.items()
+            if name in wanted
         }
     )
+    if "data" not in columns:
+        options["views"] = True
     for unpacked in unpack_batches(batch, **options):
         kept = _within(unpacked, one)
         if kept.num_rows:
-            yield kept
+            yield kept.select(list(columns))
+
+
+_INPUT: dict[str, tuple[pa.DataType, Callable[[Mapping[str, Any], Range], Any]]] = {
+    "data": (pa.large_binary(), lambda record, _: record["Data"]),
+    "partition_key": (pa.string(), lambda record, _: record.get("PartitionKey")),
+    "sequence_number": (pa.string(), lambda record, _: record["SequenceNumber"]),
+    "shard_id": (pa.string(), lambda _, one: one.shard_id),
+    "approximate_arrival_timestamp": (pa.timestamp("ms", "UTC"), lambda record, _: found_of(record).arrival),
+}
+
+
+def _is_cut(one: Range) -> bool:
+    """Whether it begins or ends within a Kinesis record."""
+    return any(mark.place == "AT" and mark.sub_sequence_number for mark in (one.begin, one.end))
 
 
 def _within(batch: pa.RecordBatch, one: Range) -> pa.RecordBatch:

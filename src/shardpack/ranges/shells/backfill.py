@@ -31,14 +31,14 @@ def ranges_between(driver: Driver, stream: KinesisStream, options: SourceOptions
     else:
         driver.stop_at(final.time if final.kind == "at_timestamp" else None)
         until = final.time or stream.now()
-        ranges = _to_moment(driver, driver.initial(options.initial))
+        ranges = to_moment(driver, driver.initial(options.initial))
     if options.slice_time is None:
         return ranges
     return [piece for one in ranges for piece in sliced(stream, one, options.slice_time, until)]
 
 
-def _to_moment(driver: Driver, start: Offset) -> list[Range]:
-    """Batch after batch of a query that stops there, joined to one part for each shard."""
+def to_moment(driver: Driver, start: Offset) -> list[Range]:
+    """Batch after batch of a query that stops where the driver was told to, joined to one part for each shard."""
     whole: dict[str, Range] = {}
     while True:
         end = driver.next(start)

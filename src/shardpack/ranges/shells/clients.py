@@ -13,6 +13,7 @@ from ...aws.client import client_settings
 from ...aws.errors import PERMANENT, backoff, error_of
 from ...aws.responses import read_natively
 from ...errors import CallError
+from ...limits import shown
 from ..core.options import Connection
 from ..core.words import PYTHON, Words
 
@@ -86,9 +87,12 @@ def kinesis_of(connection: Connection) -> Any:
     try:
         return session_of(connection).client("kinesis", endpoint_url=connection.endpoint_url, config=config)
     except Exception as error:
-        if error_of(error)[0] != "NoRegionError":
-            raise
-        raise ValueError(connection.words.no_region) from None
+        code, message = error_of(error)
+        if code == "NoRegionError":
+            raise ValueError(connection.words.no_region) from None
+        if code == "ProfileNotFound":
+            raise ValueError(f"profile_name is {shown(connection.profile)}; {message}") from None
+        raise
 
 
 @lru_cache(maxsize=8)

@@ -122,8 +122,7 @@ class Driver:
             closed = [key for key in new if not shards[key].is_open]
             found = dict(self._each(closed, lambda key: resolved(self._stream, key, start)))
             marks |= {key: found.get(key, start) for key in new}
-            over = {key for key in new if marks[key].place == "SHARD_END"}
-            new = [key for key in frontier.joining(shards, marks) if over.intersection(shards[key].parents)]
+            new = frontier.joining(shards, marks)
         return frontier.remembered(shards, marks)
 
     def next(self, start: Offset, limits: Limits = NO_LIMITS) -> Offset:

@@ -51,6 +51,7 @@ class Rows:
         found = user_records_of(
             records,
             one,
+            [COLUMNS[name][2] for name in self.names if name != "stream"],
             on_corrupt=self.on_corrupt,
             max_key_characters=MAX_PARTITION_KEY_CHARACTERS,
             repeated="plain",

@@ -16,7 +16,7 @@ from ...limits import shown
 from ...ranges.core.limits import Limits
 from ...ranges.core.offsets import Offset
 from ...ranges.core.options import SourceOptions
-from ...ranges.core.ranges import Range
+from ...ranges.core.ranges import Range, in_turns
 from ...ranges.shells.backfill import ranges_between
 from ...ranges.shells.clients import Caller, kinesis_of, shared_kinesis_of
 from ...ranges.shells.driver import NO_LIMITS, Driver
@@ -120,9 +120,9 @@ class BatchReader(_Reader, DataSourceReader):
     """Reads what a stream holds between two moments or positions."""
 
     def partitions(self) -> list[RangePartition]:
-        """The parts to read."""
+        """The parts to read, which Spark runs in this order."""
         driver, stream = self._driver()
-        return self._partitions(ranges_between(driver, stream, self._options))
+        return self._partitions(in_turns(ranges_between(driver, stream, self._options)))
 
 
 class StreamReader(_Reader, DataSourceStreamReader):

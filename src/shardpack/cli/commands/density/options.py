@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ _PRICES = Prices()
 def density_command(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE]...", help="The input; several are compared; - is standard input."),
+        typer.Argument(metavar="[FILE]...", help="The input; several are compared; - is standard input, as is none."),
     ] = None,
     key: KeyField = None,
     timestamp: Annotated[
@@ -88,6 +89,8 @@ def density_command(
     """
     from .running import Source, run
 
+    if not files and synthetic is None and not sys.stdin.isatty():
+        files = ["-"]
     if (not files) == (synthetic is None):
         raise typer.BadParameter("give a FILE, or --synthetic and what to make up")
     if synthetic is not None and (key or timestamp):

@@ -26,6 +26,7 @@ def tail_command(
         str | None,
         typer.Option(
             "--from",
+            "-o",
             metavar="WHERE",
             help="LATEST, TRIM_HORIZON, a time such as 2026-11-23T10:00:00Z, or how long ago: 90s, 15m, 2h, 1d.",
             show_default="LATEST; TRIM_HORIZON with --no-follow or --until",
@@ -50,7 +51,7 @@ def tail_command(
         bool, typer.Option("--stats", help="Write no records, but at the end which keys and shards they are on.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Write everything about a user record, as `shardpack unpack` does.")
+        bool, typer.Option("--json", "-J", help="Write everything about a user record, as `shardpack unpack` does.")
     ] = False,
     base64_lines: Annotated[bool, typer.Option("--base64", help="Write the data in base64.")] = False,
     line: Annotated[
@@ -66,7 +67,7 @@ def tail_command(
         int | None, typer.Option("--records", "-c", min=1, help="End after so many user records.")
     ] = None,
     no_follow: Annotated[
-        bool, typer.Option("--no-follow", help="End when everything that the stream holds is written.")
+        bool, typer.Option("--no-follow", "-e", help="End when everything that the stream holds is written.")
     ] = False,
     max_key_characters: MaxKeyCharacters = DEFAULT_MAX_KEY_CHARACTERS,
     region: Region = None,

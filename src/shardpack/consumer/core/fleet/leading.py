@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from ....leases.fleet import counting, loads
-from ....leases.fleet.assigning import Assignment, Board, Candidate, active
+from ....leases.fleet.assigning import Board, Candidate, Round, active
 from ....leases.fleet.states import WorkerStats
 from ...config import ConsumerConfig
 
@@ -44,7 +44,7 @@ class Leading:
         self._suspects.clear()
         self._rounds = 0
 
-    def round(self, candidates: Sequence[Candidate], workers: Iterable[WorkerStats], now: float) -> list[Assignment]:
+    def round(self, candidates: Sequence[Candidate], workers: Iterable[WorkerStats], now: float) -> Round:
         """Who is to have which lease besides those that they have.
 
         Args:
@@ -68,7 +68,18 @@ class Leading:
         if self._rounds % fleet.balancing_frequency == 0:
             way.even_out(board)
         self._rounds += 1
-        return board.moved
+        moved = board.moved
+        given = {key for leases in board.held.values() for key in leases}
+        return Round(
+            assignments=moved,
+            total=len(candidates),
+            workers=len(able),
+            expired=len(board.free),
+            spillover=sum(one.lease.key not in given for one in board.free),
+            reassigned=sum(one.is_asked_for for one in moved),
+            invalid_reports=sum(not worker.is_valid for worker in workers),
+            failing_reports=len({worker.worker_id for worker in workers if worker.is_valid and worker.is_failing}),
+        )
 
     def gone(self, workers: Iterable[WorkerStats], now: float) -> list[WorkerStats]:
         """The reports of workers that are gone for long."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
-from ....leases.fleet.assigning import Assignment, Candidate
+from ....leases.fleet.assigning import Candidate, Round
 from ....leases.fleet.states import FleetState, Tables, WorkerStats
 from ...config import ConsumerConfig
 from ..periodic import Periodic
@@ -161,15 +161,15 @@ class Member:
             return self._interval
         return float("inf") if self.is_led else None
 
-    def assignments(
-        self, candidates: Sequence[Candidate], workers: Iterable[WorkerStats], now: float
-    ) -> list[Assignment]:
+    def assignments(self, candidates: Sequence[Candidate], workers: Iterable[WorkerStats], now: float) -> Round:
         """Who is to have which lease, after a survey."""
         self._failed_surveys = 0
         workers = list(workers)
-        assigned = self._leading.round(candidates, workers, now)
+        done = self._leading.round(candidates, workers, now)
         self._queue += [Forget(stats) for stats in self._leading.gone(workers, now)]
-        return [one if self._can_hand_over else one._replace(is_asked_for=False) for one in assigned]
+        if self._can_hand_over:
+            return done
+        return done._replace(assignments=[one._replace(is_asked_for=False) for one in done.assignments])
 
     def survey_failed(self, now: float) -> None:
         """All leases could not be read; after some failures in a row another leader may have more luck."""

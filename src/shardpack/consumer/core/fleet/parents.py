@@ -1,18 +1,22 @@
-"""Whether a shard that a leader has given this worker may be begun: its parents' leases must be at their ends.
+"""What a worker does with a lease that a leader has given it, and whose shard it cannot read: it looks at others.
 
-Who does not lead looks at no leases but its own, so it asks for those of the parents, one by one.
+Who does not lead looks at no leases but its own, so it asks for those of parents and children, one by one. A shard may
+be begun when its parents' leases are at their ends. One that is at its end itself has a lease to be deleted: the leader
+of a fleet of the KCL assigns such leases too, and leaves them to whoever has them (KCL: ``LeaseCleanupManager``).
 """
 
 from __future__ import annotations
 
-from ....leases.balance import LeaseView
+import math
+
+from ....leases.balance import SETTLED, LeaseView
 from ....leases.lease import Lease
 from ....records import Position
 from ...config import ConsumerConfig
 
 
 class Parents:
-    """The leases that this worker was given, and cannot begin yet.
+    """The leases that this worker was given, and cannot begin yet, or not any more.
 
     Args:
         view: the leases as this worker last saw them.
@@ -25,6 +29,7 @@ class Parents:
         self._later: dict[str, float] = {}  # when to look at a lease again
         self._children: dict[str, set[str]] = {}  # those that wait for a parent's
         self._gone: set[str] = set()  # parents' leases that were looked for, and are not there
+        self._ended: dict[str, float] = {}  # since when leases that it was given are known to be at their ends
 
     def may_look(self, key: str, now: float) -> bool:
         """Whether it is worth it to look at a lease now."""
@@ -33,8 +38,7 @@ class Parents:
     def to_ask_for(self, lease: Lease, now: float) -> list[str] | None:
         """The leases to look at before a lease can be begun; none may be there already. None: it can be begun."""
         if lease.checkpoint == Position.SHARD_END:
-            self._later[lease.key] = now + self._config.shard_sync_interval
-            return []
+            return self._to_ask_for_of_finished(lease, now)
         unknown = [key for key in self._view.open_parents(lease) if key not in self._gone]
         if not unknown:
             return None
@@ -43,12 +47,33 @@ class Parents:
         self._later[lease.key] = now + self._config.failover_time / 3
         return unknown
 
+    def _to_ask_for_of_finished(self, lease: Lease, now: float) -> list[str]:
+        """Those that tell whether a lease can be deleted."""
+        settled = self._ended.setdefault(lease.key, now) + self._settling
+        self._later[lease.key] = settled if settled > now else now + self._config.shard_sync_interval
+        children = [key for key in lease.children if not self._view.are_begun((key,))]
+        return children + [key for key in lease.parents if key not in self._gone]
+
+    @property
+    def _settling(self) -> float:
+        return SETTLED * self._config.failover_time
+
     def seen(self, key: str, lease: Lease | None) -> None:
         """How a lease is; its shard's children may be begun if it is at its end, or gone."""
         if lease is None:
             self._gone.add(key)
+            self._ended.pop(key, None)
         else:
             self._gone.discard(key)
         if lease is None or lease.checkpoint == Position.SHARD_END:
             for child in self._children.pop(key, ()):
                 self._later.pop(child, None)
+
+    def is_over(self, lease: Lease, now: float) -> bool:
+        """Whether a lease that this worker was given is to be deleted, because nobody needs it any more.
+
+        All children of its shard are begun, and the leases of its parents are gone.
+        """
+        ended = self._ended.get(lease.key, math.inf)
+        is_settled = now >= ended + self._settling and lease.key not in self._view.foreign
+        return is_settled and self._view.are_begun(lease.children) and self._gone.issuperset(lease.parents)

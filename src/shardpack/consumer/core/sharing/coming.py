@@ -10,7 +10,7 @@ from ....leases.balance import LeaseView
 from ....leases.lease import Lease
 from ....records import Position
 from ...config import ConsumerConfig
-from ..actions import Action, FindLeases, GetLease
+from ..actions import Action, DeleteLease, FindLeases, GetLease
 from ..fleet.member import Member
 from ..fleet.parents import Parents
 from ..periodic import Periodic
@@ -55,6 +55,8 @@ class Coming:
         self._asked: set[str] = set()  # leases that may come to this worker, as it has asked for them
         self._is_closing = False
         self._until: float | None = None  # after this moment, a worker that ends waits for none any more
+        self._is_last_look = False  # whether it was told that it ends when it last began to look for them
+        self._has_looked = False  # since it was told
         self.can_find = True
         self.may_find = False
 
@@ -64,13 +66,15 @@ class Coming:
             self._until = now + self._patience
         if self._until is not None and now >= self._until:
             self._asked.clear()  # whoever gets them under this worker's name has nobody to wait for
+            self._has_looked = True
         if self._is_finding and self._finding.begin(now):
+            self._is_last_look = self._is_closing and self._member.is_over
             return [FindLeases(self._worker_id)]
         return []
 
     def deadlines(self) -> list[float | None]:
         """When there may be a call to make."""
-        return [self._finding.due if self._is_finding else None, self._until if self._asked else None]
+        return [self._finding.due if self._is_finding else None, None if self.is_over else self._until]
 
     @property
     def _is_finding(self) -> bool:
@@ -82,8 +86,13 @@ class Coming:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is waited for."""
-        return not self._asked
+        """Whether nothing is waited for, and no leader has given this worker anything before it knew that it ends."""
+        return not self._asked and (self._has_looked or not (self._is_closing and self._is_finding))
+
+    def leader_knows(self, now: float) -> None:
+        """A worker that ends has taken back what it had told the leader: look once more."""
+        if self._is_closing:
+            self._finding.request(now)
 
     def follow(self, key: str) -> None:
         """Look at a lease until it is this worker's or somebody else's, if the store can do so."""
@@ -97,6 +106,7 @@ class Coming:
     def found(self, keys: Iterable[str], now: float) -> None:
         """These leases have this worker's name on them."""
         self._finding.succeeded(now)
+        self._has_looked = self._has_looked or self._is_last_look
         is_new = self._until is not None and now < self._until
         if self._member.is_led and is_new:  # a leader has given it more, before it knew
             self._asked.update({*keys} - self._held)
@@ -130,8 +140,10 @@ class Coming:
         if lease.owner != self._worker_id or lease.checkpoint_owner is None or is_over:
             self._asked.discard(key)
         if self._view.is_partial and lease.owner == self._worker_id and not self._is_closing:
-            parents = self._parents.to_ask_for(lease, now)
-            if parents is not None:
-                self.look_at(parents)
+            if self._parents.is_over(lease, now):
+                self._changes.add(DeleteLease(lease))
                 return False
-        return self._view.may_take(lease, now)
+            if (others := self._parents.to_ask_for(lease, now)) is not None:
+                self.look_at(others)
+                return False
+        return self._view.may_take(lease, now, is_to_read=not self._is_closing)

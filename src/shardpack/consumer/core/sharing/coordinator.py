@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from ....leases.balance import LeaseView, Look
+from ....leases.fleet.assigning import Round
 from ....leases.fleet.states import WorkerStats
 from ....leases.lease import Lease
 from ...config import ConsumerConfig
@@ -54,6 +55,7 @@ class Coordinator:
         overdue: the keys of leases that were let go because the application has had a batch for too long. They are not
             taken before it is done with it; the engine says so.
         look: what was found when all leases were last looked at.
+        round: what this worker found and decided then, if it leads.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Coordinator:
         self.held: set[str] = set()
         self.overdue: set[str] = set()
         self.look: Look | None = None
+        self.round: Round | None = None
         self.member = member or Member(worker_id, config, random, is_alone=True)
         self._changes = Changes()
         self._listings = Listings(config, random, self.member)
@@ -147,6 +150,8 @@ class Coordinator:
         elif isinstance(action, FindLeases):
             self.found(answer, now)
         elif isinstance(action, MemberAction):
+            if self.member.is_over:
+                self._coming.leader_knows(now)
             if self.member.answered(action, answer, now):
                 self.view.is_partial = self.member.is_led
                 self._listings.look_at_all_leases(now)
@@ -174,6 +179,7 @@ class Coordinator:
         """
         self._listings.got_leases(now, can_find=self._coming.can_find)
         self.view.observe(leases, now)
+        self.round = None
         if self._is_closing:
             return
         for lease in self.view.leases.values():
@@ -192,7 +198,8 @@ class Coordinator:
     def _assign(self, workers: Iterable[WorkerStats], now: float) -> None:
         """This worker leads: give each of these its share."""
         apart = self._changes.under_way | self._look_for_others(now)
-        for assigned in self.member.assignments(self.view.candidates(apart, now), workers, now):
+        self.round = self.member.assignments(self.view.candidates(apart, now), workers, now)
+        for assigned in self.round.assignments:
             self._changes.add(AssignLease(*assigned))
 
     def _take_share(self, now: float) -> None:

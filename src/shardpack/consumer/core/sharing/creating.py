@@ -10,7 +10,7 @@ from ....records import Position
 from ...config import ConsumerConfig
 from ...start import Start
 from ..actions import CreateLease
-from ..shards import ListedShard, ancestors, leases_to_create
+from ..shards import ListedShard, ancestors, check_epochs, leases_to_create
 from .changes import Changes
 from .listings import Listings
 
@@ -60,11 +60,13 @@ class Creating:
 
         Raises:
             ValueError: the application wants to start in a shard that is not there.
+            LeaseStoreError: there are leases of the same shards that an application of the KCL has named otherwise.
         """
         if shards is None or not self._listings.has_leases or not self._listings.looks_at_all(now):
             return
         if not (missing := self._missing(shards)):
             return
+        check_epochs(shards, self._view.leases)
         # A lease that is made again has its shard read again. That it was deleted because the shard is done shows only
         # in its descendants, and these only in a list of shards that is younger than the list of leases.
         if not self._listings.are_shards_younger:

@@ -2,12 +2,16 @@ package shardpack.interop;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.PrintStream;
+import java.lang.reflect.Field;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.AwsCredentialsProvider;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
@@ -22,58 +26,86 @@ import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
 import software.amazon.kinesis.common.ConfigsBuilder;
 import software.amazon.kinesis.common.InitialPositionInStream;
 import software.amazon.kinesis.common.InitialPositionInStreamExtended;
+import software.amazon.kinesis.common.LeaseCleanupConfig;
+import software.amazon.kinesis.common.StreamConfig;
+import software.amazon.kinesis.common.StreamIdentifier;
+import software.amazon.kinesis.coordinator.CoordinatorConfig.ClientVersionConfig;
 import software.amazon.kinesis.coordinator.Scheduler;
 import software.amazon.kinesis.exceptions.InvalidStateException;
 import software.amazon.kinesis.exceptions.ShutdownException;
 import software.amazon.kinesis.leases.LeaseAssignmentStrategy;
 import software.amazon.kinesis.leases.LeaseManagementConfig;
+import software.amazon.kinesis.leases.LeaseManagementConfig.WorkerUtilizationAwareAssignmentConfig;
 import software.amazon.kinesis.lifecycle.events.InitializationInput;
 import software.amazon.kinesis.lifecycle.events.LeaseLostInput;
 import software.amazon.kinesis.lifecycle.events.ProcessRecordsInput;
 import software.amazon.kinesis.lifecycle.events.ShardEndedInput;
 import software.amazon.kinesis.lifecycle.events.ShutdownRequestedInput;
 import software.amazon.kinesis.metrics.MetricsLevel;
+import software.amazon.kinesis.processor.FormerStreamsLeasesDeletionStrategy;
+import software.amazon.kinesis.processor.MultiStreamTracker;
 import software.amazon.kinesis.processor.RecordProcessorCheckpointer;
 import software.amazon.kinesis.processor.ShardRecordProcessor;
+import software.amazon.kinesis.processor.ShardRecordProcessorFactory;
 import software.amazon.kinesis.processor.SingleStreamTracker;
 import software.amazon.kinesis.retrieval.KinesisClientRecord;
 import software.amazon.kinesis.retrieval.polling.PollingConfig;
+import software.amazon.kinesis.worker.metric.OperatingRange;
+import software.amazon.kinesis.worker.metric.impl.linux.LinuxCpuWorkerMetric;
 
 /**
- * A KCL application, until standard input ends: KclRead kinesis dynamodb stream application worker stopAfter
- * strategy.
+ * A KCL application, until standard input ends. Each argument is a name, "=" and a value:
  *
- * <p>Each line of standard output is a JSON object: what happened, in which shard, and the user record or position. It
- * checkpoints after each batch; where stopAfter is not 0, it checkpoints exactly at the user record of that number in
- * each shard, and does nothing with those that follow. The strategy is how it assigns leases while it leads.
+ * <ul>
+ *   <li>kinesis, dynamodb: where they are.
+ *   <li>stream: the stream's name, or account:stream:epoch of each of several, with commas between them.
+ *   <li>application, worker: their names.
+ *   <li>stopAfter: where it is not 0, it checkpoints exactly at the user record of that number in each shard, and does
+ *       nothing with those that follow. Else it checkpoints after each batch.
+ *   <li>strategy: how it assigns leases while it leads.
+ *   <li>metric: what it reports of its load: "throughput" of its leases or "cpu" of the machine.
+ *   <li>version: its ClientVersionConfig, without what all of them begin with.
+ * </ul>
+ *
+ * <p>Each line of standard output is a JSON object: what happened, in which shard, and the user record or position.
  */
 public final class KclRead {
     private static final ObjectMapper JSON = new ObjectMapper();
+    private static final InitialPositionInStreamExtended BEGINNING =
+            InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON);
     private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
 
     private KclRead() {}
 
     public static void main(String[] args) throws Exception {
         System.setProperty("aws.cborEnabled", "false"); // the local servers speak JSON
-        URI kinesis = URI.create(args[0]);
-        URI dynamodb = URI.create(args[1]);
-        int stopAfter = Integer.parseInt(args[5]);
-        KinesisAsyncClient client = local(KinesisAsyncClient.builder(), kinesis).build();
+        Map<String, String> given = new HashMap<>();
+        for (String arg : args) {
+            given.put(arg.substring(0, arg.indexOf('=')), arg.substring(arg.indexOf('=') + 1));
+        }
+        int stopAfter = Integer.parseInt(given.get("stopAfter"));
+        URI dynamodb = URI.create(given.get("dynamodb"));
+        KinesisAsyncClient client = local(KinesisAsyncClient.builder(), URI.create(given.get("kinesis"))).build();
+        String stream = given.get("stream");
+        PollingConfig polling =
+                stream.contains(":") ? new PollingConfig(client) : new PollingConfig(stream, client);
         ConfigsBuilder configs = new ConfigsBuilder(
-                new SingleStreamTracker(
-                        args[2], InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON)),
-                args[3],
+                stream.contains(":") ? new Streams(stream.split(",")) : new SingleStreamTracker(stream, BEGINNING),
+                given.get("application"),
                 client,
                 local(DynamoDbAsyncClient.builder(), dynamodb).build(),
                 local(CloudWatchAsyncClient.builder(), dynamodb).build(), // never asked: metrics are off
-                args[4],
-                () -> new Processor(stopAfter));
+                given.get("worker"),
+                new Processors(stopAfter));
         Scheduler scheduler = new Scheduler(
                 configs.checkpointConfig(),
                 configs.coordinatorConfig()
+                        .clientVersionConfig(
+                                ClientVersionConfig.valueOf("CLIENT_VERSION_CONFIG_" + given.get("version")))
                         .parentShardPollIntervalMillis(200)
                         .shardConsumerDispatchPollIntervalMillis(50),
-                quick(configs.leaseManagementConfig(), LeaseAssignmentStrategy.valueOf(args[6]))
+                quick(configs.leaseManagementConfig(), given.get("metric"))
+                        .leaseAssignmentStrategy(LeaseAssignmentStrategy.valueOf(given.get("strategy")))
                         .failoverTimeMillis(3000)
                         .leaseAssignmentIntervalMillis(2000L)
                         // Else it does not know the range of a new shard for 30 s, and drops nothing from there.
@@ -82,8 +114,7 @@ public final class KclRead {
                 configs.lifecycleConfig().taskBackoffTimeMillis(100),
                 configs.metricsConfig().metricsLevel(MetricsLevel.NONE),
                 configs.processorConfig(),
-                configs.retrievalConfig()
-                        .retrievalSpecificConfig(new PollingConfig(args[2], client).idleTimeBetweenReadsInMillis(200)));
+                configs.retrievalConfig().retrievalSpecificConfig(polling.idleTimeBetweenReadsInMillis(200)));
         Thread thread = new Thread(scheduler, "scheduler");
         thread.setDaemon(true);
         thread.start();
@@ -95,12 +126,49 @@ public final class KclRead {
         System.exit(0);
     }
 
-    /** A fleet in which a dead leader is found out within seconds, and a new worker too. */
-    private static LeaseManagementConfig quick(LeaseManagementConfig config, LeaseAssignmentStrategy strategy) {
-        config.workerUtilizationAwareAssignmentConfig().workerMetricsReporterFreqInMillis(5000);
-        return config.leaseAssignmentStrategy(strategy)
-                .dynamoDbLockBasedLeaderLeaseDurationInMillis(12000)
+    /** A fleet in which a dead leader is found out within seconds, a new worker too, and finished leases go soon. */
+    private static LeaseManagementConfig quick(LeaseManagementConfig config, String metric)
+            throws ReflectiveOperationException {
+        WorkerUtilizationAwareAssignmentConfig reports = config.workerUtilizationAwareAssignmentConfig();
+        reports.workerMetricsReporterFreqInMillis(5000);
+        reports.varianceBalancingFrequency(1);
+        if (metric.equals("cpu")) {
+            OperatingRange full = OperatingRange.builder().maxUtilization(100).build();
+            reports.workerMetricList(List.of(new LinuxCpuWorkerMetric(full)));
+        }
+        // The KCL has no setter for this, and would look for finished leases every five minutes.
+        Field cleanup = LeaseManagementConfig.class.getDeclaredField("leaseCleanupConfig");
+        cleanup.setAccessible(true);
+        cleanup.set(
+                config,
+                LeaseCleanupConfig.builder()
+                        .leaseCleanupIntervalMillis(1000)
+                        .completedLeaseCleanupIntervalMillis(1000)
+                        .garbageLeaseCleanupIntervalMillis(60_000)
+                        .build());
+        return config.dynamoDbLockBasedLeaderLeaseDurationInMillis(12000)
                 .dynamoDbLockBasedLeaderHeartbeatPeriodInMillis(2000);
+    }
+
+    /** Several streams, always the same. */
+    private static final class Streams implements MultiStreamTracker {
+        private final List<StreamConfig> streams;
+
+        Streams(String[] identifiers) {
+            streams = Stream.of(identifiers)
+                    .map(one -> new StreamConfig(StreamIdentifier.multiStreamInstance(one), BEGINNING))
+                    .toList();
+        }
+
+        @Override
+        public List<StreamConfig> streamConfigList() {
+            return streams;
+        }
+
+        @Override
+        public FormerStreamsLeasesDeletionStrategy formerStreamsLeasesDeletionStrategy() {
+            return new FormerStreamsLeasesDeletionStrategy.NoLeaseDeletionStrategy();
+        }
     }
 
     private static <B extends AwsClientBuilder<B, ?> & AwsAsyncClientBuilder<B, ?>> B local(B builder, URI endpoint) {
@@ -127,18 +195,39 @@ public final class KclRead {
         }
     }
 
-    private static final class Processor implements ShardRecordProcessor {
+    private static final class Processors implements ShardRecordProcessorFactory {
         private final int stopAfter;
-        private String shard;
-        private int count;
 
-        Processor(int stopAfter) {
+        Processors(int stopAfter) {
             this.stopAfter = stopAfter;
         }
 
         @Override
+        public ShardRecordProcessor shardRecordProcessor() {
+            return new Processor(stopAfter, "");
+        }
+
+        @Override
+        public ShardRecordProcessor shardRecordProcessor(StreamIdentifier stream) {
+            boolean isOneOfSeveral = stream.streamCreationEpochOptional().isPresent();
+            return new Processor(stopAfter, isOneOfSeveral ? stream.serialize() + ":" : "");
+        }
+    }
+
+    private static final class Processor implements ShardRecordProcessor {
+        private final int stopAfter;
+        private final String stream;
+        private String shard;
+        private int count;
+
+        Processor(int stopAfter, String stream) {
+            this.stopAfter = stopAfter;
+            this.stream = stream;
+        }
+
+        @Override
         public void initialize(InitializationInput input) {
-            shard = input.shardId();
+            shard = stream + input.shardId();
             print(
                     "initialized",
                     shard,
@@ -173,6 +262,7 @@ public final class KclRead {
             byte[] data = new byte[record.data().remaining()];
             record.data().duplicate().get(data);
             Map<String, Object> fields = new LinkedHashMap<>();
+            fields.put("at", System.currentTimeMillis());
             fields.put("sequence_number", record.sequenceNumber());
             fields.put("sub_sequence_number", record.subSequenceNumber());
             fields.put("aggregated", record.aggregated());

@@ -1,0 +1,92 @@
+"""A multi-stream application: workers of the real KCL and of ours take it over from each other."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from java_programs import versions
+from mixed_fleet import RECORDS, MixedFleet, Putting, early_children, many_connections, only_at_length
+
+STREAMS = "clicks", "orders"
+PARENTS = {  # after the split and the merge
+    **{f"clicks:shardId-{number:012}": ("clicks:shardId-000000000000",) for number in (2, 3)},
+    "orders:shardId-000000000002": ("orders:shardId-000000000000", "orders:shardId-000000000001"),
+}
+
+
+@pytest.fixture
+def kinesis() -> Iterator[str]:
+    with servers.kinesis_local() as url:
+        yield url
+
+
+@pytest.fixture
+def dynamodb() -> Iterator[str]:
+    with servers.dynalite() as url:
+        yield url
+
+
+def identifier(client: Any, stream: str) -> str:
+    """As an application of the KCL names a stream among several."""
+    summary = client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
+    account = summary["StreamARN"].split(":")[4]
+    return f"{account}:{stream}:{int(summary['StreamCreationTimestamp'].timestamp())}"
+
+
+@only_at_length
+def test_a_multi_stream_application_goes_to_us_and_back(kinesis: str, dynamodb: str, tmp_path: Path) -> None:
+    client, began = many_connections(kinesis), time.monotonic()
+    for stream in STREAMS:
+        servers.create_stream(client, stream, 2)
+    identifiers = [identifier(client, stream) for stream in STREAMS]
+    shares: dict[str, Counter[str | None]] = {}
+    settings = {"stream": ",".join(identifiers), "strategy": "LEASE_COUNT_BASED"}
+    with (
+        MixedFleet(kinesis, dynamodb, "shop", tmp_path, **settings) as fleet,
+        Putting(client, *STREAMS) as putting,
+    ):
+        keys = {f"{one}:shardId-{number:012}" for one in identifiers for number in range(2)}
+
+        def then(what: str, is_so: Callable[[], bool]) -> None:
+            fleet.wait(is_so, what)
+            before = fleet.numbers().total()
+            fleet.wait(lambda: fleet.numbers().total() > before + 200, f"records after {what}")
+            shares[what] = fleet.shares()
+
+        fleet.java("java-1")
+        then("java alone", lambda: fleet.shares() == {"java-1": 4})
+        assert {lease.key for lease in fleet.leases.list()} == keys
+        fleet.python("python-1", "auto", "--streams", *STREAMS)
+        then("python joined", lambda: fleet.shares() == {"java-1": 2, "python-1": 2})
+        client.split_shard(StreamName="clicks", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))
+        then("a split", lambda: sum(fleet.shares().values()) == 5 and set(fleet.shares()) == {"java-1", "python-1"})
+        fleet.stop("java-1")
+        then("python alone", lambda: fleet.shares() == {"python-1": 5})
+        client.merge_shards(
+            StreamName="orders", ShardToMerge="shardId-000000000000", AdjacentShardToMerge="shardId-000000000001"
+        )
+        then("a merge", lambda: fleet.shares() == {"python-1": 4})
+        fleet.java("java-2")
+        then("java joined", lambda: fleet.shares() == {"java-2": 2, "python-1": 2})
+        fleet.stop("python-1")
+        then("java alone again", lambda: fleet.shares() == {"java-2": 4})
+        putting.finish()
+        fleet.wait(lambda: putting.acknowledged <= fleet.numbers().keys(), "end of all records")
+        given, repeated = fleet.given(), fleet.repeated()
+        known = {lease.key for lease in fleet.leases.list()}
+    print(
+        f"\nKCL {versions()['kcl']} and us, two streams: {len(putting.acknowledged)} records, 0 lost, {len(repeated)}"
+        f" twice; {len(given)} given; { ({what: dict(share) for what, share in shares.items()}) };"
+        f" {time.monotonic() - began:.0f} s"
+    )
+    assert len(putting.acknowledged) >= RECORDS
+    assert not repeated
+    assert {key.rpartition(":")[0] for key in known} == set(identifiers)
+    apart = [one._replace(shard_id=f"{STREAMS[one.number % 2]}:{one.shard_id.rpartition(':')[2]}") for one in given]
+    assert not early_children(apart, PARENTS)

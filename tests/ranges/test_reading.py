@@ -1,0 +1,264 @@
+"""`shardpack.arrow.read_stream` on a real local server reads what `unpack` reads, whatever the bounds are."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from resharded import NAME, Resharded, resharded
+
+pa = pytest.importorskip("pyarrow")
+pytest.importorskip("boto3")
+import shardpack as sp
+from shardpack import arrow
+from shardpack.ranges.core.bounds import Bounds
+from shardpack.ranges.shells import reading
+from shardpack.ranges.shells.reading import StreamTable
+from shardpack.testing import FakeKinesis, ManualClock, SystemClock
+
+SHARD = "shardId-000000000000"
+
+
+@pytest.fixture(scope="module")
+def stream() -> Iterator[Resharded]:
+    with resharded() as made:
+        yield made
+
+
+def read(stream: Resharded, *args: Any, **options: Any) -> list[dict[str, Any]]:
+    reader = arrow.read_stream(NAME, *args, client=stream.client, **options)
+    rows: list[dict[str, Any]] = reader.read_all().to_pylist()
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local server takes more than five calls a second."""
+    monkeypatch.setattr(reading, "sleep", lambda _: None)
+
+
+def place(row: dict[str, Any]) -> tuple[str, sp.Position]:
+    return row["shard_id"], position(row)
+
+
+def position(row: dict[str, Any]) -> sp.Position:
+    return sp.Position(row["sequence_number"], row["sub_sequence_number"])
+
+
+def test_it_reads_what_unpack_reads_parents_before_children(stream: Resharded) -> None:
+    rows = arrow.read_stream(**stream.where).read_all().to_pylist()
+    assert rows == stream.rows
+    assert sorted(int(row["data"]) for row in rows) == [*range(360)]
+    assert len({row["shard_id"] for row in rows}) == 5
+
+
+@pytest.mark.parametrize(
+    "options", [{"repeated": "plain"}, {"views": True, "max_rows": 7}, {"max_records_per_fetch": 3}]
+)
+def test_batches_of_any_shape_hold_the_same(stream: Resharded, options: dict[str, Any]) -> None:
+    assert read(stream, **options) == stream.rows
+
+
+def test_duckdb_reads_it(stream: Resharded) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    reader = arrow.read_stream(NAME, client=stream.client)
+    sums = duckdb.sql(
+        "SELECT shard_id, count(*), sum(decode(data)::INT) FROM reader GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    assert reader.schema.names == arrow.SCHEMA.names
+    assert sums == [
+        (shard, len(rows), sum(int(row["data"]) for row in rows))
+        for shard, rows in ((shard, stream.shard(shard)) for shard in sorted({row["shard_id"] for row in stream.rows}))
+    ]
+
+
+def test_pandas_reads_it(stream: Resharded) -> None:
+    pytest.importorskip("pandas")
+    df = arrow.read_stream(NAME, client=stream.client, columns=["data", "partition_key"]).read_pandas()
+    assert list(zip(df["data"], df["partition_key"], strict=True)) == [
+        (row["data"], row["partition_key"]) for row in stream.rows
+    ]
+
+
+def test_columns_are_those_that_are_asked_for(stream: Resharded) -> None:
+    for columns in (["partition_key", "data"], ["approximate_arrival_timestamp", "shard_id"]):
+        assert read(stream, columns=columns) == [{name: row[name] for name in columns} for row in stream.rows]
+
+
+def test_moments_divide_the_stream_by_the_arrival_of_records(stream: Resharded) -> None:
+    moments = sorted({row["approximate_arrival_timestamp"] for row in stream.rows})
+    one, other = moments[len(moments) // 3], moments[2 * len(moments) // 3]
+    assert read(stream, one, other) == [
+        row for row in stream.rows if one <= row["approximate_arrival_timestamp"] < other
+    ]
+    assert sorted(read(stream, end=one) + read(stream, one), key=place) == stream.rows
+    assert read(stream, moments[-1] + timedelta(milliseconds=1)) == []
+
+
+LATER = {  # what shards were split and merged into
+    "shardId-000000000000": {"shardId-000000000002", "shardId-000000000003", "shardId-000000000004"},
+    "shardId-000000000001": {"shardId-000000000004"},
+}
+
+
+@pytest.mark.parametrize(("shard", "nth"), [(SHARD, 0), (SHARD, 9), (SHARD, -1), ("shardId-000000000001", 4)])
+def test_positions_divide_a_shard_to_the_user_record(stream: Resharded, shard: str, nth: int) -> None:
+    rows = stream.shard(shard)
+    first, rest = rows[: rows.index(rows[nth]) + 1], rows[rows.index(rows[nth]) + 1 :]
+    others = [row for row in stream.rows if row["shard_id"] != shard]
+    here = {shard: position(rows[nth])}
+    later = read(stream, after=here)
+    assert [row for row in later if row["shard_id"] == shard] == rest
+    assert [row for row in later if row["shard_id"] != shard] == others
+    before = read(stream, until=here)
+    assert [row for row in before if row["shard_id"] == shard] == first
+    assert [row for row in before if row["shard_id"] != shard] == [
+        row for row in others if row["shard_id"] not in LATER[shard]
+    ]
+
+
+def test_a_position_in_a_child_leaves_out_its_parents(stream: Resharded) -> None:
+    rows = stream.shard("shardId-000000000003")
+    later = read(stream, after={"shardId-000000000003": position(rows[3])})
+    assert later == [
+        row
+        for row in stream.rows
+        if row["shard_id"] not in ("shardId-000000000000", "shardId-000000000003") or row in rows[4:]
+    ]
+    ended = read(stream, after={"shardId-000000000001": sp.Position.SHARD_END})
+    assert ended == [row for row in stream.rows if row["shard_id"] != "shardId-000000000001"]
+
+
+def test_what_was_read_is_gone_on_from(stream: Resharded) -> None:
+    """The last position of each shard, as rows have it, is where the next reading begins."""
+    moments = sorted({row["approximate_arrival_timestamp"] for row in stream.rows})
+    first = read(stream, end=moments[len(moments) // 2])
+    last = {row["shard_id"]: position(row) for row in first}
+    assert sorted(first + read(stream, after=last), key=place) == stream.rows
+    assert read(stream, until=last) == first
+
+
+def test_nothing_is_fetched_before_it_is_read(stream: Resharded) -> None:
+    client, calls = stream.counted()
+    reader = arrow.read_stream("clicks", client=client, max_records_per_fetch=1)
+    planned = calls["GetRecords"]
+    first = reader.read_next_batch()
+    assert first.num_rows == 10
+    assert calls["GetRecords"] == planned + 1
+    reader.read_next_batch()
+    assert calls["GetRecords"] == planned + 2
+
+
+def test_records_that_come_later_are_not_in_it() -> None:
+    kinesis = FakeKinesis(streams={"s": 1}, clock=SystemClock())
+    kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"1")
+    time.sleep(0.01)  # so that a time that counts in milliseconds goes on
+    reader = arrow.read_stream("s", client=kinesis)
+    kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"2")
+    assert reader.read_all()["data"].to_pylist() == [b"1"]
+
+
+def test_a_plan_travels_and_is_read_the_same(stream: Resharded) -> None:
+    table = StreamTable(**stream.where, bounds=Bounds())
+    ranges = table.ranges()
+    other = pickle.loads(pickle.dumps(table))
+    assert other.ranges() == ranges
+    rows = [row for one in ranges for batch in other.read_range(one) for row in batch.to_pylist()]
+    assert rows == stream.rows
+    with pytest.raises(TypeError, match="a client cannot travel to another process; give region_name"):
+        pickle.dumps(StreamTable("clicks", Bounds(), client=stream.counted()[0]))
+
+
+def old(ages: list[float]) -> tuple[FakeKinesis, dict[str, sp.Position]]:
+    """A stream of records that are so many hours old, and the position of the first."""
+    now = time.time()
+    clock = ManualClock(now - 48 * 3600)
+    kinesis = FakeKinesis(streams={"s": 1}, clock=clock)
+    for nth, age in enumerate(ages):
+        clock.advance(now - age * 3600 - clock.now())
+        kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"%d" % nth)
+    first = kinesis.records()[0]["SequenceNumber"]
+    clock.advance(now - clock.now())
+    return kinesis, {SHARD: sp.Position(first)}
+
+
+def data_after(kinesis: FakeKinesis, after: dict[str, sp.Position], **options: Any) -> list[bytes]:
+    data: list[bytes] = arrow.read_stream("s", client=kinesis, after=after, **options).read_all()["data"].to_pylist()
+    return data
+
+
+def test_what_has_expired_after_a_position_is_told() -> None:
+    assert data_after(*old([3, 2, 1])) == [b"1", b"2"]
+    kinesis, after = old([25, 24.5, 1])
+    with pytest.raises(sp.DataLossError, match=r"may have expired unread .* set fail_on_data_loss=False"):
+        data_after(kinesis, after)
+    assert data_after(kinesis, after, fail_on_data_loss=False) == [b"2"]
+
+
+def test_a_position_of_another_stream_is_told() -> None:
+    kinesis = FakeKinesis(streams={"s": 1})
+    with pytest.raises(ValueError, match=r"after has a position that is not in its shard, .*StartingSequenceNumber"):
+        arrow.read_stream("s", client=kinesis, after={SHARD: sp.Position("1")})
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "what"),
+    [
+        ({"start": "LATEST"}, ValueError, "start is 'LATEST'; give \"TRIM_HORIZON\" or a datetime with a time zone"),
+        ({"end": 7}, TypeError, 'end is 7; give "LATEST" or a datetime'),
+        ({"start": datetime(2026, 7, 21)}, ValueError, "without a time zone"),  # noqa: DTZ001
+        (
+            {"start": datetime(2026, 7, 22, tzinfo=UTC), "end": datetime(2026, 7, 21, tzinfo=UTC)},
+            ValueError,
+            "give a start that is before the end",
+        ),
+        ({"start": datetime(2999, 1, 1, tzinfo=UTC)}, ValueError, "start is a moment to come"),
+        ({"after": {"shardId-9": sp.Position("5")}}, ValueError, "after names shardId-9; the stream has shardId-0"),
+        ({"until": {SHARD: 5}}, TypeError, "until has 'shardId-000000000000': 5; give {shard_id: Position"),
+        ({"after": {SHARD: sp.Position.LATEST}}, ValueError, "is LATEST; give {shard_id: Position"),
+        ({"after": {SHARD: sp.Position("5")}, "until": {SHARD: sp.Position("4")}}, ValueError, "exchange them"),
+        ({"columns": ["dta"]}, ValueError, "give some of shard_id, sequence_number"),
+        ({"columns": "data"}, TypeError, "give a list of names"),
+        ({"regin_name": "x"}, TypeError, "no argument 'regin_name'; did you mean region_name"),
+        ({"data": "x"}, TypeError, "no argument 'data'"),
+        ({"max_rows": 0}, ValueError, "max_rows is 0; give at least 1"),
+        ({"on_corrupt": "drop"}, ValueError, "on_corrupt"),
+        ({"max_records_per_fetch": 10_001}, ValueError, "max_records_per_fetch is 10001; give 1 to 10,000"),
+        ({"fail_on_data_loss": 1}, TypeError, "fail_on_data_loss is 1"),
+        ({"region_name": 1}, TypeError, "region_name is 1"),
+    ],
+)
+def test_a_wrong_argument_is_named_before_anything_is_read(given: dict[str, Any], error: type, what: str) -> None:
+    kinesis = FakeKinesis(streams={"s": 1})
+    with pytest.raises(error, match=what):
+        arrow.read_stream(**{"stream": "s", "client": kinesis, **given})
+    assert not [call for call in kinesis.calls if call.operation == "get_records"]
+
+
+def test_a_stream_that_is_not_there_and_a_call_that_is_not_allowed_are_told_at_once(stream: Resharded) -> None:
+    with pytest.raises(
+        sp.CallError, match=r"does not find the stream none .*; check stream, region_name and endpoint_url"
+    ):
+        arrow.read_stream(**{**stream.where, "stream": "none"})
+    kinesis = FakeKinesis(streams={"s": 1})
+    kinesis.script("get_records", error="AccessDeniedException", times=None)
+    with pytest.raises(sp.CallError, match=r"kinesis:GetRecords is not allowed on the stream s .* this permission"):
+        arrow.read_stream("s", client=kinesis)
+
+
+def test_without_a_region_or_with_a_profile_that_is_not_there_it_is_said_what_to_give(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    with pytest.raises(
+        ValueError, match='no region_name is given, and the AWS SDK finds none: region_name="eu-west-1"'
+    ):
+        arrow.read_stream("s")
+    with pytest.raises(ValueError, match=r"profile_name is 'none'; .* could not be found"):
+        arrow.read_stream("s", profile_name="none")
