@@ -16,7 +16,7 @@ from led_leases import LedLeases
 from lossy_table import LossyTable
 
 import shardpack as sp
-from shardpack.consumer import FleetConfig, Lease
+from shardpack.consumer import ConsumerConfig, FleetConfig, Lease
 from shardpack.consumer.core.fleet.actions import (
     AssignLease,
     DeleteLock,
@@ -26,8 +26,10 @@ from shardpack.consumer.core.fleet.actions import (
     WriteLock,
 )
 from shardpack.consumer.core.fleet.election import Election
+from shardpack.consumer.core.fleet.leading import Leading
 from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.leases.fleet import tables
+from shardpack.leases.fleet.assigning import Candidate
 from shardpack.leases.fleet.states import LeaderLock, Tables, WorkerStats
 
 SEEDS = st.integers(0, 2**32)
@@ -325,6 +327,34 @@ class TestWay:
         assert leads not in life.members
         assert leads.worker.name not in life.leases.fleet.reports
         assert life.leases.fleet.holder is None or life.leases.fleet.holder.owner != leads.worker.name
+
+
+class TestLeading:
+    """Whom a leader reckons with."""
+
+    FREE = tuple(Candidate(Lease(f"{number}"), 0.0, True, False) for number in range(6))
+
+    def given(self, leading: Leading, now: float, **updated: float) -> dict[str, int]:
+        """How many leases each worker is given, when these have reported at these seconds of the leader's clock."""
+        reports = [WorkerStats(name, int(START + at)) for name, at in updated.items()]
+        return Counter(one.worker for one in leading.round(self.FREE, reports, now).assignments)
+
+    def leading(self) -> Leading:
+        config = ConsumerConfig(fleet=FleetConfig(strategy="lease_count_based", reporting_interval=30))
+        leading = Leading("leads", config, Random(0), START)
+        leading.begin()
+        return leading
+
+    def test_who_reports_no_more_is_given_nothing(self) -> None:
+        leading = self.leading()
+        assert self.given(leading, 1.0, leads=0.0, idle=0.0) == {"leads": 3, "idle": 3}
+        assert self.given(leading, 59.0, leads=30.0, idle=0.0) == {"leads": 3, "idle": 3}
+        assert self.given(leading, 62.0, leads=60.0, idle=0.0) == {"leads": 6}
+        assert self.given(leading, 70.0, leads=60.0, idle=69.0) == {"leads": 3, "idle": 3}
+
+    def test_who_had_reported_no_more_when_the_leader_began_is_given_nothing_either(self) -> None:
+        leading = self.leading()
+        assert self.given(leading, 100.0, leads=99.0, gone=30.0, idle=50.0) == {"leads": 3, "idle": 3}
 
 
 def test_a_child_is_begun_once_its_parents_are_done() -> None:

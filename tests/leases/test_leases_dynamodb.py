@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -217,7 +218,9 @@ class TestTheKclsTable:
     ) -> None:
         if request.node.callspec.params["server"] == "ministack":
             pytest.skip("ministack does not know the legacy conditions that the KCL writes with")
-        mine = leases.checkpoint(taken(leases, created(leases, Lease("s"))), sp.Position(LONG, 7))
+        mine = taken(leases, created(leases, Lease("s")))
+        mine = leases.checkpoint(replace(mine, done_until=1_800_000_000), sp.Position(LONG, 7))
+        assert mine.done_until == 1_800_000_000
 
         def java(counter: int, **changes: Any) -> None:  # DynamoDBLeaseRefresher, legacy conditions and all
             client.update_item(
@@ -231,6 +234,7 @@ class TestTheKclsTable:
             )
 
         java(mine.counter, leaseOwner={"S": "java-1"})
+        assert only(leases).done_until == 1_800_000_000
         with pytest.raises(sp.LeaseLostError):
             leases.renew(mine)
         with pytest.raises(sp.LeaseLostError):
@@ -238,6 +242,9 @@ class TestTheKclsTable:
         java(mine.counter + 1, checkpoint={"S": LONG}, checkpointSubSequenceNumber={"N": "9"})
         again = taken(leases, only(leases))
         assert (again.checkpoint, again.counter) == (sp.Position(LONG, 9), mine.counter + 3)
+        # Java has done more since then, and has not said until when.
+        assert again.done_until is None
+        assert leases.renew(replace(again, done_until=1_800_000_500)).done_until == 1_800_000_500
         with pytest.raises(ClientError, match="ConditionalCheckFailed"):
             java(mine.counter + 2)
 

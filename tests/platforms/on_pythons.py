@@ -9,7 +9,6 @@ one on which a test fails, or no test ran, is.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -162,7 +161,6 @@ def main() -> int:
     )
     parser.add_argument("--run", metavar="SCRIPT", help="run this in place of pytest")
     chosen = parser.parse_args(own.split())
-    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     rows = [measure(version, chosen.only, others.split(), chosen.run) for version in chosen.versions]
     print(table(rows))
     had = [row for row in rows if row.remark != "cannot be had here"]

@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias, cast
 from ..limits import Limits, check_callable, check_iterable, check_number, check_type, shown
 from ..packing.packer import Packer
 from ..records import PackedRecord, UserRecord, UserRecordLike, check_user_record
-from ._counting import Counted, Packing, Timestamped
+from ._counting import Batch, Counted, Packing, Timestamped
 from ._timed import Timed
 from .prices import Prices
 from .rows import Growth, Measurement, Spread
@@ -75,18 +75,9 @@ def measure(
     _check(rate=rate, record_max_buffered_time=record_max_buffered_time, latency=latency)
     check_iterable("records", records, "user records")
     check_type("prices", prices or Prices(), Prices, "Prices(...), or None for the usual ones")
-    check_iterable("peers", peers, "packers to compare with, such as AwsKinesisAgg")
     if progress is not None:
         check_callable("progress", progress, "a function that takes a number, or None")
-    for peer in peers:
-        check_type("the strategy of a peer", getattr(peer, "strategy", None), Strategy, "peers that have a Strategy")
-    if strategies is not None:
-        check_iterable("strategies", strategies, "Strategy objects, or None for the usual ones")
-    strategies = tuple(usual_strategies() if strategies is None else strategies)
-    for strategy in strategies:
-        check_type("a strategy", strategy, Strategy, "Strategy objects")
-    if not strategies:
-        raise ValueError("strategies is empty; give at least one Strategy")
+    strategies = _checked(strategies, peers)
     if record_max_buffered_time is not None and rate is None and not timestamps:
         raise ValueError("record_max_buffered_time needs the rate, or records with timestamps")
     has_time = rate is not None or bool(timestamps)
@@ -96,9 +87,40 @@ def measure(
     ]
     curve = _Curve(strategies, latency) if has_time else None
     clock = _Clock(rate)
-    count = 0
     source = _clocked(cast("Clocked", records)) if timestamps else clock.told(cast("Iterable[UserRecordLike]", records))
-    while batch := list(islice(source, _BATCH)):
+    _count_all(source, counters, curve, clock, progress)
+    rate = rate if rate is not None else clock.rate
+    prices = prices or Prices()
+    rows = tuple(counter.row(rate, prices) for counter in counters)
+    measured = Measurement(rows, rate, record_max_buffered_time, prices.source, latency=latency)
+    return measured if curve is None or rate is None else curve.told(measured, rate, prices)
+
+
+def _checked(strategies: Sequence[Strategy] | None, peers: Sequence[Peer]) -> tuple[Strategy, ...]:
+    """The strategies, or the usual ones; of the peers, that they can be compared with."""
+    check_iterable("peers", peers, "packers to compare with, such as AwsKinesisAgg")
+    for peer in peers:
+        check_type("the strategy of a peer", getattr(peer, "strategy", None), Strategy, "peers that have a Strategy")
+    if strategies is not None:
+        check_iterable("strategies", strategies, "Strategy objects, or None for the usual ones")
+    chosen = tuple(usual_strategies() if strategies is None else strategies)
+    for strategy in chosen:
+        check_type("a strategy", strategy, Strategy, "Strategy objects")
+    if not chosen:
+        raise ValueError("strategies is empty; give at least one Strategy")
+    return chosen
+
+
+def _count_all(
+    source: Iterator[Timestamped],
+    counters: Sequence[Counted],
+    curve: _Curve | None,
+    clock: _Clock,
+    progress: Callable[[int], None] | None,
+) -> None:
+    """One pass over the user records."""
+    count = 0
+    while batch := Batch(islice(source, _BATCH)):
         for counter in counters:
             counter.add(batch)
         if curve is not None and count < _CURVE_RECORDS:
@@ -107,13 +129,8 @@ def measure(
         clock.see(batch)
         if progress is not None:
             progress(count)
-    rate = rate if rate is not None else clock.rate
-    prices = prices or Prices()
     for counter in counters:
         counter.end()
-    rows = tuple(counter.row(rate, prices) for counter in counters)
-    measured = Measurement(rows, rate, record_max_buffered_time, prices.source, latency=latency)
-    return measured if curve is None or rate is None else curve.told(measured, rate, prices)
 
 
 class _Curve:
@@ -130,7 +147,7 @@ class _Curve:
         self._plain = Counted(PLAIN, _Plain(), PLAIN.takes)
         self._counted = {one: Counted(strategy, Timed(strategy, one), strategy.takes) for one in times}
 
-    def add(self, batch: list[Timestamped]) -> None:
+    def add(self, batch: Batch) -> None:
         for counted in (self._plain, *self._counted.values()):
             counted.add(batch)
 
@@ -177,8 +194,8 @@ def _packing(strategy: Strategy, timed: bool, seconds: float | None) -> Packing:
 class _Plain:
     """Without aggregation."""
 
-    def add_all(self, batch: list[Timestamped]) -> Iterator[PackedRecord]:
-        for record, _ in batch:
+    def add_all(self, batch: Batch) -> Iterator[PackedRecord]:
+        for record in batch.records:
             yield PackedRecord(record.data, record.partition_key, record.explicit_hash_key, 1)
 
     def flush(self) -> Iterable[PackedRecord]:
@@ -195,8 +212,8 @@ class _Untimed:
     def __init__(self, packer: Packer) -> None:
         self._packer = packer
 
-    def add_all(self, batch: list[Timestamped]) -> Iterator[PackedRecord]:
-        return self._packer.add_all([record for record, _ in batch])
+    def add_all(self, batch: Batch) -> Iterator[PackedRecord]:
+        return self._packer.add_all(batch.records)
 
     def flush(self) -> Iterable[PackedRecord]:
         return self._packer.flush()
@@ -223,7 +240,7 @@ class _Clock:
                 now += self._random.expovariate(self._rate)
             yield check_user_record(record), now
 
-    def see(self, batch: list[Timestamped]) -> None:
+    def see(self, batch: Batch) -> None:
         self._first = min(self._first, batch[0][1])
         self._last = max(self._last, batch[-1][1])
         self._count += len(batch)

@@ -191,7 +191,7 @@ class DynamoDBLeases:
         """
         if lease.owner is None:
             raise lost(lease)
-        change, values = with_done_until("SET leaseCounter = :next", lease)
+        change, values = with_done_until("SET leaseCounter = :next", lease, lease.checkpoint)
         if lease.throughput is not None:
             change += ", throughputKBps = :throughput"
             values[":throughput"] = {"N": f"{lease.throughput:.6f}"}
@@ -225,6 +225,7 @@ class DynamoDBLeases:
             "SET leaseCounter = :next, checkpoint = :checkpoint, checkpointSubSequenceNumber = :sub,"
             " ownerSwitchesSinceCheckpoint = :zero",
             lease,
+            position,
         )
         values |= {
             ":checkpoint": {"S": position.sequence_number},

@@ -19,6 +19,7 @@ _ENTITY_TYPE = "LEASE"
 # them, so it neither sees nor removes these (DynamoDBLeaseSerializer.fromDynamoRecord, DynamoDBLeaseRefresher).
 ORIGIN = "shardpackOrigin"
 DONE_UNTIL = "shardpackDoneUntil"
+_DONE_AT = "shardpackDoneAt"  # the checkpoint then; where it is another, the KCL has done more since
 
 
 class AttributeValue(TypedDict, total=False):
@@ -78,7 +79,7 @@ def item_of(lease: Lease) -> Values:
     if lease.throughput is not None:
         item["throughputKBps"] = {"N": f"{lease.throughput:.6f}"}
     if lease.done_until is not None:
-        item[DONE_UNTIL] = {"N": str(lease.done_until)}
+        item |= _done_until(lease.done_until, lease.checkpoint)
     return item
 
 
@@ -90,12 +91,15 @@ def lease_of(item: Item) -> Lease:
     """
     starting, ending = (item.get(name, _ABSENT).get("S") for name in ("startingHashKey", "endingHashKey"))
     key = item["leaseKey"]["S"]
+    checkpoint = Position(item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", _ABSENT).get("N", 0)))
     done_until = item.get(DONE_UNTIL, _ABSENT).get("N")
+    if item.get(_DONE_AT, _ABSENT).get("S", _as_text(checkpoint)) != _as_text(checkpoint):
+        done_until = None
     return Lease(
         key,
         owner=item.get("leaseOwner", _ABSENT).get("S"),
         counter=int(item["leaseCounter"]["N"]),
-        checkpoint=Position(item["checkpoint"]["S"], int(item.get("checkpointSubSequenceNumber", _ABSENT).get("N", 0))),
+        checkpoint=checkpoint,
         owner_switches=int(item.get("ownerSwitchesSinceCheckpoint", _ABSENT).get("N", 0)),
         parents=in_order(lease_keys_beside(key, item.get("parentShardId", _ABSENT).get("SS", ()))),
         children=in_order(lease_keys_beside(key, item.get("childShardIds", _ABSENT).get("SS", ()))),
@@ -107,12 +111,26 @@ def lease_of(item: Item) -> Lease:
     )
 
 
-def with_done_until(change: str, lease: Lease) -> tuple[str, Values]:
-    """A change that begins with SET, and that writes the lease's `done_until` too, if there is one to write."""
+def with_done_until(change: str, lease: Lease, checkpoint: Position) -> tuple[str, Values]:
+    """A change that begins with SET, and that writes the lease's `done_until` too, if there is one to write.
+
+    Args:
+        change: the change.
+        lease: the lease.
+        checkpoint: as it is once the change is made.
+    """
     if lease.done_until is None:
         return change, {}
-    rest = change.removeprefix("SET ")
-    return f"SET {DONE_UNTIL} = :until, {rest}", {":until": {"N": str(lease.done_until)}}
+    until, at = _done_until(lease.done_until, checkpoint).values()
+    return f"SET {DONE_UNTIL} = :until, {_DONE_AT} = :at, {change.removeprefix('SET ')}", {":until": until, ":at": at}
+
+
+def _done_until(moment: int, checkpoint: Position) -> Values:
+    return {DONE_UNTIL: {"N": str(moment)}, _DONE_AT: {"S": _as_text(checkpoint)}}
+
+
+def _as_text(position: Position) -> str:
+    return f"{position.sequence_number}/{position.sub_sequence_number}"
 
 
 # Conditions: an expression and the values in it.

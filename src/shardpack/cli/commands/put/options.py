@@ -120,31 +120,28 @@ def put_command(
     With --on-error skip, a line that is no user record, or one that Kinesis does not take, is left out and counted, and
     with --failed it is kept: as a user record where it could be read as one, else as "input" with the line.
     """
-    given = {
-        "aggregation_max_count": aggregation_max_count,
-        "aggregation_max_size": aggregation_max_size,
-        "collection_max_count": collection_max_count,
-        "collection_max_size": collection_max_size,
-        "record_max_buffered_time": record_max_buffered_time,
-        "record_ttl": record_ttl,
-        "rate_limit": rate_limit,
-        "max_connections": max_connections,
-        "connect_timeout": connect_timeout,
-        "request_timeout": request_timeout,
-        "max_outstanding_records": max_outstanding_records,
-        "max_outstanding_bytes": max_outstanding_bytes,
-    }
     if (key is not None) + (delimiter is not None) + user_records > 1:
         raise typer.BadParameter("choose one of --key, --key-delimiter and --user-records")
-    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    settings |= {
-        "hash_keys": hash_keys.value,
-        "route": route.value,
-        "ordering": ordering.value,
-        "on_failure": on_failure.value,
-        "aggregation_enabled": not no_aggregation,
-        "fail_if_throttled": fail_if_throttled,
-    }
+    settings = _given(
+        aggregation_enabled=not no_aggregation,
+        aggregation_max_count=aggregation_max_count,
+        aggregation_max_size=aggregation_max_size,
+        collection_max_count=collection_max_count,
+        collection_max_size=collection_max_size,
+        record_max_buffered_time=record_max_buffered_time,
+        record_ttl=record_ttl,
+        rate_limit=rate_limit,
+        fail_if_throttled=fail_if_throttled,
+        max_connections=max_connections,
+        connect_timeout=connect_timeout,
+        request_timeout=request_timeout,
+        max_outstanding_records=max_outstanding_records,
+        max_outstanding_bytes=max_outstanding_bytes,
+        hash_keys=hash_keys.value,
+        route=route.value,
+        ordering=ordering.value,
+        on_failure=on_failure.value,
+    )
     from .running import Choices, put
 
     choices = Choices(
@@ -161,3 +158,8 @@ def put_command(
     )
     if status := put(choices):
         raise typer.Exit(status)
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """The settings that were given; `ProducerConfig` has defaults for the others."""
+    return {name: value for name, value in settings.items() if value is not None}

@@ -253,7 +253,8 @@ class Hold:
     def _told(self, now: float | None = None) -> Lease:
         """The lease, with the moment up to which everything that has arrived is done, and how much is read."""
         until = self._done_until()
-        told = replace(self.lease, done_until=None if until is None else max(int(until), self.lease.done_until or 0))
+        known = self.lease.done_until
+        told = replace(self.lease, done_until=known if until is None else max(int(until), known or 0))
         return told if now is None else replace(told, throughput=self._throughput(now))
 
     def _throughput(self, now: float) -> float | None:
