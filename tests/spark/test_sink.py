@@ -100,9 +100,9 @@ def test_what_is_stored_is_let_go(kinesis: FakeKinesis, monkeypatch: pytest.Monk
             most = max(most, len(waiting))
             return future
 
-    monkeypatch.setattr(sink, "_AT_ONCE", 10)
-    monkeypatch.setattr(sink, "_WAITING", 5)
-    monkeypatch.setattr(sink, "Producer", Watched)
+    monkeypatch.setattr(putting, "_AT_ONCE", 10)
+    monkeypatch.setattr(putting, "_WAITING", 5)
+    monkeypatch.setattr(putting, "Producer", Watched)
     writer().write(batches(1000, 100))
     assert len(kinesis.user_records()) == 1000
     assert most <= 50
