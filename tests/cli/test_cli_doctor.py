@@ -134,6 +134,11 @@ def test_a_clock_that_is_wrong(seconds: int, status: str) -> None:
     assert (clock.status, clock.told) == (status, f"{abs(seconds)} s off the service's")
 
 
+def test_a_time_without_a_zone_is_utc() -> None:
+    date = "Sat, 28 Nov 2026 10:00:00 -0000"  # RFC 5322: in UTC, without a word of where the server is
+    assert found({"scan": Refused("AccessDeniedException", date)})["clock"].told == "0 s off the service's"
+
+
 def test_a_refusal_tells_the_time_too() -> None:
     date = "Sat, 28 Nov 2026 10:10:00 GMT"
     refused = {

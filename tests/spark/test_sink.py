@@ -14,6 +14,7 @@ from pyspark.sql.types import BinaryType, IntegerType, StringType, StructType
 
 import shardpack as sp
 from shardpack.dedup import Deduplicator
+from shardpack.ranges.shells import putting
 from shardpack.spark.core.options import sink_options
 from shardpack.spark.shells import sink
 from shardpack.testing import FakeKinesis, SystemClock
@@ -87,8 +88,8 @@ def test_rows_of_a_key_keep_their_order(kinesis: FakeKinesis) -> None:
 def test_rows_of_which_an_early_one_was_not_stored_fail_the_task(
     kinesis: FakeKinesis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sink, "_AT_ONCE", 100)
-    monkeypatch.setattr(sink, "_WAITING", 2)
+    monkeypatch.setattr(putting, "_AT_ONCE", 100)
+    monkeypatch.setattr(putting, "_WAITING", 2)
     kinesis.script("put_records", error="AccessDeniedException", times=1)
     with pytest.raises(sp.DeliveryError, match="AccessDenied"):
         writer(aggregation="false").write(batches(2000))

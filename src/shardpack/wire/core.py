@@ -146,6 +146,9 @@ class Rows(Protocol):
             The first row that is not simple, or has no builder, or does not fit; how many rows there are, if all did.
         """
 
+    def let_go(self, builders: Sequence[Builder]) -> None:
+        """Have builders copy what they only refer to, so that no columns are kept alive for them."""
+
 
 class NewRows(Protocol):
     """Makes `Rows` of two columns: all values, one after the other, and where each begins and the last ends."""

@@ -10,6 +10,7 @@ mod bulk;
 mod columns;
 mod errors;
 mod flat;
+mod lent;
 mod objects;
 mod response;
 mod routes;

@@ -17,6 +17,7 @@ import typer
 from ... import __version__, native
 from ...aws.errors import error_of
 from ...aws.streams import stream_argument
+from ..messages import LONGEST_MESSAGE
 from ..options import EndpointURL, Profile, Region
 from ..terminal import console, json_text, printable
 
@@ -185,8 +186,10 @@ class Doctor:
 
     def _see(self, answer: Any) -> None:
         try:
-            date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-            self._dates.append((parsedate_to_datetime(date), self._now()))
+            there = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            if there.tzinfo is None:  # it says -0000: in UTC, and nothing of where it is
+                there = there.replace(tzinfo=UTC)
+            self._dates.append((there, self._now()))
         except (KeyError, TypeError, ValueError):
             return  # a local server may not tell
 
@@ -257,7 +260,7 @@ def doctor_command(
             typer.echo(json_text(asdict(one)))
             continue
         out.print(f"{one.status:8}", style=_COLOURS[one.status], end="")
-        out.print(f" {one.check}: {printable(one.told)}", soft_wrap=True)
+        out.print(f" {one.check}: {printable(one.told, most=LONGEST_MESSAGE)}", soft_wrap=True)
         if one.remedy:
             out.print(f"         {one.remedy}", style="dim", soft_wrap=True)
         sys.stdout.flush()
