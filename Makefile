@@ -61,8 +61,8 @@ $(NODE): tests/tools/node/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/tools/node; \
 	else echo "npm is not here: tests against kinesalite, kinesis-local and dynalite will be skipped"; fi
 
-# On two cores three workers, because many a test waits for a server or a clock.
-PARALLEL := --numprocesses $(shell test "$$(getconf _NPROCESSORS_ONLN)" -gt 2 && echo 4 || echo 3) --dist worksteal
+# More workers than two cores, because many a test waits for a server, a process or a clock.
+PARALLEL := --numprocesses 4 --dist worksteal
 test: ## set everything up and run the tests, with both cores
 	@$(MAKE) --no-print-directory --jobs=2 $(BIN)/shardpack $(NODE)
 	@$(MAKE) --no-print-directory test-native
@@ -75,7 +75,7 @@ test-native: $(BIN)/shardpack $(NODE)
 # What the core has a part in, once more with the other one; test-lowest runs all with it.
 CODEC := tests/wire tests/unpacking tests/packing tests/compat tests/arrow/test_arrow.py tests/test_inspection.py tests/house/test_import.py
 test-pure: $(BIN)/shardpack
-	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC),:)
+	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL:4=2) $(CODEC),:)
 
 test-deep: $(BIN)/shardpack $(NODE) ## the tests, with a hundred times as many examples and longer soaks; for the night
 	HYPOTHESIS_PROFILE=long $(NATIVE) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)

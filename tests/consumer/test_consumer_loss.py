@@ -285,6 +285,43 @@ def test_in_the_iteration_the_hook_s_error_is_raised_and_the_other_shards_go_on(
     assert (set(read), stopped) == ({shard(1)}, 1)
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+def test_a_hook_that_ends_the_program_loses_no_record(kinesis: tuple[FakeKinesis, Any], error: BaseException) -> None:
+    client, leases = kinesis
+    told: list[str] = []
+
+    def on_data_loss(loss: DataLoss) -> None:
+        told.append(loss.shard_id)
+        if told.count(loss.shard_id) == 1:
+            raise error
+
+    read, raised = set[bytes](), 0
+    with sp.Consumer("s", leases=leases, client=client, on_data_loss=on_data_loss) as reading:
+        while len(read) < 2:
+            try:
+                batch = reading.next_batch()
+            except type(error):
+                raised += 1
+            else:
+                assert batch is not None
+                read.add(batch.shard_id.encode())
+    assert raised == len(set(told))
+    assert told.count(shard(0)) == 2, "told again, because the application may not have heard it"
+
+
+def test_a_hook_that_ends_the_program_ends_run_too(kinesis: tuple[FakeKinesis, Any]) -> None:
+    client, leases = kinesis
+
+    def on_data_loss(_loss: DataLoss) -> None:
+        raise SystemExit(3)
+
+    with (
+        sp.Consumer("s", leases=leases, client=client, on_data_loss=on_data_loss) as reading,
+        pytest.raises(SystemExit),
+    ):
+        reading.run(lambda _batch: None, workers=2)
+
+
 def test_a_hook_of_asyncio_may_be_a_coroutine_function(kinesis: tuple[FakeKinesis, Any]) -> None:
     client, leases = kinesis
     told: list[DataLoss] = []
