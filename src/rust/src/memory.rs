@@ -161,14 +161,23 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Have the C library keep the memory of what is given up, where it would return it to the system at once.
+/// Who makes so many bytes of objects is likely to go on, and gains by memory that is not new.
+const MANY_BYTES: usize = 1 << 20;
+
+/// Objects of so many bytes are made; those of many bytes have the C library keep the memory of what is given up, where it
+/// would return it to the system at once.
 ///
-/// Aggregates of 1 MiB are Python's own objects, so they cannot be kept here. glibc keeps as much memory as it has seen
-/// given up in one piece, twice over, and 64 MiB at most; so it is shown a large piece, in which nothing is ever written.
-/// Other C libraries take no notice.
-pub fn keep_pages() {
+/// Aggregates are Python's own objects, so they cannot be kept here. glibc keeps as much memory as it has seen given up
+/// in one piece, twice over, and 64 MiB at most; so it is shown a large piece, in which nothing is ever written. Other C
+/// libraries take no notice.
+pub fn count_made(bytes: usize) {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(MOST_SPARE_BYTES - SMALLEST))));
+    if MADE.load(Ordering::Relaxed) > MANY_BYTES {
+        ONCE.call_once(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(MOST_SPARE_BYTES - SMALLEST))));
+    } else {
+        MADE.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Have the processor fetch what is at a place, if there is such a place, while it goes on with other things.

@@ -108,13 +108,13 @@ class Packer(Adding):
 
     def _routes_of_simple(self) -> Routes | None:
         """How the core finds the routes of records without an explicit hash key; None: it is not to add them itself."""
-        routes = backend().routes
-        if routes is None or self._max_user_records:
+        routes, router = backend().routes, self._router
+        if routes is None:
             return None
-        router = self._router
         by_shard = type(self._shard_map) is ShardMap and bool(router.fixed)
         ends = [shard.ending_hash_key for shard in self._shard_map.shards] if by_shard and self._shard_map else []
-        return routes(router.of_all, router.of_key, ends, list(router.fixed.values()) if by_shard else [])
+        most = (self._max_user_records or sys.maxsize) - 1  # the last one closes the aggregate
+        return routes(router.of_all, router.of_key, ends, list(router.fixed.values()) if by_shard else [], most)
 
     def _waiting(self, lookahead: int) -> Lookahead:
         limit = self._limits.aggregate_bytes

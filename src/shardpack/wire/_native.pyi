@@ -55,6 +55,7 @@ class Routes:
         by_partition_key: dict[str, Any],
         ends: Sequence[int],
         by_shard: Sequence[HasBuilder],
+        most: int,
     ) -> None: ...
 
 def outside(partition_keys: Sequence[str], first: int, last: int) -> list[int]: ...

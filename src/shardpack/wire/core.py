@@ -114,6 +114,7 @@ class NewRoutes(Protocol):
         by_partition_key: dict[str, Any],
         ends: Sequence[int],
         by_shard: Sequence[HasBuilder],
+        most: int,
     ) -> Routes:
         """The route of all records, or else that of their partition key, or else that of their shard.
 
@@ -122,6 +123,7 @@ class NewRoutes(Protocol):
             by_partition_key: those known; those found by shard are put there.
             ends: the last hash key of each shard, in their order; empty: nothing is found by shard.
             by_shard: the routes of the shards.
+            most: so many user records an aggregate may get this way.
         """
 
 

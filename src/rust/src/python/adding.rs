@@ -76,8 +76,8 @@ fn into_route(
     is_of_list: bool,
 ) -> PyResult<bool> {
     Ok(match routes.builder(key)? {
-        Some(builder) if is_of_list => builder.get().take_of_list(key, data),
-        Some(builder) => builder.get().take(key, data),
+        Some(builder) if is_of_list => builder.get().take_of_list(key, data, routes.most),
+        Some(builder) => builder.get().take(key, data, routes.most),
         None => false,
     })
 }
@@ -97,7 +97,7 @@ pub fn fill<'py>(
     }
     match routes.builder_of_all(records.py())? {
         // Nothing of the application runs while a list is read, so the builder stays the same.
-        Some(builder) => take(records, |key, data| Ok(builder.get().take_of_list(key, data))),
+        Some(builder) => take(records, |key, data| Ok(builder.get().take_of_list(key, data, routes.most))),
         None => take(records, |key, data| into_route(routes, key, data, true)),
     }
 }

@@ -11,8 +11,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Who packs so much at once is likely to go on, and gains by memory that is not new.
-const MANY_BYTES: usize = 1 << 20;
 /// Rows of columns that are taken without a pause.
 const ROWS_AT_ONCE: usize = 256;
 const MAX_PARTITION_KEY_CHARACTERS: usize = 256;
@@ -64,30 +62,35 @@ impl Builder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a record without explicit hash key and tags is sound and fits; then it is taken.
+    /// Whether a record without explicit hash key and tags is sound, and fits among `most`; then it is taken.
     #[inline]
-    pub fn take(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> bool {
+    pub fn take(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>, most: usize) -> bool {
         let Some(key) = text_of(partition_key) else { return false };
         let mut filling = self.filling();
+        if filling.inner.count >= most {
+            return false;
+        }
         let most = filling.most();
         filling.inner.add(most, key.as_bytes(), data.as_bytes(), None, &[])
     }
 
     /// `take` for data that is there in any case, as that of a list is: it is copied when the aggregate is finished.
     #[inline]
-    pub fn take_of_list(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> bool {
-        text_of(partition_key).is_some_and(|key| self.filling().hold(key.as_bytes(), data))
+    pub fn take_of_list(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>, most: usize) -> bool {
+        let Some(key) = text_of(partition_key) else { return false };
+        let mut filling = self.filling();
+        filling.inner.count < most && filling.hold(key.as_bytes(), data)
     }
 
     /// Take rows of columns from one on; the first that is not sound or does not fit, or how many there are.
-    pub fn take_rows(&self, rows: &Rows, start: usize) -> usize {
+    pub fn take_rows(&self, rows: &Rows, start: usize, most: usize) -> usize {
         let count = rows.keys.count();
         let mut nth = start;
         while nth < count {
             let mut filling = self.filling(); // for some rows, because others may be waiting
             let end = count.min(nth + ROWS_AT_ONCE);
             while nth < end {
-                if !filling.hold_row(rows, nth) {
+                if filling.inner.count >= most || !filling.hold_row(rows, nth) {
                     return nth;
                 }
                 nth += 1;
@@ -97,8 +100,9 @@ impl Builder {
     }
 
     /// Take a row of columns.
-    pub fn take_row(&self, rows: &Rows, nth: usize) -> bool {
-        self.filling().hold_row(rows, nth)
+    pub fn take_row(&self, rows: &Rows, nth: usize, most: usize) -> bool {
+        let mut filling = self.filling();
+        filling.inner.count < most && filling.hold_row(rows, nth)
     }
 
     /// Copy what is only referred to.
@@ -196,9 +200,7 @@ fn finished<'py>(py: Python<'py>, builders: &[&Builder]) -> PyResult<Vec<Bound<'
     let blobs = loop {
         let sizes: Vec<usize> = each.iter().map(|one| one.filling().inner.size()).collect();
         let bytes: usize = sizes.iter().sum();
-        if bytes > MANY_BYTES {
-            memory::keep_pages();
-        }
+        memory::count_made(bytes);
         let mut is_same = false;
         let written = NewBytes::all_written(py, &sizes, |rooms| {
             is_same = if bytes < WORTH_DETACHING { write(&each, rooms) } else { py.detach(|| write(&each, rooms)) };

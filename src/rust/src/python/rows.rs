@@ -32,12 +32,15 @@ impl Rows {
     fn fill(&self, py: Python<'_>, start: usize, routes: &Bound<'_, Routes>) -> PyResult<usize> {
         let routes = routes.get();
         if let Some(builder) = routes.builder_of_all(py)? {
-            return Ok(builder.get().take_rows(self, start)); // nothing of the application runs, so it stays the same
+            return Ok(builder.get().take_rows(self, start, routes.most)); // nothing of the application runs, so it stays the same
         }
         for nth in start..self.keys.count() {
             let key = self.keys.get(nth).and_then(|key| std::str::from_utf8(key).ok()).and_then(sound);
             let Some(key) = key else { return Ok(nth) };
-            if !routes.builder(&PyString::new(py, key))?.is_some_and(|builder| builder.get().take_row(self, nth)) {
+            if !routes
+                .builder(&PyString::new(py, key))?
+                .is_some_and(|builder| builder.get().take_row(self, nth, routes.most))
+            {
                 return Ok(nth);
             }
         }

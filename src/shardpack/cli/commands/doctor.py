@@ -91,11 +91,24 @@ class Doctor:
         if self._endpoint_url is not None:
             yield Finding("credentials", "ok", f"from {credentials.method}; not tried, because of --endpoint-url")
             return True
-        told = yield from self._call("credentials", lambda: self._client("sts").get_caller_identity(), _LOGIN)
+        told = yield from self._call("credentials", lambda: self._identity(), _LOGIN)
         if told is None:
             return False
-        yield Finding("credentials", "ok", f"{told['Arn']}, from {credentials.method}")
+        if "Arn" in told:
+            yield Finding("credentials", "ok", f"{told['Arn']}, from {credentials.method}")
+        else:
+            yield Finding("credentials", "warning", f"from {credentials.method}; not tried: {told['reason']}", _NO_STS)
         return True
+
+    def _identity(self) -> Mapping[str, Any]:
+        """What STS says, or why it says nothing: the stream may answer all the same."""
+        try:
+            answer: Mapping[str, Any] = self._client("sts").get_caller_identity()
+        except Exception as error:
+            if type(error).__name__ not in _UNREACHED:
+                raise
+            return {"reason": type(error).__name__}
+        return answer
 
     def _stream(self, stream: str, *, put: bool) -> Iterator[Finding]:
         kinesis, named = self._client("kinesis"), stream_argument(stream)
@@ -195,6 +208,14 @@ class Doctor:
 
 
 _SUMMARY = "producers ask it for the largest record and whether keys are ignored: allow kinesis:DescribeStreamSummary"
+_UNREACHED = {
+    "ConnectTimeoutError",
+    "ConnectionClosedError",
+    "EndpointConnectionError",
+    "ReadTimeoutError",
+    "ResponseParserError",  # of something that is no STS
+}
+_NO_STS = "STS is not reached, as from a network with no way to it, or with a local server; it is asked for names alone"
 _LOGIN = "log in anew (aws sso login), or choose another profile"
 
 
