@@ -97,6 +97,7 @@ class TestElection:
         moment = 0.0
         while not new.is_leader(moment):
             moment += 1.0
+            assert moment < 10 * CONFIG.leader_lease_duration, "nobody replaces it"
             look(new, leases, moment)
             assert not (new.is_leader(moment) and old.is_leader(moment))
         assert CONFIG.leader_lease_duration <= moment <= CONFIG.leader_lease_duration + 2 * CONFIG.leader_heartbeat
@@ -104,6 +105,23 @@ class TestElection:
         assert not old.is_leader(moment + 20)
         assert leases.fleet.holder is not None
         assert leases.fleet.holder.owner == "new"
+
+    def test_a_lock_whose_answer_came_late_lasts_from_when_it_was_asked_for(self) -> None:
+        leases = LedLeases(lambda: START)
+        slow, other = (Election(name, CONFIG, Random(name)) for name in ("slow", "other"))
+        (asked,) = slow.poll(Tables.COMPLETE, 0.0)
+        tell(slow, asked, effect(leases, asked), 0.0)
+        (taking,) = slow.poll(Tables.COMPLETE, 0.0)
+        answer = effect(leases, taking)
+        look(other, leases, 1.0)  # from now on, it sees the lock
+        tell(slow, taking, answer, 25.0)
+        assert slow.is_leader(25.0)
+        moment = 25.0
+        while not other.is_leader(moment):
+            moment += 0.5
+            assert moment < 10 * CONFIG.leader_lease_duration
+            look(other, leases, moment)
+            assert not (slow.is_leader(moment) and other.is_leader(moment))
 
     def test_a_renewal_whose_answer_was_lost_costs_no_leadership_for_long(self) -> None:
         leases = LedLeases(lambda: START)
