@@ -14,7 +14,9 @@ CARGO := $(shell command -v cargo)
 NATIVE := SHARDPACK_NATIVE=$(if $(filter yes,$(SHARDPACK_BUILD_NATIVE)),1)
 # pip compiles nothing when it installs: most of it is never imported. (pip takes 0 for yes here.)
 export PIP_NO_COMPILE := 0
-.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark soak-source interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
+# Where this is set to something, each worker and each process that a test starts compiles all that it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
+.PHONY: help demo test test-pure test-deep test-lowest test-newest test-pythons interop soak interrupts soak-consumer soak-spark soak-source test-ray interrupts-consumer fuzz check bench bench-arrow bench-threads density dist lint-workflows lint-examples docs docs-look docs-versions proto clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -59,8 +61,8 @@ $(NODE): tests/tools/node/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/tools/node; \
 	else echo "npm is not here: tests against kinesalite, kinesis-local and dynalite will be skipped"; fi
 
-# On two cores three workers, because many a test waits for a server or a clock.
-PARALLEL := --numprocesses $(shell test "$$(getconf _NPROCESSORS_ONLN)" -gt 2 && echo 4 || echo 3) --dist worksteal
+# More workers than two cores, because many a test waits for a server, a process or a clock.
+PARALLEL := --numprocesses 4 --dist worksteal
 test: ## set everything up and run the tests, with both cores
 	@$(MAKE) --no-print-directory --jobs=2 $(BIN)/shardpack $(NODE)
 	@$(MAKE) --no-print-directory test-native
@@ -73,7 +75,7 @@ test-native: $(BIN)/shardpack $(NODE)
 # What the core has a part in, once more with the other one; test-lowest runs all with it.
 CODEC := tests/wire tests/unpacking tests/packing tests/compat tests/arrow/test_arrow.py tests/test_inspection.py tests/house/test_import.py
 test-pure: $(BIN)/shardpack
-	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL) $(CODEC),:)
+	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL:4=2) $(CODEC),:)
 
 test-deep: $(BIN)/shardpack $(NODE) ## the tests, with a hundred times as many examples and longer soaks; for the night
 	HYPOTHESIS_PROFILE=long $(NATIVE) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
@@ -102,6 +104,13 @@ soak-consumer: $(BIN)/shardpack $(NODE) ## kill the processes of a fleet of cons
 
 soak-spark: $(BIN)/shardpack $(NODE) ## kill a Spark query twenty times; make soak-spark ARGS="--master local-cluster[2,1,1024]"
 	$(BIN)/python tests/tools/soak_spark.py $(ARGS)
+
+# Ray is larger than everything else that the tests install, so it has a place of its own.
+test-ray: $(NODE) ## run the data source and the data sink on a real local Ray
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	SHARDPACK_BUILD_NATIVE=no .venv-ray/bin/python -m pip install --quiet '.[ray,testing]' pytest
+	.venv-ray/bin/python -m pytest tests/ray/test_on_ray.py $(ARGS)
 
 soak-source: $(BIN)/shardpack $(NODE) ## the same with the driver and the tasks alone, in a minute or two, without Java
 	$(BIN)/python tests/tools/soak_source.py $(ARGS)
@@ -160,15 +169,16 @@ test-asan: $(BIN)/shardpack ## the codec's tests with the native core under Addr
 # libFuzzer under AddressSanitizer. RUSTC_BOOTSTRAP: the sanitizer is there in the stable compiler, and not yet stable.
 SECONDS ?= 60
 FUZZ := $(RUST)/fuzz/target
+FUZZED := decode pack columns json
 HOST = $(shell rustc -vV | sed -n 's/host: //p')
 fuzz: ## feed the native core with what nobody would write, for a minute; make fuzz SECONDS=3600
 	$(PYTHON) tests/tools/fuzz_seeds.py $(FUZZ)/seeds
 	cd $(RUST)/fuzz && RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address" \
 	  cargo build --quiet --locked --release --target $(HOST)
-	mkdir -p $(FUZZ)/corpus/decode $(FUZZ)/corpus/pack
+	mkdir -p $(addprefix $(FUZZ)/corpus/,$(FUZZED))
 	rm -f $(FUZZ)/*.log
-	for target in decode pack; do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \
+	for target in $(FUZZED); do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \
 	  -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus/$$target $(FUZZ)/seeds/$$target 2>&1 | tee $(FUZZ)/$$target.log \
 	  | grep -E '^(stat::number_of_executed_units|==|SUMMARY|.*panicked)|Done' ; test $${PIPESTATUS[0]} = 0 || exit 1; done
 	@awk '/^stat::number_of_executed_units/ { n += $$2 } END { printf "%d executions in all, and none failed\n", n }' $(FUZZ)/*.log
@@ -252,7 +262,7 @@ dist: ## build the sdist and the Linux wheels, check them, and run the codec's t
 # Warnings are errors, and so is a link between pages that leads nowhere. `docs-links` asks the network, too.
 SITE := build/site
 DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py house/test_coming_from.py consumer/test_docs_consumer.py consumer/test_consumer_streams.py \
-  producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py spark/test_docs_spark.py files/test_files.py \
+  producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py polars/test_docs_data_frames.py spark/test_docs_spark.py files/test_files.py \
   replay/test_replay_local.py density/test_density.py multilang/test_multilang_process.py
 $(BIN)/sphinx-build: pyproject.toml $(BIN)/shardpack
 	$(UV) $(BIN)/python --group docs

@@ -24,6 +24,7 @@ myst_enable_extensions = ["colon_fence"]
 # A docstring has a name in single backticks: a link where the site has it, code where it has not.
 default_role = "py:obj"
 autodoc_member_order = "bysource"
+autodoc_mock_imports = ["ray"]  # which is larger than all that the pages need
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
 python_maximum_signature_line_length = 88

@@ -13,6 +13,7 @@ import pytest
 from command_line import run
 
 import shardpack as sp
+from shardpack.cli.commands.density.running import Source
 from shardpack.density import measure
 from shardpack.density.page import page as html_page
 from shardpack.density.synthetic import synthetic
@@ -200,6 +201,18 @@ class TestSample:
         size = large.stat().st_size / 120_000 - 1
         assert told["rows"][0]["user_bytes"] / part["records"] == pytest.approx(size, rel=part["error"])
         assert any(note.startswith(f"Packed {part['records']:,} of 120,000 lines") for note in told["notes"])
+
+    def test_of_a_compressed_file_there_is_none_and_a_large_one_says_so(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file = tmp_path / "events.log.gz"
+        source = Source(str(file), None, None, None, 1, 1)
+        for size, said in ((1 << 20, ""), (3 << 20, f"shardpack: {file}: it is compressed, so every line is packed;")):
+            with file.open("wb") as out:
+                out.truncate(size)
+            assert source._size("gzip") is None
+            assert source._size(None) == size
+            assert capsys.readouterr().err.startswith(said)
 
     def test_what_comes_through_a_pipe_is_packed_whole(self, large: Path) -> None:
         lines = large.read_bytes()[:100_000]

@@ -122,6 +122,20 @@ def test_what_fails_is_told_with_a_remedy(call: str, code: str, check: str, reme
     assert one.remedy.startswith(remedy)
 
 
+@pytest.mark.parametrize("name", ["EndpointConnectionError", "ResponseParserError"])
+def test_where_sts_is_out_of_reach_the_stream_is_tried_all_the_same(name: str) -> None:
+    findings = found({"get_caller_identity": type(name, (Exception,), {})("no way")})
+    assert findings["credentials"].status == "warning"
+    assert findings["credentials"].told == f"from env; not tried: {name}"
+    assert findings["stream"].status == findings["read"].status == "ok"
+
+
+def test_credentials_that_cannot_be_had_end_it() -> None:
+    findings = found({"get_caller_identity": type("TokenRetrievalError", (Exception,), {})("expired")}, put=True)
+    assert findings["credentials"].status == "failed"
+    assert "stream" not in findings
+
+
 def test_only_producers_need_the_summary() -> None:
     one = found({"describe_stream_summary": Refused("AccessDeniedException")})["stream"]
     assert one.status == "warning"
@@ -132,6 +146,11 @@ def test_only_producers_need_the_summary() -> None:
 def test_a_clock_that_is_wrong(seconds: int, status: str) -> None:
     clock = found(here=timedelta(seconds=seconds))["clock"]
     assert (clock.status, clock.told) == (status, f"{abs(seconds)} s off the service's")
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    date = "Sat, 28 Nov 2026 10:00:00 -0000"  # RFC 5322: in UTC, without a word of where the server is
+    assert found({"scan": Refused("AccessDeniedException", date)})["clock"].told == "0 s off the service's"
 
 
 def test_a_refusal_tells_the_time_too() -> None:

@@ -671,3 +671,17 @@ def test_a_consumer_reads_on_from_where_it_is_set(tmp_path: Path) -> None:
     for position, rest in [("TRIM_HORIZON", [b"0", b"1", b"2"]), (number, [b"1", b"2"]), (f"{number}:1", [b"2"])]:
         run("leases", "set", f"sqlite:{path}", "shardId-000000000000", position, "--yes")
         assert read(len(rest)) == rest
+
+
+@pytest.mark.parametrize("seconds", ["inf", "1e308", "nan", "-1", "86401"])
+def test_a_wait_that_no_clock_can_wait_is_refused(seconds: str, tmp_path: Path) -> None:
+    created(sp.SQLiteLeases(tmp_path / "leases.db"), Lease("s"))
+    store = f"sqlite:{tmp_path / 'leases.db'}"
+    for more in (
+        ("show", store, "--watch", "--looks", "2", "--every", seconds),
+        ("reset", store, "--yes", "--watch", seconds),
+        ("delete", store, "s", "--yes", "--watch", seconds),
+        ("set", store, "s", "LATEST", "--yes", "--watch", seconds),
+    ):
+        run("leases", *more, status=2)
+    assert [lease.key for lease in sp.SQLiteLeases(tmp_path / "leases.db").list()] == ["s"]

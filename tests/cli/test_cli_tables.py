@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,12 @@ def test_density_shows_every_number(width: int) -> None:
         lines = " ".join(line for line in text.splitlines() if line.startswith(f"{row.strategy.name}  "))
         cells = [row.kinesis_records, round(row.provisioned or 0), round(row.on_demand or 0), round(row.advantage or 0)]
         assert {f"{cell:,}" for cell in cells} <= set(lines.split())
+
+
+def test_colours_come_on_a_terminal_only_and_never_with_no_color() -> None:
+    density = ("density", "--synthetic", "login:50-100", "--records", "50", "--rate", "5000")
+    green = b"\x1b[1;32m"  # the row that is recommended
+    terminal = {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    assert b"\x1b" not in run(*density)[0]
+    assert green in run(*density, environment=terminal)[0]
+    assert not re.search(rb"\x1b\[[0-9;]*3[0-9]m", run(*density, environment=terminal | {"NO_COLOR": "1"})[0])

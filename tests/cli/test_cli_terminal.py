@@ -23,7 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack as sp
+from shardpack.cli.commands.leases.commands import _print
+from shardpack.cli.commands.leases.watching import watch
 from shardpack.cli.messages import LogLines
+from shardpack.cli.reading import InputError
 from shardpack.cli.terminal import json_text, printable
 from shardpack.leases.lease import Lease
 
@@ -151,6 +154,16 @@ def test_every_field_of_a_lease_that_is_none(tmp_path: Path) -> None:
         check(*quiet("leases", "show", f"sqlite:{path}"))
 
 
+def test_what_a_stream_says_of_a_lease(capsys: pytest.CaptureFixture[str]) -> None:
+    leases = [Lease("s", owner=ODD), Lease("t")]
+
+    with pytest.raises(InputError):
+        watch(lambda: (leases, {"s": ODD, "t": 5000}, InputError(ODD)), 0.0, 2)
+    _print(leases, {"s": ODD}, as_json=False, with_lag=True)
+
+    assert check(capsys.readouterr().out).count(SHOWN_MARKUP) == 2 * 3 + 2
+
+
 ARGUMENTS = [
     ["pack", ODD],
     ["pack", "-", "--by", ODD],
@@ -179,6 +192,15 @@ ARGUMENTS = [
     ["leases", ODD],
     ["leases", "show", f"sqlite:{ODD}"],
     ["leases", "set", "sqlite:x", "s", ODD],
+    ["leases", "reset", ODD],
+    ["tail", "s", "--format", f"%k{ODD}%z"],
+    ["tail", "s", "--filter", f"({ODD}"],
+    ["tail", "s", "--until", ODD],
+    ["doctor", ODD, "--leases", ODD, "--endpoint-url", "http://127.0.0.1:9"],
+    ["doctor", "s", "--region", ODD],
+    ["doctor", "s", "--profile", ODD],
+    ["replay", ODD],
+    ["replay", "-", "--to", ODD],
     ["demo", "--endpoint-url", ODD],
     ["demo", ODD, "--endpoint-url", "http://127.0.0.1:9"],
 ]

@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import pytest
+import typer
+
 import shardpack as sp
 from shardpack.cli.commands.tail.hot import Hot
+from shardpack.cli.commands.tail.line_format import chosen, line_format
 from shardpack.cli.commands.tail.until import Until
 from shardpack.leases.lease import Lease
 
@@ -55,3 +59,17 @@ def test_the_hottest_keys_are_found_among_many_in_bounded_memory() -> None:
     for (_, count), true in zip(hot.keys, (900, 400), strict=False):
         assert true - hot.too_low_by <= count <= true
     assert hot.total == len(keys)
+
+
+@pytest.mark.parametrize("pattern", ["[", "a{99999999999999}", "(" * 5000], ids=["open", "too many", "too deep"])
+def test_what_is_no_regular_expression_is_refused(pattern: str) -> None:
+    with pytest.raises(typer.BadParameter, match="which is no regular expression"):
+        chosen([], pattern)
+
+
+def test_a_key_that_no_encoding_has_is_written_all_the_same() -> None:
+    odd = record(0, "a\ud800b")
+    assert line_format(r"%k %s\n")(odd) == b"a?b data\n"
+    hot = Hot()
+    hot.add([odd])
+    assert hot.keys == [("a\ud800b", 1)]

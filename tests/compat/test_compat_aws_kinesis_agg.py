@@ -754,3 +754,18 @@ def test_callbacks_run_on_the_calling_thread_unless_asked_for() -> None:
     assert done.wait(10)
     threads["elsewhere"].join(10)
     assert threads["here"] is threading.current_thread() is not threads["elsewhere"]
+
+
+def test_a_message_does_not_grow_with_the_keys_of_a_record() -> None:
+    with pytest.raises(sp.DecodeError) as caught:
+        deaggregate_records([dict.fromkeys(map(str, range(100_000)))])
+
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "record", [5, "x", {"kinesis": 5}, {"kinesis": "data"}, {"data": 5, "kinesisRecordMetadata": 5}]
+)
+def test_what_is_no_record_is_said_to_be_none(record: Any) -> None:
+    with pytest.raises(sp.DecodeError, match=r"no Kinesis record|data of a Kinesis record"):
+        deaggregate_records([record])

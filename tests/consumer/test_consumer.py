@@ -158,6 +158,24 @@ class TestEnding:
             reading.next_batch()
         assert [lease.owner for lease in leases.list()] == [None, None]
 
+    @pytest.mark.parametrize("how", ["it had no shard yet", "its lease was stolen"])
+    def test_it_ends_as_soon_as_nothing_is_left_to_do(self, how: str) -> None:
+        kinesis, leases = fake(1, *NUMBERS), sp.MemoryLeases()
+        reading = consumer(kinesis, leases)
+        if how == "it had no shard yet":
+            kinesis.script("list_shards", error="AccessDeniedException", times=None)
+            with pytest.raises(Exception, match="AccessDenied"):
+                reading.next_batch()
+        else:
+            batch = reading.next_batch()
+            assert batch
+            leases.take(lease_of(leases), "thief")
+            with pytest.raises(sp.LeaseLostError):
+                batch.checkpoint()
+        closing = threading.Thread(target=reading.close, args=(3600,), daemon=True)
+        closing.start()
+        until(lambda: not closing.is_alive())
+
     def test_stop_ends_the_iteration_from_another_thread(self) -> None:
         with consumer(fake(1)) as reading:
             thread = threading.Timer(0.1, reading.stop)
@@ -265,14 +283,24 @@ class TestEnding:
         reading.close(timeout=0.2)
         ended.set()
 
-    def test_a_program_that_never_closes_ends_without_a_word(self) -> None:
+    # The interpreter ends the pools of threads first; the consumer's own thread may or may not need them after that.
+    @pytest.mark.parametrize("is_slow", [False, True])
+    def test_a_program_that_never_closes_ends_without_a_word(self, is_slow: bool) -> None:
         program = """
+import concurrent.futures.thread, threading
 import shardpack as sp
 from shardpack.testing import FakeKinesis, SystemClock
 kinesis = FakeKinesis(streams={"s": 4}, clock=SystemClock())
 kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"x")
 reading = sp.Consumer("s", leases=sp.MemoryLeases(), client=kinesis)
 print(len(reading.next_batch()))
+"""
+        if is_slow:
+            program += """
+concurrent.futures.thread._python_exit()
+for thread in threading.enumerate():
+    if thread.name == "shardpack-consumer":
+        thread.join()
 """
         ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=SECONDS, check=False)
         assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, [b"1"], b"")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from balance_sim import Balance
 
 from shardpack.consumer import ConsumerConfig, FleetConfig, Lease
+from shardpack.leases.balance import LeaseView
 from shardpack.leases.plan import part_of, shares
 
 CONFIG = ConsumerConfig()
@@ -59,6 +62,27 @@ def test_nobody_goes_for_the_same_lease_as_another() -> None:
     keys = [lease.key for part in parts for lease in part]
     assert len(keys) == len(set(keys)) == 140
     assert {lease.key for lease in free} <= set(keys)
+
+
+def test_what_moves_already_is_asked_for_by_nobody_else() -> None:
+    moving = Lease("0", owner="a", checkpoint_owner="b")
+    owned = {"a": [moving, Lease("1", owner="a"), Lease("2", owner="a")], "c": []}
+    assert [lease.key for lease in part_of("c", owned, [], {"a": 2, "c": 1})] == ["1"]
+
+
+def test_who_was_given_a_lease_by_a_leader_has_the_time_to_find_it() -> None:
+    """The KCL's workers look for what they were given once in ten seconds, which is the failover time."""
+    view = LeaseView("leader", CONFIG, Random(0))
+    view.update(Lease("0", owner="found", counter=1), 0.0)
+    view.update(Lease("1", owner="dead", counter=1), 0.0)
+    after = CONFIG.failover_time
+    view.update(Lease("0", owner="given", counter=2), after)  # assigned, and not renewed yet
+
+    def free(now: float) -> list[str]:
+        return [one.lease.key for one in view.candidates((), now) if one.is_free]
+
+    assert free(2.9 * after) == ["1"]
+    assert free(3.1 * after) == ["0", "1"]
 
 
 def test_what_is_even_is_left_as_it_is() -> None:

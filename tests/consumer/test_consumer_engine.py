@@ -1319,6 +1319,24 @@ class TestClosing:
         assert ending.engine.is_closed
         assert sorted(lease.owner or "" for lease in stream.leases.list()) == ["", "", "first", "first"]
 
+    @pytest.mark.parametrize("failover", [1.0, 2.0, FAILOVER])
+    def test_all_are_nobody_s_within_the_time_that_closing_may_take(self, failover: float) -> None:
+        """Which is the failover time."""
+        stream = Stream(4)
+        workers = [stream.worker(name, failover_time=failover) for name in ("a", "b")]
+        for _ in range(40):
+            for worker in workers:
+                worker.run(failover / 4)
+        assert {len(worker.held) for worker in workers} == {2}
+        for worker in workers:
+            worker.engine.close()
+        until = stream.now + failover
+        while stream.now < until - 0.1:
+            for worker in workers:
+                worker.run(0.05)
+        assert all(worker.engine.is_closed for worker in workers)
+        assert {lease.owner for lease in stream.leases.list()} == {None}
+
     def test_all_may_end_at_once(self) -> None:
         stream = Stream(4)
         workers = self.two(stream)

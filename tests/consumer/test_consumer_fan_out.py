@@ -58,6 +58,16 @@ def test_no_gap_and_no_double_when_subscriptions_end(ends_with: str | None) -> N
     assert all(position["Type"] == "AFTER_SEQUENCE_NUMBER" for position in client.subscribed[1:])
 
 
+@pytest.mark.parametrize("ends_with", ["ResourceInUseException", "InternalFailureException"])
+def test_two_applications_of_one_name_are_told_once(ends_with: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = Pushing(stream_of(12), events=2, ends_with=ends_with)
+    with caplog.at_level(logging.ERROR), consumer(client) as reading:
+        read(reading, lambda seen: len(seen) >= 12)
+    told = [record.getMessage() for record in caplog.records if "another application" in record.getMessage()]
+    assert len(told) == (ends_with == "ResourceInUseException")
+    assert all("as the stream consumer app" in message for message in told)
+
+
 def test_it_resumes_inside_an_aggregate() -> None:
     kinesis = FakeKinesis(streams={"s": 1})
     kinesis.put_record(StreamName="s", PartitionKey="a", Data=sp.encode([("k", b"%d" % n) for n in range(6)]))

@@ -16,7 +16,7 @@ from led_leases import LedLeases
 from lossy_table import LossyTable
 
 import shardpack as sp
-from shardpack.consumer import FleetConfig, Lease
+from shardpack.consumer import ConsumerConfig, FleetConfig, Lease
 from shardpack.consumer.core.fleet.actions import (
     AssignLease,
     DeleteLock,
@@ -26,8 +26,10 @@ from shardpack.consumer.core.fleet.actions import (
     WriteLock,
 )
 from shardpack.consumer.core.fleet.election import Election
+from shardpack.consumer.core.fleet.leading import Leading
 from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.leases.fleet import tables
+from shardpack.leases.fleet.assigning import Candidate
 from shardpack.leases.fleet.states import LeaderLock, Tables, WorkerStats
 
 SEEDS = st.integers(0, 2**32)
@@ -95,6 +97,7 @@ class TestElection:
         moment = 0.0
         while not new.is_leader(moment):
             moment += 1.0
+            assert moment < 10 * CONFIG.leader_lease_duration, "nobody replaces it"
             look(new, leases, moment)
             assert not (new.is_leader(moment) and old.is_leader(moment))
         assert CONFIG.leader_lease_duration <= moment <= CONFIG.leader_lease_duration + 2 * CONFIG.leader_heartbeat
@@ -102,6 +105,23 @@ class TestElection:
         assert not old.is_leader(moment + 20)
         assert leases.fleet.holder is not None
         assert leases.fleet.holder.owner == "new"
+
+    def test_a_lock_whose_answer_came_late_lasts_from_when_it_was_asked_for(self) -> None:
+        leases = LedLeases(lambda: START)
+        slow, other = (Election(name, CONFIG, Random(name)) for name in ("slow", "other"))
+        (asked,) = slow.poll(Tables.COMPLETE, 0.0)
+        tell(slow, asked, effect(leases, asked), 0.0)
+        (taking,) = slow.poll(Tables.COMPLETE, 0.0)
+        answer = effect(leases, taking)
+        look(other, leases, 1.0)  # from now on, it sees the lock
+        tell(slow, taking, answer, 25.0)
+        assert slow.is_leader(25.0)
+        moment = 25.0
+        while not other.is_leader(moment):
+            moment += 0.5
+            assert moment < 10 * CONFIG.leader_lease_duration
+            look(other, leases, moment)
+            assert not (slow.is_leader(moment) and other.is_leader(moment))
 
     def test_a_renewal_whose_answer_was_lost_costs_no_leadership_for_long(self) -> None:
         leases = LedLeases(lambda: START)
@@ -325,6 +345,34 @@ class TestWay:
         assert leads not in life.members
         assert leads.worker.name not in life.leases.fleet.reports
         assert life.leases.fleet.holder is None or life.leases.fleet.holder.owner != leads.worker.name
+
+
+class TestLeading:
+    """Whom a leader reckons with."""
+
+    FREE = tuple(Candidate(Lease(f"{number}"), 0.0, True, False) for number in range(6))
+
+    def given(self, leading: Leading, now: float, **updated: float) -> dict[str, int]:
+        """How many leases each worker is given, when these have reported at these seconds of the leader's clock."""
+        reports = [WorkerStats(name, int(START + at)) for name, at in updated.items()]
+        return Counter(one.worker for one in leading.round(self.FREE, reports, now).assignments)
+
+    def leading(self) -> Leading:
+        config = ConsumerConfig(fleet=FleetConfig(strategy="lease_count_based", reporting_interval=30))
+        leading = Leading("leads", config, Random(0), START)
+        leading.begin()
+        return leading
+
+    def test_who_reports_no_more_is_given_nothing(self) -> None:
+        leading = self.leading()
+        assert self.given(leading, 1.0, leads=0.0, idle=0.0) == {"leads": 3, "idle": 3}
+        assert self.given(leading, 59.0, leads=30.0, idle=0.0) == {"leads": 3, "idle": 3}
+        assert self.given(leading, 62.0, leads=60.0, idle=0.0) == {"leads": 6}
+        assert self.given(leading, 70.0, leads=60.0, idle=69.0) == {"leads": 3, "idle": 3}
+
+    def test_who_had_reported_no_more_when_the_leader_began_is_given_nothing_either(self) -> None:
+        leading = self.leading()
+        assert self.given(leading, 100.0, leads=99.0, gone=30.0, idle=50.0) == {"leads": 3, "idle": 3}
 
 
 def test_a_child_is_begun_once_its_parents_are_done() -> None:

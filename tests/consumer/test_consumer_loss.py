@@ -253,9 +253,14 @@ def test_a_hook_is_told_before_the_records_and_may_stop_the_shard(kinesis: tuple
             reading.stop()
         raise StopError(str(loss))
 
+    def handle(record: sp.ReceivedRecord) -> None:
+        read.append(record.shard_id)
+        if shard(0) in read:  # what must not be; it would wait for ever
+            reading.stop()
+
     reading = sp.Consumer("s", leases=leases, client=client, on_data_loss=on_data_loss)
     with reading, pytest.raises(ExceptionGroup) as raised:
-        reading.run_each(lambda record: read.append(record.shard_id))
+        reading.run_each(handle)
     assert all(isinstance(error, StopError) for error in raised.value.exceptions)
     assert {loss.shard_id for loss in told} <= {shard(0), shard(1)}
     assert shard(0) in {loss.shard_id for loss in told}
@@ -275,7 +280,7 @@ def test_in_the_iteration_the_hook_s_error_is_raised_and_the_other_shards_go_on(
     with sp.Consumer("s", leases=leases, client=client, on_data_loss=on_data_loss) as reading:
         while not (read and stopped):
             try:
-                batch = reading.next_batch()
+                batch = reading.next_batch(10)
             except StopError:
                 stopped += 1
             else:
@@ -283,6 +288,43 @@ def test_in_the_iteration_the_hook_s_error_is_raised_and_the_other_shards_go_on(
                 read.append(batch.shard_id)
         assert reading.next_batch(0.3) is None
     assert (set(read), stopped) == ({shard(1)}, 1)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+def test_a_hook_that_ends_the_program_loses_no_record(kinesis: tuple[FakeKinesis, Any], error: BaseException) -> None:
+    client, leases = kinesis
+    told: list[str] = []
+
+    def on_data_loss(loss: DataLoss) -> None:
+        told.append(loss.shard_id)
+        if told.count(loss.shard_id) == 1:
+            raise error
+
+    read, raised = set[bytes](), 0
+    with sp.Consumer("s", leases=leases, client=client, on_data_loss=on_data_loss) as reading:
+        while len(read) < 2:
+            try:
+                batch = reading.next_batch()
+            except type(error):
+                raised += 1
+            else:
+                assert batch is not None
+                read.add(batch.shard_id.encode())
+    assert raised == len(set(told))
+    assert told.count(shard(0)) == 2, "told again, because the application may not have heard it"
+
+
+def test_a_hook_that_ends_the_program_ends_run_too(kinesis: tuple[FakeKinesis, Any]) -> None:
+    client, leases = kinesis
+
+    def on_data_loss(_loss: DataLoss) -> None:
+        raise SystemExit(3)
+
+    with (
+        sp.Consumer("s", leases=leases, client=client, on_data_loss=on_data_loss) as reading,
+        pytest.raises(SystemExit),
+    ):
+        reading.run(lambda _batch: None, workers=2)
 
 
 def test_a_hook_of_asyncio_may_be_a_coroutine_function(kinesis: tuple[FakeKinesis, Any]) -> None:

@@ -18,7 +18,7 @@ def test_every_user_record_is_handled(store: str) -> None:
     records, kills = SIZE[os.environ.get("HYPOTHESIS_PROFILE", "short")]
     shell = "mixed" if store == "sqlite" and find_spec("aiobotocore") else "threads"
     soak = Soak(store=store, shell=shell, records=records, rate=800, workers=2, kills=kills, pause=1.0)
-    report = run(replace(soak, failover_time=1.0))
+    report = run(replace(soak, failover_time=2.0))
 
     assert not report.missing
     assert not report.disordered

@@ -220,6 +220,31 @@ def test_opentelemetry_gets_the_kcl_s_names(level: Any) -> None:
     assert ("kinesisdatafetcher.getrecords.time" in points) == (level == "detailed")
 
 
+@pytest.mark.parametrize("granularity", ["global", "stream", "shard"])
+def test_what_has_no_shard_is_summed_up(granularity: Any) -> None:
+    sdk = pytest.importorskip("opentelemetry.sdk.metrics")
+    export = pytest.importorskip("opentelemetry.sdk.metrics.export")
+    reader = export.InMemoryMetricReader()
+    config = ConsumerConfig(metrics_granularity=granularity)
+    numbers = [b"%d" % number for number in range(20)]
+    with consumer(fake(2, *numbers), config=config, meter_provider=sdk.MeterProvider([reader])) as one:
+        while one.stats.records_processed < len(numbers):
+            assert one.next_batch(10) is not None
+    (metrics,) = (s.metrics for r in reader.get_metrics_data().resource_metrics for s in r.scope_metrics)
+    (processed,) = (metric for metric in metrics if metric.name.lower() == "recordsprocessed")
+    counted = {tuple(sorted(point.attributes.items())): point.value for point in processed.data.data_points}
+    assert sum(counted.values()) == len(numbers)
+    stream = ("StreamName", "s")
+    assert (
+        sorted(counted)
+        == {
+            "global": [()],
+            "stream": [(stream,)],
+            "shard": [(("ShardId", shard(number)), stream) for number in (0, 1)],
+        }[granularity]
+    )
+
+
 @pytest.mark.parametrize("name", ["metrics_level", "metrics_granularity"])
 def test_unknown_settings_are_refused(name: str) -> None:
     settings: dict[str, Any] = {name: "all"}

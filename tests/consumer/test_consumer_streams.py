@@ -76,6 +76,19 @@ def test_each_stream_is_read_whole() -> None:
         assert read(reading, bool) == [("orders", b"later")]
 
 
+def test_an_iterator_of_names_is_read_once() -> None:
+    kinesis = fake(clicks=1, orders=1)
+    put(kinesis, "orders", b"1")
+    with consumer(kinesis, (name for name in ("clicks", "orders"))) as reading:
+        assert read(reading, bool) == [("orders", b"1")]
+
+
+@pytest.mark.parametrize("found", [5, None, "clicks", [5], [["clicks"]]])
+def test_a_function_that_finds_no_streams_is_told_what_to_give(found: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"give a list of names|give the stream's name"):
+        Directory(lambda: found).names()
+
+
 def test_children_follow_their_parents_in_each_stream() -> None:
     kinesis, leases = fake(clicks=1, orders=1), sp.MemoryLeases()
     for stream in ("clicks", "orders"):
@@ -195,6 +208,9 @@ def test_two_workers_share_all_shards() -> None:
         ({"streams": []}, ValueError, "streams is empty"),
         ({"streams": "clicks"}, TypeError, "one name; give a list"),
         ({"streams": [""]}, ValueError, "stream"),
+        ({"streams": b"clicks"}, TypeError, "one name; give a list"),
+        ({"streams": 5}, TypeError, "streams is 5, of type int; give a list of names, or a function"),
+        ({"streams": [["clicks"]]}, TypeError, "stream_name is .*of type list; give the stream's name"),
         ({"streams": ["a"], "fan_out": "app"}, ValueError, "fan_out reads one stream"),
     ],
 )

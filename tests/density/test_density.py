@@ -19,6 +19,7 @@ from packer_model import MAGIC, is_sound
 
 import shardpack as sp
 from shardpack.density import Measurement, Overhead, Prices, Row, Spread, Strategy, measure, usual_strategies
+from shardpack.density._timed import Timed
 from shardpack.density.rows import Histogram
 from shardpack.density.strategy import PLAIN
 from shardpack.density.synthetic import synthetic
@@ -139,6 +140,34 @@ class TestCounts:
     def test_a_clock_without_a_deadline_changes_no_aggregate(self) -> None:
         for timed, untimed in zip(measure(LOGINS, EVERY, rate=100).rows, measure(LOGINS, EVERY).rows, strict=True):
             assert told(timed) == told(untimed), timed.strategy.name
+
+    @pytest.mark.parametrize("seconds", [0.05, 1.0, None])
+    def test_many_at_once_are_counted_as_one_by_one(
+        self, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Runs of user records go to the packer in one call, up to the moment at which an aggregate is due."""
+        chosen = [one for one in usual_strategies(3) if one.limits is not None and not one.lookahead]
+        records = [*synthetic("login:50-100", 1200, keys=50), *synthetic("login:3000-9000", 200, keys=50)]
+        counted = [Strategy("counted", sp.Limits(51_200, 7))]
+
+        def rows() -> list[Row]:
+            return list(measure(records, chosen + counted, rate=1500, record_max_buffered_time=seconds).rows)
+
+        at_once = rows()
+        monkeypatch.setattr(Timed, "_is_uniform", lambda *_: False)
+        for row, expected in zip(at_once, rows(), strict=True):
+            assert told(row) == told(expected), row.strategy.name
+            assert (row.per_kinesis_record, row.closed) == (expected.per_kinesis_record, expected.closed)
+            if expected.wait is None or row.wait is None:
+                assert row.wait == expected.wait
+            else:
+                assert dataclasses.astuple(row.wait) == pytest.approx(dataclasses.astuple(expected.wait), rel=0.05)
+
+    def test_at_once_too_an_aggregate_closes_when_the_record_comes_that_does_not_fit(self) -> None:
+        timed = [(sp.UserRecord("k", bytes(20_000)), moment) for moment in (0.0, 1.0, 100.0, 101.0, 300.0)]
+        (row,) = measure(timed, [Strategy("KPL size", sp.Limits.kpl())], timestamps=True).rows
+        assert row.wait is not None
+        assert row.wait.mean == pytest.approx((100 + 99 + 200 + 199) / 4, rel=0.021)
 
     def test_the_lower_bound(self) -> None:
         rows = measure([("a", bytes(1500)), ("b", bytes(1500)), ("a", bytes(600))], EVERY[1:3]).rows
@@ -379,6 +408,21 @@ def test_a_histogram_is_right_to_two_percent(values: list[float]) -> None:
     assert spread is not None
     exact = sorted(values)[math.ceil(len(values) / 2) - 1]
     assert spread.median == pytest.approx(exact, rel=0.021)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=200))
+def test_moments_are_counted_together_as_one_by_one(moments: list[float]) -> None:
+    moments.sort()
+    now = moments[-1] + 0.5
+    together, alone = Histogram(), Histogram()
+    together.add_since(moments, now)
+    together.add_since([now], now)
+    for moment in [*moments, now]:
+        alone.add(now - moment)
+    assert together.spread is not None
+    assert alone.spread is not None
+    for one, other in zip(dataclasses.astuple(together.spread), dataclasses.astuple(alone.spread), strict=True):
+        assert one == pytest.approx(other, rel=0.041)  # at the edge of two steps, either is right
 
 
 def test_aws_kinesis_agg_beside_ours() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import mini_ray
 import pytest
 from public_names import PUBLIC
 
@@ -16,15 +18,25 @@ import shardpack as sp
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FROM = re.compile(r"^\s*from (shardpack[\w.]*) import \(?([\w, ]+)\)?", re.MULTILINE)
+WHAT_NEEDS = {
+    "shardpack.arrow": "pyarrow",
+    "shardpack.polars": "polars.io.plugins",
+    "shardpack.ray": "pyarrow",
+    "shardpack.spark": "pyarrow",
+}
 NAMED = re.compile(r"`(shardpack(?:\.\w+)+)")
+
+
+@pytest.fixture(autouse=True)
+def _ray() -> Iterator[None]:
+    """It is too large to be installed for this."""
+    yield from mini_ray.installed()
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC)
 def test_a_public_name_can_be_imported(module: str, name: str) -> None:
-    if module in ("shardpack.arrow", "shardpack.polars", "shardpack.spark"):
-        pytest.importorskip("pyarrow")
-    if module == "shardpack.polars":
-        pytest.importorskip("polars")
+    if module in WHAT_NEEDS:
+        pytest.importorskip(WHAT_NEEDS[module])
     if name in ("AsyncFakeKinesis", "FakeKinesis"):
         pytest.importorskip("botocore")
     assert getattr(importlib.import_module(module), name) is not None
@@ -33,10 +45,8 @@ def test_a_public_name_can_be_imported(module: str, name: str) -> None:
 @pytest.mark.parametrize(("module", "name"), PUBLIC)
 def test_a_public_name_says_what_it_means(module: str, name: str) -> None:
     """ruff's D1 asks the same of modules, but not of private ones, from which some public names come."""
-    if module in ("shardpack.arrow", "shardpack.polars", "shardpack.spark"):
-        pytest.importorskip("pyarrow")
-    if module == "shardpack.polars":
-        pytest.importorskip("polars")
+    if module in WHAT_NEEDS:
+        pytest.importorskip(WHAT_NEEDS[module])
     if name in ("AsyncFakeKinesis", "FakeKinesis"):
         pytest.importorskip("botocore")
     value = getattr(importlib.import_module(module), name)

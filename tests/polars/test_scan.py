@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 from resharded import NAME, Resharded, resharded
 
-pl = pytest.importorskip("polars")
+pytest.importorskip("polars.io.plugins")  # without it, "polars" would be the folder of these tests
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("boto3")
+import polars as pl
 import shardpack as sp
 from shardpack.arrow import SCHEMA
 from shardpack.polars import scan_kinesis, scanning
@@ -50,9 +52,8 @@ def test_collected_twice_it_is_the_same_whatever_has_come_since() -> None:
     kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"1")
     _wait_for_a_millisecond(kinesis)
     frame = scan_kinesis("s", client=kinesis)
-    kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"2")
     first = frame.collect()
-    kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"3")
+    kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"2")
     assert first["data"].to_list() == frame.collect()["data"].to_list() == [b"1"]
 
 
@@ -109,8 +110,18 @@ def test_the_first_rows_are_fetched_and_no_more(stream: Resharded) -> None:
     for count, most in ((1, 1), (10, 1), (20, 2), (21, 2)):
         assert frame.head(count).collect().to_dicts() == stream.rows[:count]
         assert calls.pop("GetRecords") <= most
+    limits: list[int] = []
+    client.meta.events.register("before-call.kinesis.GetRecords", lambda params, **_: limits.append(limit_of(params)))
+    assert len(scan_kinesis(NAME, client=client).head(3).collect()) == 3
+    assert limits[-1] == 3
+    assert frame.head(0).collect().is_empty()
+    calls.pop("GetRecords")
     assert frame.head(0).collect().is_empty()
     assert not calls["GetRecords"]
+
+
+def limit_of(params: dict[str, Any]) -> int:
+    return int(json.loads(params["body"])["Limit"])
 
 
 def test_a_filter_on_shards_leaves_out_the_others(stream: Resharded) -> None:
@@ -129,6 +140,9 @@ def test_a_filter_is_applied_before_rows_are_counted(stream: Resharded) -> None:
     expected = [row["data"] for row in stream.rows if row["partition_key"] == "key-7"]
     assert frame.select("data").collect()["data"].to_list() == expected
     assert frame.head(3).select("data").collect()["data"].to_list() == expected[:3]
+    source = scanning._Source(StreamTable(NAME, Bounds(), client=stream.client))  # Polars may hand over both one day
+    found = source(["data", "partition_key"], pl.col("partition_key") == "key-7", 3, None)
+    assert [data for batch in found for data in batch["data"]] == expected[:3]
     mixed = frame.filter((pl.col("shard_id") != LAST) & (pl.col("sub_sequence_number") == 0)).collect()
     assert mixed.to_dicts() == [
         row
@@ -163,6 +177,15 @@ def test_what_is_wrong_is_told_at_once(stream: Resharded) -> None:
     denied.script("list_shards", error="AccessDeniedException", times=None)
     with pytest.raises(Exception, match=r"kinesis:ListShards is not allowed on the stream s .* this permission"):
         scan_kinesis("s", client=denied).collect()
+
+
+def test_a_corrupt_aggregate_is_as_on_corrupt_says() -> None:
+    kinesis = FakeKinesis(streams={"s": 1}, clock=SystemClock())
+    kinesis.put_record(StreamName="s", PartitionKey="k", Data=sp.encode([("k", b"1"), ("k", b"2")])[:-1] + b"x")
+    _wait_for_a_millisecond(kinesis)
+    assert scan_kinesis("s", client=kinesis).collect()["fault"].to_list() == ["checksum_mismatch"]
+    with pytest.raises(sp.DecodeError):
+        scan_kinesis("s", client=kinesis, on_corrupt="raise").collect()
 
 
 def test_without_polars_the_extra_is_named() -> None:

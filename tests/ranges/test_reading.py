@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -97,6 +98,7 @@ def test_moments_divide_the_stream_by_the_arrival_of_records(stream: Resharded) 
     ]
     assert sorted(read(stream, end=one) + read(stream, one), key=place) == stream.rows
     assert read(stream, moments[-1] + timedelta(milliseconds=1)) == []
+    assert read(stream, end=datetime(2999, 1, 1, tzinfo=UTC)) == stream.rows
 
 
 LATER = {  # what shards were split and merged into
@@ -114,6 +116,7 @@ def test_positions_divide_a_shard_to_the_user_record(stream: Resharded, shard: s
     later = read(stream, after=here)
     assert [row for row in later if row["shard_id"] == shard] == rest
     assert [row for row in later if row["shard_id"] != shard] == others
+    assert read(stream, after=here, columns=["data"]) == [{"data": row["data"]} for row in later]
     before = read(stream, until=here)
     assert [row for row in before if row["shard_id"] == shard] == first
     assert [row for row in before if row["shard_id"] != shard] == [
@@ -133,6 +136,19 @@ def test_a_position_in_a_child_leaves_out_its_parents(stream: Resharded) -> None
     assert ended == [row for row in stream.rows if row["shard_id"] != "shardId-000000000001"]
 
 
+def test_after_a_position_everything_is_read_whatever_the_start_says_of_other_shards(stream: Resharded) -> None:
+    """What came of a shard with a position begins after it, though the start alone would begin later there."""
+    moments = sorted({row["approximate_arrival_timestamp"] for row in stream.rows})
+    start, first = moments[-2], stream.shard(SHARD)
+    found = read(stream, start, after={SHARD: position(first[3])})
+    assert found == [
+        row
+        for row in stream.rows
+        if (row in first[4:] if row["shard_id"] == SHARD else row["shard_id"] in LATER[SHARD])
+        or (row["shard_id"] == "shardId-000000000001" and row["approximate_arrival_timestamp"] >= start)
+    ]
+
+
 def test_what_was_read_is_gone_on_from(stream: Resharded) -> None:
     """The last position of each shard, as rows have it, is where the next reading begins."""
     moments = sorted({row["approximate_arrival_timestamp"] for row in stream.rows})
@@ -140,6 +156,7 @@ def test_what_was_read_is_gone_on_from(stream: Resharded) -> None:
     last = {row["shard_id"]: position(row) for row in first}
     assert sorted(first + read(stream, after=last), key=place) == stream.rows
     assert read(stream, until=last) == first
+    assert read(stream, until={row["shard_id"]: position(row) for row in stream.rows}) == stream.rows
 
 
 def test_nothing_is_fetched_before_it_is_read(stream: Resharded) -> None:
@@ -160,6 +177,41 @@ def test_records_that_come_later_are_not_in_it() -> None:
     reader = arrow.read_stream("s", client=kinesis)
     kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"2")
     assert reader.read_all()["data"].to_pylist() == [b"1"]
+
+
+def test_threads_that_begin_together_plan_once(stream: Resharded) -> None:
+    client, calls = stream.counted()
+    StreamTable(NAME, Bounds(), client=client).ranges()
+    once = calls.copy()
+    calls.clear()
+    table = StreamTable(NAME, Bounds(), client=client)
+    with ThreadPoolExecutor(4) as pool:
+        plans = list(pool.map(lambda _: table.ranges(), range(4)))
+    assert all(plan is plans[0] for plan in plans)
+    assert calls["DescribeStreamSummary"] == once["DescribeStreamSummary"]
+
+
+def test_so_many_rows_are_read_and_no_call_is_made_for_more(stream: Resharded) -> None:
+    client, calls = stream.counted()
+    table = StreamTable(NAME, Bounds(), client=client, max_records=2)
+    table.ranges()
+    for most in (0, 1, 10, 21, len(stream.rows)):
+        calls.clear()
+        rows = [row for batch in table.read(most=most) for row in batch.to_pylist()]
+        assert rows == stream.rows[:most]
+        if most < 22:
+            assert calls["GetRecords"] == -(-most // 20)  # aggregates of ten, two in a call
+
+
+def test_a_corrupt_aggregate_is_as_on_corrupt_says() -> None:
+    kinesis = FakeKinesis(streams={"s": 1}, clock=SystemClock())
+    blob = bytearray(sp.encode([("k", b"1"), ("k", b"2")]))
+    blob[-1] ^= 1
+    kinesis.put_record(StreamName="s", PartitionKey="k", Data=bytes(blob))
+    time.sleep(0.01)
+    assert arrow.read_stream("s", client=kinesis).read_all()["fault"].to_pylist() == ["checksum_mismatch"]
+    with pytest.raises(sp.DecodeError):
+        arrow.read_stream("s", client=kinesis, on_corrupt="raise").read_all()
 
 
 def test_a_plan_travels_and_is_read_the_same(stream: Resharded) -> None:
@@ -197,6 +249,21 @@ def test_what_has_expired_after_a_position_is_told() -> None:
     with pytest.raises(sp.DataLossError, match=r"may have expired unread .* set fail_on_data_loss=False"):
         data_after(kinesis, after)
     assert data_after(kinesis, after, fail_on_data_loss=False) == [b"2"]
+
+
+def test_what_is_there_is_read_also_if_its_time_is_a_little_ahead_of_ours() -> None:
+    clock = ManualClock(time.time() + 2)
+    kinesis = FakeKinesis(streams={"s": 1}, clock=clock)
+    kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"1")
+    for shard in (SHARD, "shardId-000000000001"):
+        kinesis.autoscale(shard)
+        for key in ("k", "l", "m", "n"):
+            kinesis.put_record(StreamName="s", PartitionKey=key, Data=b"2")
+    kinesis.clock.wait(1.0)
+    assert arrow.read_stream("s", client=kinesis).read_all().num_rows == 9
+    until = datetime.fromtimestamp(clock.now() + 60, UTC)
+    assert arrow.read_stream("s", end=until, client=kinesis).read_all().num_rows == 9
+    assert arrow.read_stream("s", end=datetime.now(UTC), client=kinesis).read_all().num_rows == 0
 
 
 def test_a_position_of_another_stream_is_told() -> None:

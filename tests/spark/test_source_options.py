@@ -64,6 +64,9 @@ def test_durations(text: str, milliseconds: int) -> None:
         ({"initialPosition": "{"}, "initialPosition is '{'; give latest"),
         ({"initialPosition": "[1]"}, "initialPosition is '[1]'; give latest"),
         ({"initialPosition": '{"at_timestamp": true}'}, "give latest"),
+        ({"initialPosition": '{"at_timestamp": ' + "9" * 30 + "}"}, "give latest"),
+        ({"initialPosition": '{"a":' + "[" * 100_000}, "give latest"),
+        ({"streamName": "x" * 500}, "the option streamName: stream_name is 'xxx"),
         ({"maxRecordsPerFetch": "10001"}, "maxRecordsPerFetch is '10001'; give a whole number from 1 to 10,000"),
         ({"maxRowsPerTrigger": "1.5"}, "maxRowsPerTrigger is '1.5'; give a whole number from 1"),
         ({"maxRowsPerTrigger": "9" * 5000}, "give a whole number from 1"),
@@ -135,6 +138,8 @@ def test_no_secret_is_shown() -> None:
     [
         ({"route": "round"}, "the option route is 'round'; choose shard, key or any"),
         ({"aggregationMaxSize": "10"}, "aggregationMaxSize is '10'; give a whole number from 64 to 10,485,760"),
+        ({"recordTtl": "0s"}, "recordTtl is '0s'; give at least 100 ms"),
+        ({"route": "any", "ordering": "key"}, "ordering is key and route is any;"),
         ({"initialPosition": "latest"}, "initialPosition is not one of this write; it goes with spark.read and"),
         ({"maxRowsPerTrigger": "5"}, "maxRowsPerTrigger is not one of this write; it goes with spark.readStream"),
     ],

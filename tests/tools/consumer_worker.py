@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -38,6 +39,16 @@ def line_of(record: sp.ReceivedRecord) -> str:
     """What is written down of a user record: its place, what its data begins with, which is a number, and the time."""
     number = record.data.partition(b":")[0].decode()
     return f"{record.shard_id} {record.sequence_number} {record.sub_sequence_number} {number} {time.time():.3f}\n"
+
+
+def write_down_losses(path: str) -> None:
+    """Write down each lease that is lost: shard, and the checkpoint from which somebody else reads it now."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(shard_id)s %(sequence_number)s %(sub_sequence_number)s"))
+    handler.addFilter(lambda record: "is not held any more" in record.getMessage())
+    logger = logging.getLogger("shardpack.consumer")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
 
 
 CONFIG = sp.ConsumerConfig(max_leases_to_steal_at_one_time=4, batch_max_records=100, idle_time_between_reads=0.2)
@@ -98,6 +109,7 @@ def main() -> int:
     config = replace(CONFIG, failover_time=arguments.failover_time, lease_assignment=arguments.lease_assignment)
     if config.lease_assignment != "take":
         config = replace(config, shard_sync_interval=5, fleet=replace(QUICK, worker_metric=arguments.worker_metric))
+    write_down_losses(f"{arguments.log}.lost")
     log = os.open(arguments.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     if arguments.shell == "asyncio":
         asyncio.run(work_async(arguments, config, log))

@@ -17,17 +17,25 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import shardpack as sp
+from shardpack.packing.columnar import ColumnPacker, ColumnRows
 from shardpack.wire import native_core
 
 RECORDS = [(f"key {nth % 7}", b"%d " % nth + bytes(nth % 90)) for nth in range(20)]
-SHARED: tuple[object, ...] = (str(10**56), datetime(2026, 1, 1, tzinfo=UTC), str(10**12), *RECORDS[0])
+LENT = [("key", bytes(600)), ("key", bytes(700))]  # copied when their aggregate is finished
+SHARED: tuple[object, ...] = (str(10**56), datetime(2026, 1, 1, tzinfo=UTC), str(10**12), *RECORDS[0], LENT[0][1])
 TAGGED = sp.encode([("key", b"data", "5", [("tag", "value"), ("empty", None)])])
 BLOB = sp.encode(RECORDS)
 UNSOUND = BLOB[:-1] + bytes([BLOB[-1] ^ 1])
 
 
 def round_trip() -> None:
-    packed = list(sp.pack(RECORDS, limits=sp.Limits(1500)))
+    packed = list(sp.pack(RECORDS + LENT, limits=sp.Limits(1500)))
+    packer = sp.Packer()
+    next(iter(packer.add_all(LENT)), None)  # given up when they are still lent
+    ends = memoryview(array("q", [0, 200, 600])).cast("B")
+    keys = memoryview(b"kk"), memoryview(array("q", [0, 1, 2])).cast("B")
+    rows = ColumnRows(native_core.rows(keys, (memoryview(LENT[0][1]), ends)), 2, 600, lambda _: LENT[0])
+    list(ColumnPacker().pack_columns([rows, rows]))
     packer = sp.Packer(limits=sp.Limits(1500))
     for key, data in RECORDS:
         packer.add(key, data)

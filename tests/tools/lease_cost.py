@@ -15,7 +15,6 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any, Literal
 
 import servers
@@ -98,17 +97,21 @@ class Fleet:
         workers: by name.
     """
 
-    def __init__(self, url: str, table: str, shards: int, assignment: Literal["take", "leader"]) -> None:
+    def __init__(
+        self, url: str, table: str, shards: int, assignment: Literal["take", "leader"], failover: float
+    ) -> None:
         self.bill = Bill()
         self.workers: dict[str, sp.Consumer] = {}
         self._url = url
         self._table = table
         self._shards = shards
         self._config = ConsumerConfig(
+            failover_time=failover,
             lease_assignment=assignment,
             fleet=FleetConfig(strategy="lease_count_based"),
             idle_time_between_reads=10.0,  # nothing is read, and this machine is to count
         )
+        self._most = max(_MOST, 10 * failover)
         self._dead: set[str] = set()
 
     def join(self, name: str) -> None:
@@ -131,6 +134,11 @@ class Fleet:
         self._dead.add(name)
         threading.Thread(target=self.workers.pop(name).close, daemon=True).start()
 
+    def close(self) -> None:
+        """All are cut off, which takes no time."""
+        for name in list(self.workers):
+            self.kill(name)
+
     def counts(self) -> list[int]:
         """How many leases each holds."""
         return [len(worker.millis_behind_latest) for worker in self.workers.values()]
@@ -139,10 +147,15 @@ class Fleet:
         """Seconds until every lease is held, and evenly."""
         began = time.monotonic()
         while sum(counts := self.counts()) != self._shards or max(counts) - min(counts) > 1:
-            if time.monotonic() - began > _MOST:
-                raise TimeoutError(f"after {_MOST:g} s the workers hold {counts}")
+            if time.monotonic() - began > self._most:
+                raise TimeoutError(f"after {self._most:g} s the workers hold {counts}")
             time.sleep(0.1)
         return time.monotonic() - began
+
+    def settle(self) -> None:
+        """Let everybody look at all leases once more, and count nothing of it."""
+        time.sleep(1.5 * self._config.failover_time)
+        self.bill.take()
 
     def _check_alive(self, name: str) -> None:
         if name in self._dead:
@@ -164,76 +177,82 @@ def line(what: str, seconds: float, units: Mapping[str, float], calls: Counter[s
     return f"  {what:<34} {seconds:5.1f} s  {reads:7.1f} reads/s {writes:7.1f} writes/s   calls a second: {named}"
 
 
-def kcl_3_5_1(leases: int, workers: int, item_bytes: float, *, is_led: bool) -> tuple[float, float]:
-    """Read and write units a second of a fleet of the KCL that is quiet, by its source and at its defaults.
+def kcl_3_5_1(leases: int, workers: int, item_bytes: float, failover: float, *, is_led: bool) -> tuple[float, float]:
+    """Read and write units a second of a fleet of the KCL that is quiet, by its source, at its other defaults.
 
-    Every worker renews each of its leases each 3.308 s (``getRenewerTakerIntervalMillis``). Where it takes, every
-    worker scans the table each 20.05 s (``takerIntervalMillis``). Where it is led, the leader scans each 20 s
-    (``leaseAssignmentIntervalMillis``), every worker asks the index for its leases each 9.975 s
-    (``leaseDiscovererIntervalMillis``) and writes its metrics each 30 s, as the leader writes its heartbeat. In both,
-    the leader scans once more each 120 s (``PeriodicShardSyncManager``). Scans and the index are not read consistently.
+    Every worker renews each of its leases in a third of the failover time less 25 ms
+    (``getRenewerTakerIntervalMillis``). Where it takes, every worker scans the table in twice that time and 50 ms
+    (``takerIntervalMillis``). Where it is led, the leader scans in twice that time (``leaseAssignmentIntervalMillis``),
+    every worker asks the index for its leases once in it (``leaseDiscovererIntervalMillis``) and writes its metrics
+    each 30 s, as the leader writes its heartbeat. In both, the leader scans once more each 120 s
+    (``PeriodicShardSyncManager``). Scans and the index are not read consistently.
     """
     scan = leases * item_bytes / 4096 / 2
     index = -(-leases / workers * 80 // 4096) / 2
-    writes = leases / 3.308
+    writes = leases / (failover / 3 - 0.025)
     reads = scan / 120
     if not is_led:
-        return reads + workers * scan / 20.05, writes
-    return reads + scan / 20 + workers * index / 9.975, writes + (workers + 1) / 30
+        return reads + workers * scan / (2 * failover + 0.05), writes
+    return reads + scan / (2 * failover) + workers * index / (failover - 0.025), writes + (workers + 1) / 30
 
 
-def measure(url: str, assignment: Literal["take", "leader"], leases: int, workers: int, quiet: float) -> None:
+def tell_cost(
+    units: Mapping[str, float], calls: Counter[str], seconds: float, theirs: tuple[float, float], leases: int
+) -> None:
+    """Print what a quiet fleet costs, beside the KCL's."""
+    for who, (read, written) in {"this": cost(units, seconds), "KCL 3.5.1, by its source": theirs}.items():
+        dollars = _MONTH * (read * _DOLLARS["reads"] + written * _DOLLARS["writes"])
+        print(f"    {who:<28} {read:6.1f} reads/s {written:6.1f} writes/s: ${dollars:,.0f} in 30 days on demand")
+    print(f"    calls for a lease in a minute: {60 * calls.total() / seconds / leases:.1f}")
+
+
+def measure(url: str, assignment: Literal["take", "leader"], arguments: argparse.Namespace) -> None:
     """Print one way of sharing."""
-    fleet = Fleet(url, f"leases-{assignment}", leases, assignment)
-    print(f"{leases:,} leases, {workers} workers, lease_assignment={assignment!r}")
+    leases, workers, failover = arguments.leases, arguments.workers, arguments.failover_time
+    fleet = Fleet(url, f"leases-{assignment}", leases, assignment, failover)
+    print(f"{leases:,} leases, {workers} workers, lease_assignment={assignment!r}, failover_time={failover:g}")
     for number in range(workers):
         fleet.join(f"worker-{number}")
     print(line("all begin at once, on no table", fleet.until_even(), *fleet.bill.take()))
-    time.sleep(15)
-    fleet.bill.take()
+    fleet.settle()
     before = fleet.counts()
-    time.sleep(quiet)
+    time.sleep(arguments.quiet)
     units, calls = fleet.bill.take()
-    print(line("quiet" if fleet.counts() == before else "NOT QUIET", quiet, units, calls))
-    reads, writes = cost(units, quiet)
+    print(line("quiet" if fleet.counts() == before else "NOT QUIET", arguments.quiet, units, calls))
     table = servers.client("dynamodb", url).describe_table(TableName=f"leases-{assignment}")["Table"]
     item_bytes = table["TableSizeBytes"] / max(1, table["ItemCount"])
-    theirs = kcl_3_5_1(leases, workers, item_bytes, is_led=assignment == "leader")
-    for who, (read, written) in {"this": (reads, writes), "KCL 3.5.1, by its source": theirs}.items():
-        dollars = _MONTH * (read * _DOLLARS["reads"] + written * _DOLLARS["writes"])
-        print(f"    {who:<28} {read:6.1f} reads/s {written:6.1f} writes/s: ${dollars:,.0f} in 30 days on demand")
-    each = 60 * calls.total() / quiet / leases
-    print(f"    calls for a lease in a minute: {each:.1f}; an item has {item_bytes:.0f} B")
-    fleet.join("late")
-    print(line("one joins", fleet.until_even(), *fleet.bill.take()))
-    time.sleep(15)
-    fleet.bill.take()
-    began = time.monotonic()
-    fleet.leave("worker-0")
-    fleet.until_even()
-    print(line("one leaves in order", time.monotonic() - began, *fleet.bill.take()))
-    time.sleep(15)
-    fleet.bill.take()
-    fleet.kill("worker-1")
-    print(line("one is killed", fleet.until_even(), *fleet.bill.take()))
-    with ExitStack() as ends:
-        for worker in fleet.workers.values():
-            ends.callback(worker.close, 5.0)
+    theirs = kcl_3_5_1(leases, workers, item_bytes, failover, is_led=assignment == "leader")
+    print(f"    an item has {item_bytes:.0f} bytes")
+    tell_cost(units, calls, arguments.quiet, theirs, leases)
+    if not arguments.short:
+        fleet.join("late")
+        print(line("one joins", fleet.until_even(), *fleet.bill.take()))
+        fleet.settle()
+        began = time.monotonic()
+        fleet.leave("worker-0")
+        fleet.until_even()
+        print(line("one leaves in order", time.monotonic() - began, *fleet.bill.take()))
+        fleet.settle()
+        fleet.kill("worker-1")
+        print(line("one is killed", fleet.until_even(), *fleet.bill.take()))
+    fleet.close()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--leases", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--failover-time", type=float, default=10.0)
     parser.add_argument("--quiet", type=float, default=60.0, help="seconds to count in while nothing happens")
     parser.add_argument("--assignment", choices=["take", "leader"], action="append")
+    parser.add_argument("--short", action="store_true", help="begin and be quiet, and let nobody come or go")
     parser.add_argument("--server", choices=["dynamodb-local", "dynalite"], default="dynamodb-local")
     arguments = parser.parse_args()
     logging.getLogger("shardpack.consumer").setLevel(logging.CRITICAL)  # who is cut off says so
     server = servers.dynalite if arguments.server == "dynalite" else servers.dynamodb_local
     with server() as url:
         for assignment in arguments.assignment or ["take", "leader"]:
-            measure(url, assignment, arguments.leases, arguments.workers, arguments.quiet)
+            measure(url, assignment, arguments)
     return 0
 
 

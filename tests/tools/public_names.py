@@ -25,6 +25,7 @@ PUBLIC = [
             "multilang": "Batch Checkpointer RecordProcessor run run_each run_processor",
             "polars": "scan_kinesis",
             "producer": "METRIC_NAMES AsyncProducer Attempt Delivery Producer ProducerConfig ProducerStats Statistics",
+            "ray": "KinesisDatasink KinesisDatasource",
             "records": "PackedRecord Position ReceivedRecord UserRecord",
             "spark": "SCHEMA register unpack unpacked",
             "testing": "AsyncFakeKinesis Call Clock FakeKinesis ManualClock Script SystemClock strategies",

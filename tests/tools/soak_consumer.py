@@ -77,6 +77,8 @@ class Report:
         rebalanced: seconds from each kill to the moment when the killed worker held nothing any more.
         unclean: exit statuses of workers that were asked to end, other than 0.
         held: leases that have an owner after everybody has ended.
+        excused: numbers of the user records that a worker had handled and not checkpointed when it was killed, or when
+            it lost the lease, as its log says.
     """
 
     soak: Soak
@@ -88,6 +90,12 @@ class Report:
     unclean: list[int]
     held: list[str]
     kills: Counter[str] = field(default_factory=Counter)
+    excused: set[int] = field(default_factory=set)
+
+    @property
+    def unexplained(self) -> list[int]:
+        """The numbers of user records that were handled twice though no worker was killed or lost a lease over it."""
+        return [number for number, count in self.handled.items() if count > 1 and number not in self.excused]
 
     @property
     def missing(self) -> list[int]:
@@ -98,7 +106,8 @@ class Report:
     def is_sound(self) -> bool:
         """Whether what is promised held."""
         repeats = self.soak.orderly and self.handled.total() > len(self.handled)
-        return not self.missing and not self.disordered and not self.unclean and not self.held and not repeats
+        broken = self.missing or self.disordered or self.unclean or self.held or self.unexplained
+        return not broken and not repeats
 
     def __str__(self) -> str:
         duplicates = self.handled.total() - len(self.handled)
@@ -114,6 +123,7 @@ class Report:
             if seconds
             else "none",
             "handled twice": f"{duplicates:,} ({duplicates / self.soak.records:.1%})",
+            "of these, unexplained": f"{len(self.unexplained):,}",
             "out of order": f"{self.disordered:,}",
             "unclean ends": f"{self.unclean or 'none'}",
             "leases still held": f"{', '.join(self.held) or 'none'}",
@@ -144,9 +154,9 @@ def run(soak: Soak, say: Callable[[str], object] = lambda _line: None) -> Report
         unclean = fleet.end()
         held = [lease.key for lease in leases_of(store, "soak").list() if lease.owner and lease.checkpoint != _END]
         handled, disordered = fleet.read()
-        return Report(
-            soak, seconds, handled, disordered, resharder.counts, fleet.rebalanced, unclean, held, fleet.kills
-        )
+        counts, rebalanced = resharder.counts, fleet.rebalanced
+        excused = fleet.excused()
+        return Report(soak, seconds, handled, disordered, counts, rebalanced, unclean, held, fleet.kills, excused)
 
 
 _END = sp.Position.SHARD_END
@@ -210,6 +220,7 @@ class _Fleet:
         self._random = random.Random(soak.seed + 1)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._unclean: list[int] = []
+        self._left: dict[str, dict[str, sp.Position]] = defaultdict(dict)  # by killed worker and shard: checkpoints
         self.put = 0
         self.kills: Counter[str] = Counter()
         self.rebalanced: list[float] = []
@@ -260,6 +271,9 @@ class _Fleet:
             self._begin()
         if asked:
             return
+        for lease in self._leases.list():
+            if worker_id in (lease.owner, lease.checkpoint_owner):
+                self._left[worker_id][lease.key] = lease.checkpoint
         deadline = time.monotonic() + _PATIENCE
         while any(lease.owner == worker_id and lease.checkpoint != _END for lease in self._leases.list()):
             assert time.monotonic() < deadline, f"nobody takes the leases of {worker_id}"
@@ -271,6 +285,20 @@ class _Fleet:
         for process in self._running.values():
             process.send_signal(signal.SIGTERM)
         return self._unclean + [status for one in self._running.values() if (status := one.wait(_PATIENCE)) != 0]
+
+    def excused(self) -> set[int]:
+        """The numbers of what a worker had not checkpointed when it was killed, or lost the lease."""
+        excused: set[int] = set()
+        for log in self._folder.glob("*.log"):
+            after = dict(self._left[log.stem])
+            lost = log.with_name(f"{log.name}.lost")
+            for shard_id, number, sub in map(str.split, lost.read_text().splitlines() if lost.exists() else ()):
+                position = sp.Position(number, int(sub) if sub.isdigit() else 0)
+                after[shard_id] = min(after.get(shard_id, position), position)
+            for shard_id, sequence_number, sub, number, *_ in map(str.split, log.read_text().splitlines()):
+                if shard_id in after and sp.Position(sequence_number, int(sub)) > after[shard_id]:
+                    excused.add(int(number))
+        return excused
 
     def lines(self) -> int:
         """How many user records were handled, those handled twice included."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import atexit
+import functools
 import gc
 import os
 import runpy
@@ -216,9 +217,11 @@ def _become(asked: Any, streams: list[int]) -> list[str]:
 
 
 def _warm_up() -> None:
-    """Have the command line import what it imports late."""
+    """Have the command line import what it imports late, and make its commands of their annotations once for all."""
     from shardpack.cli.app import run as command
 
+    typer = vars(import_module("typer.main"))
+    typer["get_command"] = functools.cache(typer["get_command"])
     with Path(os.devnull).open("w") as nowhere:
         sys.stdout, sys.stderr = nowhere, nowhere
         for arguments in (["--help"], ["unpack", os.devnull], ["leases", "show", "sqlite:nowhere"]):

@@ -283,19 +283,17 @@ impl Table<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{sign, CHECKSUM_BYTES};
-    use crate::pack::Builder;
+    use crate::frame::CHECKSUM_BYTES;
+    use crate::pack::{finished, Builder, Nobody};
 
     type Given<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>);
 
     fn blob(records: &[Given]) -> Vec<u8> {
-        let mut builder = Builder::new(None);
+        let mut builder = Builder::<Nobody>::new(None);
         for (key, data, own) in records {
             assert!(builder.add(usize::MAX, key, data, *own, &[]));
         }
-        let mut blob = [&builder.parts().concat()[..], &[0; CHECKSUM_BYTES]].concat();
-        sign(&mut [&mut blob]);
-        blob
+        finished(&[&builder]).remove(0)
     }
 
     #[test]

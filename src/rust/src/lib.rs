@@ -1,9 +1,9 @@
 //! shardpack's native core: aggregates read and written without protobuf, and MD5 in lanes.
 //!
 //! One module for each step, none of which knows anything of Python: `frame` (magic and checksum), `md5` (in lanes),
-//! `pack` (records in, an aggregate out), `read` into an `aggregate` (the other way), `unusual` with `walk` and `fault` (what few packers
-//! write, and what is wrong with what none does), `columns` (many aggregates for Arrow), `memory` (their buffers),
-//! `json` (an answer of GetRecords). `python` binds them.
+//! `pack` (records in, an aggregate out) with `table` (of its keys), `read` into an `aggregate` (the other way),
+//! `unusual` with `walk` and `fault` (what few packers write, and what is wrong with what none does), `columns` (many
+//! aggregates for Arrow), `memory` (buffers), `json` (an answer of GetRecords). `python` binds them.
 
 pub mod aggregate;
 pub mod columns;
@@ -16,5 +16,6 @@ pub mod pack;
 #[cfg(feature = "python")]
 mod python;
 pub mod read;
+mod table;
 pub mod unusual;
 mod walk;

@@ -3,6 +3,7 @@
 //! Linux gives a process a page of zeros when it first writes there, at 0.1 to 0.6 ns a byte; to copy a byte takes 0.05.
 //! So what is given up is kept for the next, up to a bound, as allocators do with what is small.
 
+use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
@@ -113,27 +114,91 @@ fn spare<T: Item>(count: usize) -> Option<Vec<T>> {
     Some(found)
 }
 
-/// Have the C library keep the memory of what is given up, where it would return it to the system at once.
+/// Memory that is written once, from its start to its end.
+pub struct Room<'a> {
+    bytes: &'a mut [MaybeUninit<u8>],
+    written: usize,
+}
+
+impl<'a> Room<'a> {
+    pub fn new(bytes: &'a mut [MaybeUninit<u8>]) -> Self {
+        Room { bytes, written: 0 }
+    }
+
+    /// Where something was, which is written over.
+    pub fn over(bytes: &'a mut [u8]) -> Self {
+        // SAFETY: what has been written has the layout of what may not have been, and a `Room` only ever writes bytes.
+        Room::new(unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) })
+    }
+
+    #[inline]
+    pub fn push(&mut self, byte: u8) {
+        self.bytes[self.written].write(byte);
+        self.written += 1;
+    }
+
+    #[inline]
+    pub fn extend(&mut self, bytes: &[u8]) {
+        // SAFETY: what has been written has the layout of what may not have been.
+        let bytes = unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<MaybeUninit<u8>>(), bytes.len()) };
+        self.bytes[self.written..self.written + bytes.len()].copy_from_slice(bytes);
+        self.written += bytes.len();
+    }
+
+    #[inline]
+    pub fn written(&self) -> &[u8] {
+        let written = &self.bytes[..self.written];
+        // SAFETY: as many bytes have been written, each in its turn.
+        unsafe { std::slice::from_raw_parts(written.as_ptr().cast(), written.len()) }
+    }
+
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+}
+
+/// Who makes so many bytes of objects is likely to go on, and gains by memory that is not new.
+const MANY_BYTES: usize = 1 << 20;
+
+/// Objects of so many bytes are made; those of many bytes have the C library keep the memory of what is given up, where it
+/// would return it to the system at once.
 ///
-/// Aggregates of 1 MiB are Python's own objects, so they cannot be kept here. glibc keeps as much memory as it has seen
-/// given up in one piece, twice over, and 64 MiB at most; so it is shown a large piece, in which nothing is ever written.
-/// Other C libraries take no notice.
-pub fn keep_pages() {
+/// Aggregates are Python's own objects, so they cannot be kept here. glibc keeps as much memory as it has seen given up
+/// in one piece, twice over, and 64 MiB at most; so it is shown a large piece, in which nothing is ever written. Other C
+/// libraries take no notice.
+pub fn count_made(bytes: usize) {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(MOST_SPARE_BYTES - SMALLEST))));
+    if MADE.load(Ordering::Relaxed) > MANY_BYTES {
+        ONCE.call_once(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(MOST_SPARE_BYTES - SMALLEST))));
+    } else {
+        MADE.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Have the processor fetch what is at a place, if there is such a place, while it goes on with other things.
 #[inline(always)]
 pub fn prefetch(bytes: &[u8], at: usize) {
-    #[cfg(target_arch = "x86_64")]
     if let Some(byte) = bytes.get(at) {
+        prefetch_at(byte);
+    }
+}
+
+/// The same for any place, even where nothing is.
+#[inline(always)]
+pub fn prefetch_at(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
         use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
-        // SAFETY: every x86-64 has the instruction, which changes nothing that a program could see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) };
+        // SAFETY: every x86-64 has the instruction, which changes nothing that a program could see, and never fails.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, at);
+    let _ = place;
 }
 
 #[cfg(test)]
@@ -160,6 +225,20 @@ mod tests {
             assert!(SPARE_BYTES.load(Ordering::Relaxed) <= MOST_SPARE_BYTES);
         }
         assert!((1..=4).contains(&i64::spare().lock().unwrap().len()));
+    }
+
+    #[test]
+    fn a_room_is_written_to_its_end_and_no_further() {
+        let mut bytes = [9; 4];
+        let mut room = Room::over(&mut bytes);
+        room.push(1);
+        room.extend(&[2, 3]);
+        assert_eq!((room.written(), room.is_full(), room.size()), (&[1, 2, 3][..], false, 4));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| room.extend(&[4, 5]))).is_err());
+        room.push(4);
+        assert!(room.is_full());
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| room.push(5))).is_err());
+        assert_eq!(bytes, [1, 2, 3, 4]);
     }
 
     #[test]

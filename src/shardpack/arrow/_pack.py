@@ -79,12 +79,13 @@ def _parts(
             yield zip(keys.to_pylist(), payloads.to_pylist(), explicit.to_pylist(), strict=True)
         elif len(batch):
             rows = new_rows(_values(keys.cast(pa.large_string())), _values(payloads))
-            yield ColumnRows(rows, len(batch), functools.partial(_record, keys, payloads))
+            nbytes = keys.nbytes + payloads.nbytes
+            yield ColumnRows(rows, len(batch), nbytes, functools.partial(_record, keys, payloads))
 
 
 def _values(column: pa.Array) -> tuple[memoryview, memoryview]:
     ends, buffer = ends_and_buffer(column)
-    return memoryview(buffer).cast("B"), memoryview(ends.buffers()[1]).cast("B")[: 8 * len(ends)].cast("q")
+    return memoryview(buffer).cast("B"), memoryview(ends.buffers()[1]).cast("B")[: 8 * len(ends)]
 
 
 def _record(keys: pa.Array, payloads: pa.Array, place: int) -> tuple[str, bytes]:

@@ -114,6 +114,10 @@ def process_window(
     check_callable("handle", handle, "a function that takes a user record and the window")
     if finish is not None:
         check_callable("finish", finish, "a function that takes the window")
+    if not isinstance(state, Mapping | None):
+        raise TypeError(
+            f"state is {shown(state)}, of type {type(state).__name__}; give a dict that JSON can hold, or None"
+        )
     unpack((), on_corrupt=on_corrupt)  # raises now what it would raise at the first record
     records = records_of(event)
     if not is_of_window(event):

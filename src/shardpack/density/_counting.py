@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from math import ceil
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -16,7 +17,7 @@ from ..limits import (
     SHARD_RECORDS_PER_SECOND,
 )
 from ..records import PackedRecord, UserRecord
-from ._parts import parts
+from ._parts import NOTHING, parts
 from .prices import ON_DEMAND_STEP_BYTES, Prices
 from .rows import Overhead, Point, Row, Spread
 from .strategy import Strategy
@@ -30,10 +31,61 @@ Timestamped: TypeAlias = tuple[UserRecord, float]
 Takes: TypeAlias = Callable[[UserRecord], bool]
 
 
+class Batch(list[Timestamped]):
+    """User records with their times, and what several strategies ask of them: it is looked for once."""
+
+    @cached_property
+    def records(self) -> list[UserRecord]:
+        """Without their times."""
+        return [record for record, _ in self]
+
+    @cached_property
+    def times(self) -> list[float]:
+        """In order, because they are those of a clock."""
+        return [moment for _, moment in self]
+
+    @cached_property
+    def largest(self) -> int:
+        """Bytes of the largest data."""
+        return max([len(record.data) for record in self.records], default=0)
+
+    @cached_property
+    def user_bytes(self) -> int:
+        """Bytes of all data."""
+        return sum([len(record.data) for record in self.records])
+
+    @cached_property
+    def has_tags(self) -> bool:
+        """Whether a user record has some."""
+        return any(record.tags for record in self.records)
+
+    @cached_property
+    def has_hash_keys(self) -> bool:
+        """Whether a user record has an explicit hash key."""
+        return any(record.explicit_hash_key is not None for record in self.records)
+
+    @cached_property
+    def _by_home(self) -> dict[int, dict[str, Batch]]:
+        return {}
+
+    def by_home(self, homes: Mapping[str, str]) -> dict[str, Batch]:
+        """Divided by the shards of their partition keys."""
+        found = self._by_home.get(id(homes))  # strategies with the same shards have the same one
+        if found is None:
+            found = self._by_home[id(homes)] = {}
+            for one in self:
+                home = homes[one[0].partition_key]
+                if home in found:
+                    found[home].append(one)
+                else:
+                    found[home] = Batch([one])
+        return found
+
+
 class Packing(Protocol):
     """Something that packs."""
 
-    def add_all(self, batch: list[Timestamped]) -> Iterator[PackedRecord]:
+    def add_all(self, batch: Batch) -> Iterator[PackedRecord]:
         """Take records; what is complete."""
 
     def flush(self) -> Iterable[PackedRecord]:
@@ -61,7 +113,7 @@ class Counted:
         self._strategy = strategy
         self._packing = packing
         self._takes = takes
-        self._takes_all = strategy.take_all if takes == strategy.takes else None
+        self._most_surely = strategy.surely_taken if takes == strategy.takes else 0
         self._limit = strategy.limit
         self._closed = 0
         self._left_out = self._alone = self._alone_bytes = self._certainly_alone = 0
@@ -74,29 +126,33 @@ class Counted:
         self._homes = strategy.homes
         self._is_pinned = strategy.hash_keys == "pinned" and strategy.by != "key"
 
-    def add(self, batch: list[Timestamped]) -> None:
+    def add(self, batch: Batch) -> None:
         """Pack a batch, and count what is complete."""
-        if self._takes_all is None or not self._takes_all([record for record, _ in batch]):
-            fitting = [timestamped for timestamped in batch if self._takes(timestamped[0])]
+        if batch.has_tags or batch.largest > self._most_surely:
+            fitting = Batch([timestamped for timestamped in batch if self._takes(timestamped[0])])
             self._left_out += len(batch) - len(fitting)
             batch = fitting
         self._user_records += len(batch)
-        self._user_bytes += sum([len(record.data) for record, _ in batch])
+        self._user_bytes += batch.user_bytes
         if self._route_bytes is not None:
             self._count_routes(batch, self._route_bytes)
         for packed in self._packing.add_all(batch):
             self._count(packed)
 
-    def _count_routes(self, batch: list[Timestamped], route_bytes: Counter[str]) -> None:
+    def _count_routes(self, batch: Batch, route_bytes: Counter[str]) -> None:
         by, homes, limit = self._strategy.by, self._homes, self._limit
-        for record, _ in batch:
-            size = len(record.data)
-            if size > limit:
-                self._certainly_alone += 1
-            else:
-                route_bytes[
-                    "" if by == "any" else homes[record.partition_key] if by == "shard" else record.partition_key
-                ] += size
+        if batch.largest <= limit and by != "key":
+            parts_of = batch.by_home(homes) if by == "shard" else {"": batch}
+            for home, part in parts_of.items():
+                route_bytes[home] += part.user_bytes
+        else:
+            for record in batch.records:
+                size = len(record.data)
+                if size > limit:
+                    self._certainly_alone += 1
+                else:
+                    key = record.partition_key
+                    route_bytes["" if by == "any" else homes[key] if by == "shard" else key] += size
         if len(route_bytes) > _MOST_ROUTES:
             self._route_bytes = None
 
@@ -120,7 +176,7 @@ class Counted:
         hash_key = packed.explicit_hash_key
         self._request_bytes += 4 * -(-len(packed.data) // 3) + len(packed.partition_key) + _ENTRY_JSON_BYTES
         self._request_bytes += _HASH_KEY_JSON_BYTES + len(hash_key) if hash_key is not None else 0
-        found = parts(packed, is_pinned=self._is_pinned)
+        found = NOTHING if self._strategy.limits is None else parts(packed, is_pinned=self._is_pinned)
         self._keys += found.keys + size - len(packed.data)
         self._explicit += found.explicit_hash_keys
         self._checksum += found.checksum

@@ -30,6 +30,10 @@ class Parts(NamedTuple):
     checksum: int
 
 
+NOTHING = Parts(0, 0, 0)
+"""Of a user record that goes as it is."""
+
+
 def parts(packed: PackedRecord, *, is_pinned: bool) -> Parts:
     """Of a Kinesis record that a packer has made; framing is the rest.
 
@@ -39,7 +43,7 @@ def parts(packed: PackedRecord, *, is_pinned: bool) -> Parts:
     """
     data = packed.data
     if packed.user_record_count == 1 and not backend().is_aggregated(data):
-        return Parts(0, 0, 0)
+        return NOTHING
     sizes, entries, at = {PARTITION_KEY_TABLE: 0, EXPLICIT_HASH_KEY_TABLE: 0}, 0, len(MAGIC)
     while (table := _TABLES.get(data[at])) is not None:
         start = at

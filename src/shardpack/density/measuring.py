@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias, cast
 from ..limits import Limits, check_callable, check_iterable, check_number, check_type, shown
 from ..packing.packer import Packer
 from ..records import PackedRecord, UserRecord, UserRecordLike, check_user_record
-from ._counting import Counted, Packing, Timestamped
+from ._counting import Batch, Counted, Packing, Timestamped
 from ._timed import Timed
 from .prices import Prices
 from .rows import Growth, Measurement, Spread
@@ -120,7 +120,7 @@ def _count_all(
 ) -> None:
     """One pass over the user records."""
     count = 0
-    while batch := list(islice(source, _BATCH)):
+    while batch := Batch(islice(source, _BATCH)):
         for counter in counters:
             counter.add(batch)
         if curve is not None and count < _CURVE_RECORDS:
@@ -147,7 +147,7 @@ class _Curve:
         self._plain = Counted(PLAIN, _Plain(), PLAIN.takes)
         self._counted = {one: Counted(strategy, Timed(strategy, one), strategy.takes) for one in times}
 
-    def add(self, batch: list[Timestamped]) -> None:
+    def add(self, batch: Batch) -> None:
         for counted in (self._plain, *self._counted.values()):
             counted.add(batch)
 
@@ -194,8 +194,8 @@ def _packing(strategy: Strategy, timed: bool, seconds: float | None) -> Packing:
 class _Plain:
     """Without aggregation."""
 
-    def add_all(self, batch: list[Timestamped]) -> Iterator[PackedRecord]:
-        for record, _ in batch:
+    def add_all(self, batch: Batch) -> Iterator[PackedRecord]:
+        for record in batch.records:
             yield PackedRecord(record.data, record.partition_key, record.explicit_hash_key, 1)
 
     def flush(self) -> Iterable[PackedRecord]:
@@ -212,8 +212,8 @@ class _Untimed:
     def __init__(self, packer: Packer) -> None:
         self._packer = packer
 
-    def add_all(self, batch: list[Timestamped]) -> Iterator[PackedRecord]:
-        return self._packer.add_all([record for record, _ in batch])
+    def add_all(self, batch: Batch) -> Iterator[PackedRecord]:
+        return self._packer.add_all(batch.records)
 
     def flush(self) -> Iterable[PackedRecord]:
         return self._packer.flush()
@@ -240,7 +240,7 @@ class _Clock:
                 now += self._random.expovariate(self._rate)
             yield check_user_record(record), now
 
-    def see(self, batch: list[Timestamped]) -> None:
+    def see(self, batch: Batch) -> None:
         self._first = min(self._first, batch[0][1])
         self._last = max(self._last, batch[-1][1])
         self._count += len(batch)

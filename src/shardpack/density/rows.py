@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -57,6 +58,19 @@ class Histogram:
     def add(self, value: float) -> None:
         """Count a value."""
         self._counts[None if value <= 0 else round(math.log(value) / self._STEP)] += 1
+
+    def add_since(self, moments: Sequence[float], now: float) -> None:
+        """Count how long ago each of some moments is, which are in order."""
+        at, count = 0, len(moments)
+        while at < count:
+            value = now - moments[at]
+            if value <= 0:
+                self._counts[None] += count - at
+                return
+            step = round(math.log(value) / self._STEP)
+            end = bisect_right(moments, now - math.exp((step - 0.5) * self._STEP), at + 1)
+            self._counts[step] += end - at
+            at = end
 
     @property
     def spread(self) -> Spread | None:

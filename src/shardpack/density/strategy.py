@@ -87,11 +87,15 @@ class Strategy:
         """The id of the shard of each partition key; "" where no shards are told apart."""
         return _homes(self.shards if self.by == "shard" else None)
 
-    def take_all(self, records: list[UserRecord]) -> bool:
-        """Whether all of them surely fit: nearly always, and soon told."""
-        if self.limits is None or any(record.tags for record in records):
-            return False
-        return max(len(record.data) for record in records) + _ROOM <= self.record_limit
+    @property
+    def surely_taken(self) -> int:
+        """Bytes of data that fit into a Kinesis record whatever the keys are; 0: there is no telling."""
+        return max(0, self.record_limit - _ROOM)
+
+    @property
+    def surely_together(self) -> int:
+        """Bytes of data that fit into an aggregate whatever the keys are; 0: there is no telling."""
+        return max(0, self.limit - _ROOM)
 
     @property
     def arguments(self) -> dict[str, Any]:

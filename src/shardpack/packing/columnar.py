@@ -9,7 +9,12 @@ from typing import NamedTuple
 from ..records import PackedRecord, UserRecordLike
 from ..wire.core import Rows
 from .handing_out import Packing
-from .packer import TOGETHER, Packer
+from .packer import Packer
+
+_TOGETHER = 32
+"""So many Kinesis records come out together, because twice as many checksums are made in little more time."""
+_MOST_LENT_BYTES = 64 * 1024 * 1024
+"""Open aggregates refer to what is in columns, and keep alive so many bytes of those that nothing more is read from."""
 
 
 class ColumnRows(NamedTuple):
@@ -18,16 +23,20 @@ class ColumnRows(NamedTuple):
     Attributes:
         rows: as the core fills aggregates from them.
         size: how many there are.
+        nbytes: how many bytes the columns keep alive.
         record: one of them, by its place, as `Packer.add` takes it.
     """
 
     rows: Rows
     size: int
+    nbytes: int
     record: Callable[[int], UserRecordLike]
 
 
 class ColumnPacker(Packer):
     """A packer that also takes columns."""
+
+    _lent_bytes = 0
 
     def pack_columns(self, parts: Iterable[ColumnRows | Iterable[UserRecordLike]]) -> Iterator[PackedRecord]:
         """What `shardpack.pack` gives for all user records in these parts."""
@@ -47,11 +56,18 @@ class ColumnPacker(Packer):
         start = 0
         try:
             while self._simple is not None and (start := part.rows.fill(start, self._simple)) < part.size:
-                yield self._alone(partial(self._add_record, part.record(start)), TOGETHER)
+                yield self._alone(partial(self._add_record, part.record(start)), _TOGETHER)
                 start += 1
         except Exception:
             yield self._alone(lambda: None)  # what was complete before the record that is refused
             raise
+        self._lent_bytes += part.nbytes
+        if self._lent_bytes > _MOST_LENT_BYTES:
+            yield self._alone(partial(self._let_go, part.rows))  # what is complete is copied on its way out
+
+    def _let_go(self, rows: Rows) -> None:
+        rows.let_go([route.builder for route in self._open.values() if route.builder is not None])
+        self._lent_bytes = 0
 
     def _add_record(self, record: UserRecordLike) -> None:
         self._add_any(*record)

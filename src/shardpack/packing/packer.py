@@ -37,7 +37,7 @@ from .settings import By, HashKeys, check_settings, check_types, check_user_reco
 
 # Memory is counted by what open aggregates may grow to, which doubles as they grow, and by what each takes besides.
 _FIRST_CAPACITY = _AGGREGATE_COST = 4096
-TOGETHER = 16
+_TOGETHER = 16
 
 
 class Packer(Adding):
@@ -95,7 +95,6 @@ class Packer(Adding):
         self._lanes = lanes
         self._max_buffered_bytes = max_buffered_bytes
         check_settings(self._by, shard_map, hash_keys, lanes, max_buffered_bytes, lookahead)
-
         self._new_builder: Callable[[int, str | None], Builder] = backend().builder
         self._build_many = backend().build_many
         self._open: dict[Hashable, Route] = {}  # in the order in which they were opened
@@ -109,13 +108,13 @@ class Packer(Adding):
 
     def _routes_of_simple(self) -> Routes | None:
         """How the core finds the routes of records without an explicit hash key; None: it is not to add them itself."""
-        routes = backend().routes
-        if routes is None or self._max_user_records:
+        routes, router = backend().routes, self._router
+        if routes is None:
             return None
-        router = self._router
         by_shard = type(self._shard_map) is ShardMap and bool(router.fixed)
         ends = [shard.ending_hash_key for shard in self._shard_map.shards] if by_shard and self._shard_map else []
-        return routes(router.of_all, router.of_key, ends, list(router.fixed.values()) if by_shard else [])
+        most = (self._max_user_records or sys.maxsize) - 1  # the last one closes the aggregate
+        return routes(router.of_all, router.of_key, ends, list(router.fixed.values()) if by_shard else [], most)
 
     def _waiting(self, lookahead: int) -> Lookahead:
         limit = self._limits.aggregate_bytes
@@ -179,7 +178,7 @@ class Packer(Adding):
         if fill is None or self._simple is None:
             yield from itertools.starmap(self.add, map(fields_of, user_records))
         else:
-            most_together = TOGETHER if isinstance(user_records, list | tuple) else 1
+            most_together = _TOGETHER if isinstance(user_records, list | tuple) else 1
             records = iter(user_records)
             try:
                 while taken := fill(records, self._simple):
@@ -319,7 +318,8 @@ class Packer(Adding):
         pin = self._pin(record)
         builder = self._new_builder(self._limits.aggregate_bytes - route.outer_size, pin)
         if builder.add_any(*record):
-            builder.capacity = min(builder.capacity, max(builder.size, _FIRST_CAPACITY))
+            if route is not self._router.of_all or _TOGETHER * builder.capacity > self._headroom:  # one of many
+                builder.capacity = min(builder.capacity, max(builder.size, _FIRST_CAPACITY))
             return builder
         limit = self._limits.max_record_bytes
         size = len(record.data) + len(record.partition_key.encode())

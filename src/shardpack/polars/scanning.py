@@ -55,7 +55,7 @@ def scan_kinesis(
     Args:
         stream: the stream's name or ARN.
         start: see `shardpack.arrow.read_stream`.
-        end: see `shardpack.arrow.read_stream`; ``"LATEST"`` is the moment of this call.
+        end: see `shardpack.arrow.read_stream`; ``"LATEST"`` is what is there when the frame is collected first.
         after: see `shardpack.arrow.read_stream`.
         until: see `shardpack.arrow.read_stream`.
         on_corrupt: see `shardpack.unpack`; what was delivered whole says why in the column ``fault``.

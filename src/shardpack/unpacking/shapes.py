@@ -119,13 +119,13 @@ def _from_mapping(source: Mapping[str, Any]) -> Iterator[KinesisRecord]:
         )
     else:
         raise DecodeError(
-            f"a mapping with the keys {_keys(source)} is no Kinesis record and holds none;"
+            f"a mapping with the keys {keys_of(source)} is no Kinesis record and holds none;"
             " expected 'kinesis' (Lambda), 'Data' (boto3), 'data' (Firehose, Kinesis Analytics), 'Records',"
             " 'records', 'EventStream' or 'SubscribeToShardEvent'"
         )
 
 
-def _keys(source: Mapping[str, Any]) -> str:
+def keys_of(source: Mapping[str, Any]) -> str:
     """The first keys of a mapping, for a message; a hostile one has millions."""
     some = [shown(key) for key in islice(source, _MOST_KEYS)]
     return ", ".join([*some, "..."] if len(source) > len(some) else some) or "none"

@@ -114,6 +114,7 @@ class NewRoutes(Protocol):
         by_partition_key: dict[str, Any],
         ends: Sequence[int],
         by_shard: Sequence[HasBuilder],
+        most: int,
     ) -> Routes:
         """The route of all records, or else that of their partition key, or else that of their shard.
 
@@ -122,6 +123,7 @@ class NewRoutes(Protocol):
             by_partition_key: those known; those found by shard are put there.
             ends: the last hash key of each shard, in their order; empty: nothing is found by shard.
             by_shard: the routes of the shards.
+            most: so many user records an aggregate may get this way.
         """
 
 
@@ -145,6 +147,9 @@ class Rows(Protocol):
         Returns:
             The first row that is not simple, or has no builder, or does not fit; how many rows there are, if all did.
         """
+
+    def let_go(self, builders: Sequence[Builder]) -> None:
+        """Have builders copy what they only refer to, so that no columns are kept alive for them."""
 
 
 class NewRows(Protocol):

@@ -63,17 +63,23 @@ fn is_added(packer: &Bound<'_, Adding>, partition_key: &Bound<'_, PyAny>, data: 
         return Ok(false);
     };
     match packer.getattr(intern!(packer.py(), "_simple"))?.cast_exact::<Routes>() {
-        Ok(routes) => into_route(routes.get(), key, data),
+        Ok(routes) => into_route(routes.get(), key, data, false),
         Err(_) => Ok(false),
     }
 }
 
 #[inline]
-fn into_route(routes: &Routes, key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> PyResult<bool> {
-    match routes.builder(key)? {
-        Some(builder) => Ok(builder.get().take(key, data)),
-        None => Ok(false),
-    }
+fn into_route(
+    routes: &Routes,
+    key: &Bound<'_, PyString>,
+    data: &Bound<'_, PyBytes>,
+    is_of_list: bool,
+) -> PyResult<bool> {
+    Ok(match routes.builder(key)? {
+        Some(builder) if is_of_list => builder.get().take_of_list(key, data, routes.most),
+        Some(builder) => builder.get().take(key, data, routes.most),
+        None => false,
+    })
 }
 
 /// Fill builders from an iterator of user records, for as long as it is simple: the way of most records.
@@ -86,10 +92,13 @@ pub fn fill<'py>(
     routes: &Bound<'py, Routes>,
 ) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
     let routes = routes.get();
+    if !is_of_list(records)? {
+        return take(records, |key, data| into_route(routes, key, data, false));
+    }
     match routes.builder_of_all(records.py())? {
         // Nothing of the application runs while a list is read, so the builder stays the same.
-        Some(builder) if is_of_list(records)? => take(records, |key, data| Ok(builder.get().take(key, data))),
-        _ => take(records, |key, data| into_route(routes, key, data)),
+        Some(builder) => take(records, |key, data| Ok(builder.get().take_of_list(key, data, routes.most))),
+        None => take(records, |key, data| into_route(routes, key, data, true)),
     }
 }
 

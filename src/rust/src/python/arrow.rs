@@ -42,6 +42,26 @@ pub fn bytes_of(buffer: &PyBuffer<u8>) -> Option<&[u8]> {
         .then(|| unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) })
 }
 
+/// What is in a buffer, for as long as it is held.
+pub struct Memory(PyBuffer<u8>);
+
+impl Memory {
+    /// None: it is not in one piece.
+    pub fn new(buffer: PyBuffer<u8>) -> Option<Self> {
+        bytes_of(&buffer)?;
+        Some(Memory(buffer))
+    }
+
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        if self.0.len_bytes() == 0 {
+            return &[]; // where the buffer may be nowhere
+        }
+        // SAFETY: `new` has seen that the buffer is contiguous; it stays where it is for as long as it is held.
+        unsafe { std::slice::from_raw_parts(self.0.buf_ptr().cast::<u8>(), self.0.len_bytes()) }
+    }
+}
+
 /// A bytes object that is kept alive.
 pub struct Kept(Option<Py<PyBytes>>);
 

@@ -1,15 +1,18 @@
 //! Aggregates being filled.
 
+use super::lent::{Lenders, OBJECT_WORTH_LENDING, VALUE_WORTH_LENDING};
 use super::objects::NewBytes;
+use super::rows::Rows;
 use super::WORTH_DETACHING;
-use crate::{frame, memory, pack};
+use crate::memory::Room;
+use crate::{memory, pack};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Who packs so much at once is likely to go on, and gains by memory that is not new.
-const MANY_BYTES: usize = 1 << 20;
+/// Rows of columns that are taken without a pause.
+const ROWS_AT_ONCE: usize = 256;
 const MAX_PARTITION_KEY_CHARACTERS: usize = 256;
 
 /// See `wire.core.Builder`. Threads may share one: each record is taken whole, or not at all.
@@ -18,12 +21,37 @@ pub struct Builder(Mutex<Filling>);
 
 struct Filling {
     capacity: isize, // below 0 where the keys around the aggregate take it all
-    inner: pack::Builder,
+    inner: pack::Builder<Lenders>,
 }
 
 impl Filling {
+    #[inline]
     fn most(&self) -> usize {
         self.capacity.try_into().unwrap_or(0)
+    }
+
+    /// Whether a record without explicit hash key and tags fits; then it is taken, and its data not copied yet.
+    #[inline]
+    fn hold(&mut self, partition_key: &[u8], data: &Bound<'_, PyBytes>) -> bool {
+        let (most, bytes) = (self.most(), data.as_bytes());
+        if bytes.len() < OBJECT_WORTH_LENDING || !self.inner.may_borrow() {
+            return self.inner.add(most, partition_key, bytes, None, &[]);
+        }
+        self.inner.borrow(most, partition_key, |_| true, bytes.len(), |lenders| lenders.object(data))
+    }
+
+    /// Whether a row is sound and fits; then it is taken, and its data not copied yet.
+    #[inline]
+    fn hold_row(&mut self, rows: &Rows, nth: usize) -> bool {
+        let (Some(key), Some(data)) = (rows.keys.get(nth), rows.data.get(nth)) else { return false };
+        let is_sound = |key: &[u8]| std::str::from_utf8(key).is_ok_and(|key| sound(key).is_some());
+        let most = self.most();
+        match u32::try_from(nth) {
+            Ok(row) if data.len() >= VALUE_WORTH_LENDING && self.inner.may_borrow() => {
+                self.inner.borrow(most, key, is_sound, data.len(), |lenders| lenders.value(&rows.data, row))
+            }
+            _ => (self.inner.knows(key) || is_sound(key)) && self.inner.add(most, key, data, None, &[]),
+        }
     }
 }
 
@@ -34,18 +62,52 @@ impl Builder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a record without explicit hash key and tags is sound and fits; then it is taken.
+    /// Whether a record without explicit hash key and tags is sound, and fits among `most`; then it is taken.
     #[inline]
-    pub fn take(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>) -> bool {
-        text_of(partition_key).is_some_and(|key| self.take_sound(key, data.as_bytes()))
+    pub fn take(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>, most: usize) -> bool {
+        let Some(key) = text_of(partition_key) else { return false };
+        let mut filling = self.filling();
+        if filling.inner.count >= most {
+            return false;
+        }
+        let most = filling.most();
+        filling.inner.add(most, key.as_bytes(), data.as_bytes(), None, &[])
     }
 
-    /// Whether a record fits whose partition key breaks no rule of the service; then it is taken.
+    /// `take` for data that is there in any case, as that of a list is: it is copied when the aggregate is finished.
     #[inline]
-    pub fn take_sound(&self, partition_key: &str, data: &[u8]) -> bool {
+    pub fn take_of_list(&self, partition_key: &Bound<'_, PyString>, data: &Bound<'_, PyBytes>, most: usize) -> bool {
+        let Some(key) = text_of(partition_key) else { return false };
         let mut filling = self.filling();
-        let most = filling.most();
-        filling.inner.add(most, partition_key.as_bytes(), data, None, &[])
+        filling.inner.count < most && filling.hold(key.as_bytes(), data)
+    }
+
+    /// Take rows of columns from one on; the first that is not sound or does not fit, or how many there are.
+    pub fn take_rows(&self, rows: &Rows, start: usize, most: usize) -> usize {
+        let count = rows.keys.count();
+        let mut nth = start;
+        while nth < count {
+            let mut filling = self.filling(); // for some rows, because others may be waiting
+            let end = count.min(nth + ROWS_AT_ONCE);
+            while nth < end {
+                if filling.inner.count >= most || !filling.hold_row(rows, nth) {
+                    return nth;
+                }
+                nth += 1;
+            }
+        }
+        count
+    }
+
+    /// Take a row of columns.
+    pub fn take_row(&self, rows: &Rows, nth: usize, most: usize) -> bool {
+        let mut filling = self.filling();
+        filling.inner.count < most && filling.hold_row(rows, nth)
+    }
+
+    /// Copy what is only referred to.
+    pub fn give_back(&self) {
+        self.filling().inner.give_back();
     }
 }
 
@@ -97,8 +159,15 @@ impl Builder {
         let Some(key) = text_of(partition_key) else {
             return Err(refusal(partition_key)?);
         };
-        let own = explicit_hash_key.map(str::as_bytes);
         let mut filling = self.filling();
+        if tags.is_empty()
+            && explicit_hash_key.is_none()
+            && filling.inner.is_lent()
+            && data.is_exact_instance_of::<PyBytes>()
+        {
+            return Ok(filling.hold(key.as_bytes(), data)); // one of a list like those before it
+        }
+        let own = explicit_hash_key.map(str::as_bytes);
         let most = filling.most();
         Ok(filling.inner.add(most, key.as_bytes(), data.as_bytes(), own, tags))
     }
@@ -122,19 +191,42 @@ pub fn build_many<'py>(py: Python<'py>, builders: Vec<Bound<'py, Builder>>) -> P
     finished(py, &builders.iter().map(Bound::get).collect::<Vec<_>>())
 }
 
+/// The aggregates of builders, each written where it stays.
 fn finished<'py>(py: Python<'py>, builders: &[&Builder]) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-    if builders.iter().map(|one| one.filling().inner.size()).sum::<usize>() > MANY_BYTES {
-        memory::keep_pages();
+    // Each is locked once, and all in one order, so that two threads that finish the same ones do not wait for each other.
+    let mut each: Vec<&Builder> = builders.to_vec();
+    each.sort_by_key(|one| std::ptr::from_ref(*one));
+    each.dedup_by_key(|one| std::ptr::from_ref(*one));
+    let blobs = loop {
+        let sizes: Vec<usize> = each.iter().map(|one| one.filling().inner.size()).collect();
+        let bytes: usize = sizes.iter().sum();
+        memory::count_made(bytes);
+        let mut is_same = false;
+        let written = NewBytes::all_written(py, &sizes, |rooms| {
+            is_same = if bytes < WORTH_DETACHING { write(&each, rooms) } else { py.detach(|| write(&each, rooms)) };
+            is_same
+        })?;
+        match written {
+            Some(blobs) => break blobs,
+            None if is_same => return Err(PyRuntimeError::new_err("a column has changed while it was packed")),
+            None => {} // another thread has added a record in between
+        }
+    };
+    let nth = |one: &&Builder| each.binary_search_by_key(&std::ptr::from_ref(*one), |one| std::ptr::from_ref(*one));
+    Ok(builders.iter().filter_map(|one| blobs.get(nth(one).ok()?).cloned()).collect())
+}
+
+/// Finish aggregates, if they have the sizes of their rooms; whether they have.
+///
+/// The locks are given up before the GIL is waited for, because who has it may be waiting for one of them.
+fn write(builders: &[&Builder], rooms: &mut [Room]) -> bool {
+    let filling: Vec<_> = builders.iter().map(|one| one.filling()).collect();
+    let inner: Vec<_> = filling.iter().map(|one| &one.inner).collect();
+    let is_same = inner.iter().zip(rooms.iter()).all(|(one, room)| one.size() == room.size()); // or a record has come
+    if is_same {
+        pack::finish(&inner, rooms);
     }
-    let new = |one: &&Builder| NewBytes::of(py, &one.filling().inner.parts(), frame::CHECKSUM_BYTES);
-    let mut blobs = builders.iter().map(new).collect::<PyResult<Vec<_>>>()?;
-    let mut outs: Vec<&mut [u8]> = blobs.iter_mut().map(NewBytes::as_mut).collect();
-    if outs.iter().map(|out| out.len()).sum::<usize>() < WORTH_DETACHING {
-        frame::sign(&mut outs);
-    } else {
-        py.detach(|| frame::sign(&mut outs));
-    }
-    Ok(blobs.into_iter().map(NewBytes::finish).collect())
+    is_same
 }
 
 /// A partition key that breaks no rule of the service.

@@ -10,12 +10,13 @@ mod bulk;
 mod columns;
 mod errors;
 mod flat;
+mod lent;
 mod objects;
 mod response;
 mod routes;
 mod rows;
 
-use crate::{frame, md5, read};
+use crate::{frame, md5, memory, read};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
@@ -112,6 +113,7 @@ fn from_base64<'py>(py: Python<'py>, text: &Bound<'py, PyString>) -> PyResult<Op
 /// See `from_base64`.
 fn decoded<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let Ok(length) = base64_simd::STANDARD.decoded_length(text) else { return Ok(None) };
+    memory::count_made(length);
     objects::NewBytes::written(py, length, |out| {
         let written = base64_simd::STANDARD.decode(text, base64_simd::Out::from_uninit_slice(out));
         written.is_ok_and(|written| written.len() == length)

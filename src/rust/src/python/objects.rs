@@ -1,10 +1,12 @@
 //! Objects that are made by hand, because nothing that Python offers is as cheap.
 
+use crate::memory::{self, Room};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Makes the objects of a class made by `typing.NamedTuple`, as `tuple.__new__(class, fields)` does.
@@ -170,30 +172,10 @@ fn is_bare(tuple: &Bound<'_, PyTuple>) -> bool {
     }
 }
 
-/// A bytes object that nobody has seen yet, and that may therefore still be written.
-pub struct NewBytes<'py>(Bound<'py, PyBytes>);
+/// Makes bytes objects that are written before anybody else sees them.
+pub struct NewBytes<'py>(PhantomData<&'py ()>);
 
 impl<'py> NewBytes<'py> {
-    /// One that the parts fill, and as many bytes after them as `room` says, which are zeros.
-    pub fn of(py: Python<'py>, parts: &[&[u8]], room: usize) -> PyResult<Self> {
-        let size = parts.iter().map(|part| part.len()).sum::<usize>() + room;
-        // SAFETY: without a source, the object is made with room for `size` bytes, which are all written here; it has
-        // the one reference that is taken over.
-        unsafe {
-            let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size as ffi::Py_ssize_t);
-            if object.is_null() {
-                return Err(PyErr::fetch(py));
-            }
-            let mut to = ffi::PyBytes_AsString(object).cast::<u8>();
-            for part in parts {
-                to.copy_from_nonoverlapping(part.as_ptr(), part.len());
-                to = to.add(part.len());
-            }
-            to.write_bytes(0, room);
-            Ok(NewBytes(Bound::from_owned_ptr(py, object).cast_into_unchecked()))
-        }
-    }
-
     /// One of so many bytes, which `write` has written all; None: it says that it has not.
     pub fn written(
         py: Python<'py>,
@@ -213,16 +195,60 @@ impl<'py> NewBytes<'py> {
         }
     }
 
-    pub fn as_mut(&mut self) -> &mut [u8] {
-        // SAFETY: `self` has the only reference to the object, and is borrowed for as long as the slice lives.
-        unsafe {
-            let start = ffi::PyBytes_AsString(self.0.as_ptr()).cast::<u8>();
-            std::slice::from_raw_parts_mut(start, self.0.as_bytes().len())
+    /// Several of so many bytes, each written in a room; None: `write` says that it has not, or they are not full.
+    pub fn all_written(
+        py: Python<'py>,
+        sizes: &[usize],
+        write: impl FnOnce(&mut [Room]) -> bool,
+    ) -> PyResult<Option<Vec<Bound<'py, PyBytes>>>> {
+        // SAFETY: as in `written`.
+        let new = |&size: &usize| unsafe {
+            let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size as ffi::Py_ssize_t);
+            Bound::from_owned_ptr_or_err(py, object)
+        };
+        let made = sizes.iter().map(new).collect::<PyResult<Vec<_>>>()?;
+        let room = |(object, &size): (&Bound<'py, PyAny>, &usize)| {
+            // SAFETY: the object has room for so many bytes; there are not two rooms of one, but of the empty one, which
+            // has no bytes.
+            let bytes = unsafe {
+                std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(object.as_ptr()).cast::<MaybeUninit<u8>>(), size)
+            };
+            Room::new(bytes)
+        };
+        let mut rooms: Vec<Room> = made.iter().zip(sizes).map(room).collect();
+        let is_written = write(&mut rooms) && rooms.iter().all(Room::is_full);
+        // SAFETY: they are bytes objects.
+        Ok(is_written.then(|| made.into_iter().map(|object| unsafe { object.cast_into_unchecked() }).collect()))
+    }
+}
+
+/// A bytes object whose content can be read without Python.
+pub struct HeldBytes(Py<PyBytes>);
+
+impl HeldBytes {
+    #[inline]
+    pub fn new(bytes: &Bound<'_, PyBytes>) -> Self {
+        HeldBytes(bytes.clone().unbind())
+    }
+
+    /// Have the processor fetch the object's beginning.
+    #[inline]
+    pub fn prefetch(&self) {
+        const BEGINNING: usize = 2 * 64;
+        let start = self.0.as_ptr().cast::<u8>();
+        for line in (0..BEGINNING).step_by(64) {
+            memory::prefetch_at(start.wrapping_add(line));
         }
     }
 
-    /// The object, which does not change any more.
-    pub fn finish(self) -> Bound<'py, PyBytes> {
-        self.0
+    #[inline]
+    pub fn as_slice(&self) -> &[u8] {
+        let object = self.0.as_ptr();
+        // SAFETY: it is a bytes object, which is kept alive, and whose size and content never change once somebody else
+        // has it; both are looked at where they are, which needs no interpreter.
+        unsafe {
+            let size = ffi::Py_SIZE(object) as usize;
+            std::slice::from_raw_parts(ffi::PyBytes_AS_STRING(object).cast::<u8>(), size)
+        }
     }
 }

@@ -17,6 +17,8 @@ pub struct Routes {
     by_partition_key: Py<PyDict>,
     ends: Vec<u128>,
     by_shard: Vec<Py<PyAny>>,
+    /// So many user records an aggregate may get this way.
+    pub most: usize,
 }
 
 #[pymethods]
@@ -27,11 +29,12 @@ impl Routes {
         by_partition_key: Py<PyDict>,
         ends: Vec<u128>,
         by_shard: Vec<Py<PyAny>>,
+        most: usize,
     ) -> PyResult<Self> {
         if ends.len() != by_shard.len() {
             return Err(PyValueError::new_err("a shard has no route, or a route no shard"));
         }
-        Ok(Routes { for_all, by_partition_key, ends, by_shard })
+        Ok(Routes { for_all, by_partition_key, ends, by_shard, most })
     }
 
     /// A packer that nothing has been added to can be pickled.
@@ -42,6 +45,7 @@ impl Routes {
             routes.by_partition_key.bind(py),
             &routes.ends,
             routes.by_shard.iter().map(|route| route.bind(py)).collect::<Vec<_>>(),
+            routes.most,
         );
         Ok((slf.get_type().into_any(), arguments.into_pyobject(py)?))
     }

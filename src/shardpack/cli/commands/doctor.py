@@ -17,6 +17,7 @@ import typer
 from ... import __version__, native
 from ...aws.errors import error_of
 from ...aws.streams import stream_argument
+from ..messages import LONGEST_MESSAGE
 from ..options import EndpointURL, Profile, Region
 from ..terminal import console, json_text, printable
 
@@ -90,11 +91,24 @@ class Doctor:
         if self._endpoint_url is not None:
             yield Finding("credentials", "ok", f"from {credentials.method}; not tried, because of --endpoint-url")
             return True
-        told = yield from self._call("credentials", lambda: self._client("sts").get_caller_identity(), _LOGIN)
+        told = yield from self._call("credentials", lambda: self._identity(), _LOGIN)
         if told is None:
             return False
-        yield Finding("credentials", "ok", f"{told['Arn']}, from {credentials.method}")
+        if "Arn" in told:
+            yield Finding("credentials", "ok", f"{told['Arn']}, from {credentials.method}")
+        else:
+            yield Finding("credentials", "warning", f"from {credentials.method}; not tried: {told['reason']}", _NO_STS)
         return True
+
+    def _identity(self) -> Mapping[str, Any]:
+        """What STS says, or why it says nothing: the stream may answer all the same."""
+        try:
+            answer: Mapping[str, Any] = self._client("sts").get_caller_identity()
+        except Exception as error:
+            if type(error).__name__ not in _UNREACHED:
+                raise
+            return {"reason": type(error).__name__}
+        return answer
 
     def _stream(self, stream: str, *, put: bool) -> Iterator[Finding]:
         kinesis, named = self._client("kinesis"), stream_argument(stream)
@@ -185,13 +199,23 @@ class Doctor:
 
     def _see(self, answer: Any) -> None:
         try:
-            date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-            self._dates.append((parsedate_to_datetime(date), self._now()))
+            there = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            if there.tzinfo is None:  # it says -0000: in UTC, and nothing of where it is
+                there = there.replace(tzinfo=UTC)
+            self._dates.append((there, self._now()))
         except (KeyError, TypeError, ValueError):
             return  # a local server may not tell
 
 
 _SUMMARY = "producers ask it for the largest record and whether keys are ignored: allow kinesis:DescribeStreamSummary"
+_UNREACHED = {
+    "ConnectTimeoutError",
+    "ConnectionClosedError",
+    "EndpointConnectionError",
+    "ReadTimeoutError",
+    "ResponseParserError",  # of something that is no STS
+}
+_NO_STS = "STS is not reached, as from a network with no way to it, or with a local server; it is asked for names alone"
 _LOGIN = "log in anew (aws sso login), or choose another profile"
 
 
@@ -257,7 +281,7 @@ def doctor_command(
             typer.echo(json_text(asdict(one)))
             continue
         out.print(f"{one.status:8}", style=_COLOURS[one.status], end="")
-        out.print(f" {one.check}: {printable(one.told)}", soft_wrap=True)
+        out.print(f" {one.check}: {printable(one.told, most=LONGEST_MESSAGE)}", soft_wrap=True)
         if one.remedy:
             out.print(f"         {one.remedy}", style="dim", soft_wrap=True)
         sys.stdout.flush()

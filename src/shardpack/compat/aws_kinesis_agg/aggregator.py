@@ -29,7 +29,7 @@ from typing import TypeAlias
 
 from ...errors import InvalidRecordError, RecordTooLargeError
 from ...hashing import hash_key
-from ...limits import MAX_RECORD_BYTES, MIB
+from ...limits import MAX_RECORD_BYTES, MIB, check_integer, shown
 from ...packing.settings import HashKeys
 from ...records import BytesLike, UserRecord, check_user_record
 from ...wire.backend import backend
@@ -155,10 +155,13 @@ class AggRecord:
     """
 
     def __init__(self, max_size: int = MIB, *, hash_keys: HashKeys = "pinned") -> None:
+        check_integer("max_size", max_size)
         if max_size > MAX_RECORD_BYTES:
-            raise ValueError(f"max_size is {max_size:,}; Kinesis takes records of up to {MAX_RECORD_BYTES:,} bytes")
+            raise ValueError(
+                f"max_size is {shown(max_size, ',')}; Kinesis takes records of up to {MAX_RECORD_BYTES:,} bytes"
+            )
         if hash_keys not in ("pinned", "kpl"):
-            raise ValueError(f'hash_keys is {hash_keys!r}; choose "pinned" or "kpl"')
+            raise ValueError(f'hash_keys is {shown(hash_keys)}; choose "pinned" or "kpl"')
         self.max_size = max_size
         self._pinned = hash_keys == "pinned"
         self._builder: Builder | None = None  # from the first record on, whose keys become the outer ones

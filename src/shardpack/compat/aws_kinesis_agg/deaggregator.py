@@ -32,7 +32,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, cast
 
 from ...errors import DecodeError
+from ...limits import check_iterable, shown
 from ...records import ReceivedRecord
+from ...unpacking.shapes import keys_of
 from ...unpacking.unpacker import unpack
 from ...wire.format import MAGIC
 
@@ -68,7 +70,7 @@ def iter_deaggregate_records(records: Records, data_format: DataFormat = None) -
         DecodeError: a mapping is no Kinesis record, or its data is neither base64 nor bytes.
     """
     if data_format not in (None, "Boto3"):
-        raise ValueError(f'data_format is {data_format!r}; choose "Boto3" or None')
+        raise ValueError(f'data_format is {shown(data_format)}; choose "Boto3" or None')
     return _deaggregated(records, not_base64=data_format == "Boto3")
 
 
@@ -82,14 +84,20 @@ def _deaggregated(records: Records, *, not_base64: bool) -> Iterator[dict[str, A
 
 
 def _each(records: Records) -> Iterable[Mapping[str, Any]]:
-    if not isinstance(records, Mapping):
-        return records
-    held = records.get("Records", records.get("records"))  # "records" is Firehose's and Kinesis Analytics'
-    return [records] if held is None else cast("Iterable[Mapping[str, Any]]", held)
+    held: object = records
+    if isinstance(records, Mapping):
+        held = records.get("Records", records.get("records"))  # "records" is Firehose's and Kinesis Analytics'
+    if held is None and isinstance(records, Mapping):
+        return [records]
+    check_iterable("records", held, "Kinesis records, or an event that holds them")
+    return cast("Iterable[Mapping[str, Any]]", held)
 
 
 def _in_lambda_shape(record: Mapping[str, Any]) -> dict[str, Any]:
-    if "data" in (record.get("kinesis") or ()):
+    if not isinstance(record, Mapping):
+        raise DecodeError(f"{shown(record)} is no Kinesis record, which is a mapping")
+    kinesis = record.get("kinesis")
+    if isinstance(kinesis, Mapping) and "data" in kinesis:
         return cast("dict[str, Any]", record)
     if "Data" in record:
         kinesis = {
@@ -101,7 +109,8 @@ def _in_lambda_shape(record: Mapping[str, Any]) -> dict[str, Any]:
         }
     elif "data" in record:
         # Without metadata it is a Direct PUT to Firehose, or Lambda's inner record alone, as EventBridge Pipes send it.
-        metadata = record.get("kinesisRecordMetadata") or record.get("kinesisStreamRecordMetadata") or record
+        some = (record.get("kinesisRecordMetadata"), record.get("kinesisStreamRecordMetadata"))
+        metadata = next((one for one in some if one and isinstance(one, Mapping)), record)
         kinesis = {
             "kinesisSchemaVersion": _SCHEMA_VERSION,
             "sequenceNumber": metadata.get("sequenceNumber"),
@@ -113,7 +122,7 @@ def _in_lambda_shape(record: Mapping[str, Any]) -> dict[str, Any]:
         }
     else:
         raise DecodeError(
-            f"a mapping with the keys {', '.join(map(repr, record)) or 'none'} is no Kinesis record; expected 'kinesis'"
+            f"a mapping with the keys {keys_of(record)} is no Kinesis record; expected 'kinesis'"
             " with 'data' in it (Lambda), 'Data' (boto3) or 'data' (Firehose, Kinesis Analytics)"
         )
     return {**record, "kinesis": kinesis}

@@ -27,6 +27,7 @@ LOOKING_SECONDS = 0.2
 _MOST_WAITING = 16 * MIB  # of a shard, before its subscription is read on
 _MOST_AT_ONCE = 8 * MIB  # in one answer
 _REGISTRATION_SECONDS = 60.0
+_TAKEN_OVER = 3  # times in a row; a worker that has lost its shard asks no more, so this one has not
 _NOT_ALLOWED = frozenset(
     {"AccessDeniedException", "AccessDenied", "LimitExceededException", "InvalidArgumentException"}
 )
@@ -51,6 +52,7 @@ class FanOut:
         self._arn: str | None = None
         self._is_polling = False
         self._subscriptions: dict[str, _Subscription] = {}
+        self._has_warned = False
 
     def __getattr__(self, call: str) -> Any:
         return getattr(self._client, call)
@@ -79,6 +81,8 @@ class FanOut:
                 raise _ExpiredError
             answer: dict[str, Any] = self._client.get_records(**arguments)
             return answer
+        if found[0].taken_over >= _TAKEN_OVER:
+            self._warn_of_another()
         try:
             return found[0].take()
         except Exception as error:
@@ -127,6 +131,18 @@ class FanOut:
             " stream's consumers",
             self._name,
             ": ".join(error_of(refused)),
+        )
+
+    def _warn_of_another(self) -> None:
+        with self._lock:
+            if self._has_warned:
+                return
+            self._has_warned = True
+        _log.error(
+            "another application reads %s as the stream consumer %s, and each takes the other's subscriptions over;"
+            " give each application a fan_out of its own",
+            next(iter(self._stream.values())),
+            self._name,
         )
 
     def _registered(self) -> str:
@@ -187,6 +203,7 @@ class _Subscription:
         self._error: Exception | None = None
         self._closed = False
         self._millis: int | None = None
+        self.taken_over = 0  # times in a row that another call for the same shard has ended the subscription
 
     def take(self) -> dict[str, Any]:
         """What has come, as `GetRecords` would answer."""
@@ -231,6 +248,7 @@ class _Subscription:
             for event in self._stream:
                 if not self._keep(event):
                     break
+            self.taken_over = 0
         except Exception as error:  # noqa: BLE001  # told to who asks next
             with self._changed:
                 if not self._closed:
@@ -246,6 +264,8 @@ class _Subscription:
         told = event.get("SubscribeToShardEvent")
         if told is None:
             ((code, why),) = event.items()
+            with self._changed:
+                self.taken_over += code == "ResourceInUseException"
             raise _EventError(code, why)
         number = told.get("ContinuationSequenceNumber")
         with self._changed:

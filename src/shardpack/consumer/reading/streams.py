@@ -77,19 +77,7 @@ class Directory:
         Raises:
             ValueError, TypeError: one is no stream's name.
         """
-        given = self._find()
-        if isinstance(given, str):
-            raise TypeError(f"streams is {shown(given)}, one name; give a list of names, or a function that returns it")
-        names = list(dict.fromkeys(given))
-        by_call: dict[str, str] = {}
-        for name in names:
-            (call,) = argument_of(name).values()
-            if (other := by_call.setdefault(call, name)) != name:
-                raise ValueError(
-                    f"streams names the stream {call!r} in two ways, {other!r} and {name!r}; its leases would be kept"
-                    " twice: leave one of them out"
-                )
-        return names
+        return checked_names(self._find())
 
     def must_describe(self, name: str, shards: list[dict[str, Any]]) -> bool:
         """Whether the stream's time of creation is to be asked for: it is new, or may have been made again.
@@ -134,6 +122,30 @@ class Directory:
                 if stream.identifier == identifier and identifier in self._identifiers:
                     return argument_of(name)
         return None
+
+
+def checked_names(given: object) -> list[str]:
+    """The names of streams that an application gives, each once.
+
+    Raises:
+        ValueError, TypeError: one is no stream's name, or two are the same stream's.
+    """
+    if isinstance(given, str | bytes):
+        raise TypeError(f"streams is {shown(given)}, one name; give a list of names, or a function that returns it")
+    if not isinstance(given, Iterable):
+        raise TypeError(
+            f"streams is {shown(given)}, of type {type(given).__name__}; give a list of names, or a function that"
+            " returns it"
+        )
+    by_call: dict[str, str] = {}
+    for name in given:
+        (call,) = argument_of(name).values()
+        if (other := by_call.setdefault(call, name)) != name:
+            raise ValueError(
+                f"streams names the stream {call!r} in two ways, {other!r} and {name!r}; its leases would be kept"
+                " twice: leave one of them out"
+            )
+    return list(by_call.values())
 
 
 class _Listing:

@@ -19,7 +19,7 @@ from ..config import ConsumerConfig
 from ..core.engine import Engine
 from ..core.fleet.member import Member
 from ..metrics import INSTRUMENTS, Metrics
-from ..reading.streams import Directory
+from ..reading.streams import Directory, checked_names
 from ..start import Start
 
 Streams: TypeAlias = Iterable[str] | Callable[[], Iterable[str]]
@@ -64,11 +64,10 @@ def directory_of(stream_name: str | None, streams: Streams | None, fan_out: str 
         raise ValueError("fan_out reads one stream; leave it out, or use a consumer for each stream")
     if callable(streams):
         return Directory(streams)
-    given = streams
-    directory = Directory(lambda: given)
-    if not directory.names():
+    names = checked_names(streams)  # once, because it may be an iterator
+    if not names:
         raise ValueError("streams is empty; name the streams to read, or give a function that finds them")
-    return directory
+    return Directory(lambda: names)
 
 
 def engine_for(

@@ -89,6 +89,8 @@ def begun(marks: Mapping[str, Mark], after: Mapping[str, Mark], shards: Mapping[
         return dict(marks)
     parents = {key: shard.parents for key, shard in shards.items()}
     before = ancestors(after, parents)
+    # What the start leaves out without a mark, because a child has one, may lose that child here.
+    marks = {**dict.fromkeys(ancestors(marks, parents) & shards.keys(), END), **marks}
     kept = {
         key: mark for key, mark in marks.items() if key not in before and ancestors([key], parents).isdisjoint(after)
     }

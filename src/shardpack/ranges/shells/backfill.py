@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ...consumer.core.shards import ancestors
 from ..core import frontier
@@ -16,6 +17,7 @@ from .driver import Driver
 from .stream import KinesisStream
 
 MOST_SLICES = 100_000
+_AHEAD = 5_000  # milliseconds that the arrival of a record that is there may be ahead of our clock
 
 
 def ranges_between(driver: Driver, stream: KinesisStream, options: SourceOptions) -> list[Range]:
@@ -29,25 +31,48 @@ def ranges_between(driver: Driver, stream: KinesisStream, options: SourceOptions
         ranges = _to_offset(driver, stream, options, driver.checked(Offset.from_json(final.offset)))
         until = stream.now()
     else:
-        driver.stop_at(final.time if final.kind == "at_timestamp" else None)
+        start = driver.initial(options.initial)
         until = final.time or stream.now()
-        ranges = to_moment(driver, driver.initial(options.initial))
+        ranges = to_moment(driver, start, final.time if final.kind == "at_timestamp" else None, stream.now())
     if options.slice_time is None:
         return ranges
     return [piece for one in ranges for piece in sliced(stream, one, options.slice_time, until)]
 
 
-def to_moment(driver: Driver, start: Offset) -> list[Range]:
-    """Batch after batch of a query that stops where the driver was told to, joined to one part for each shard."""
+def to_moment(driver: Driver, start: Offset, until: int | None, now: int) -> list[Range]:
+    """Batch after batch of a query that stops there, joined to one part for each shard.
+
+    Args:
+        driver: plans the batches.
+        start: where to begin.
+        until: what arrived at or after this moment is left out, in milliseconds since the epoch; None: what comes from
+            now on. What is there counts also if its time is a little ahead of ours.
+        now: the time.
+    """
+    last = now if until is None else until
+    driver.stop_at(min(last, now))
+    offsets = [start]
+    while len(offsets) < 2 or offsets[-1].shards != offsets[-2].shards:
+        offsets.append(driver.next(offsets[-1]))
+    if last >= now:
+        driver.stop_at(now + _AHEAD if until is None else min(until, now + _AHEAD))
+        stage = None
+        while stage != (stage := _stage(offsets[-1])):  # what comes meanwhile is not waited for, but children are
+            offsets.append(driver.next(offsets[-1]))
+    return _joined(offsets)
+
+
+def _stage(offset: Offset) -> dict[str, bool]:
+    """Which shards have begun, and which of these are over: whether children are still to come."""
+    return {key: mark.place == "SHARD_END" for key, mark in offset.shards.items()}
+
+
+def _joined(offsets: Sequence[Offset]) -> list[Range]:
     whole: dict[str, Range] = {}
-    while True:
-        end = driver.next(start)
+    for start, end in pairwise(offsets):
         for one in ranges_of(start, end):
-            before = whole.get(one.shard_id, one)
-            whole[one.shard_id] = replace(before, end=one.end)
-        if end.shards == start.shards:
-            return [whole[key] for key in sorted(whole)]
-        start = end
+            whole[one.shard_id] = replace(whole.get(one.shard_id, one), end=one.end)
+    return [whole[key] for key in sorted(whole)]
 
 
 def _to_offset(driver: Driver, stream: KinesisStream, options: SourceOptions, end: Offset) -> list[Range]:

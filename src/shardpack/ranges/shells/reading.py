@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import threading
@@ -88,9 +89,7 @@ class StreamTable:
         self._travels = client is None
         self._lock = threading.Lock()
         self._planned: list[Range] | None = None
-        asked = self._stream()
-        asked.identity()  # whether it is there, and its clock
-        self._until = asked.now() if bounds.end is None else min(bounds.end, asked.now())
+        self._stream().identity()  # whether it is there
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the client.
@@ -105,6 +104,12 @@ class StreamTable:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._lock = threading.Lock()
+
+    def without_plan(self) -> StreamTable:
+        """The same for those who read single parts of it, and not with all of them in the luggage."""
+        other = copy.copy(self)
+        vars(other).update(_planned=[], _bounds=Bounds())
+        return other
 
     def ranges(self) -> list[Range]:
         """The parts of shards that it has, parents before children; found out at the first call.
@@ -122,13 +127,13 @@ class StreamTable:
     def _plan(self) -> list[Range]:
         stream = self._stream()
         driver = Driver(stream, self._options, lambda *_: {}, sleep=sleep)
-        driver.stop_at(self._until)
+        _ = driver.identity  # sets the clock
         shards = stream.shards()
         self._bounds.check(shards, stream.now())
         start = driver.initial(self._options.initial)
         start = replace(start, shards=begun(start.shards, self._bounds.after, shards))
         try:
-            ranges = to_moment(driver, start)
+            ranges = to_moment(driver, start, self._bounds.end, stream.now())
         except CallError as error:
             if error.code != "InvalidArgumentException" or not self._bounds.after:
                 raise
@@ -217,8 +222,8 @@ def read_stream(
         stream: the stream's name or ARN.
         start: what arrived in a shard before this moment is left out: a `datetime` with a time zone, or
             ``"TRIM_HORIZON"``, all that the stream holds.
-        end: what arrived at or after this moment is left out: a `datetime`, or ``"LATEST"``, now. Both are judged by
-            the approximate arrival, which Kinesis gives to the millisecond.
+        end: what arrived at or after this moment is left out: a `datetime`, or ``"LATEST"``, what is there now. Moments
+            are compared with the approximate arrival, which Kinesis gives to the millisecond.
         after: {shard id: `Position`}: such a shard begins after this user record, and what it was split or merged from
             is left out; ``Position.SHARD_END`` says that it is read. Where other shards begin, `start` says.
         until: {shard id: `Position`}: such a shard ends with this user record, and what it was split or merged into is

@@ -19,7 +19,7 @@ from .clients import Caller
 _CALL_PAUSE = 0.2  # seconds between two calls for one shard, which takes five a second (`GetRecords` API reference)
 _MOST_EMPTY = 50  # answers in a row without a record that say that there are more
 _ITERATOR_SECONDS = 240  # of the five minutes that an iterator is valid
-_SKEW = 2_000  # milliseconds; the service's clock comes in whole seconds
+_STALE = 6.0  # seconds that the date in an answer may be old
 _MOST_SKEW = 600_000  # milliseconds; AWS refuses requests of clients whose clocks are off by half of it
 
 
@@ -80,8 +80,9 @@ class KinesisStream:
         Raises:
             CallError: it is not there, or may not be described.
         """
+        asked = self._clock()
         answer = self._call("describe_stream_summary", **self.argument)
-        self._set_clock(answer)
+        self._set_clock(answer, asked)
         told = answer["StreamDescriptionSummary"]
         created = round(told["StreamCreationTimestamp"].timestamp() * 1000)
         return Identity(told["StreamARN"], created, told["RetentionPeriodHours"] * 3_600_000, told["StreamName"])
@@ -160,15 +161,22 @@ class KinesisStream:
                 return None
             raise
 
-    def _set_clock(self, answer: Mapping[str, Any]) -> None:
+    def _set_clock(self, answer: Mapping[str, Any], asked: float) -> None:
+        """Learn by how much our clock differs at least: the answer was made after it was asked for, and before now.
+
+        Its time is in whole seconds, and a server that is busy may have written it down a while ago. Neither that nor
+        the answer's way is a difference: to set the time back would leave what was put last out of what there is to
+        read. A time that is a little late only costs calls.
+        """
         told = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         if told is None:
             return
         try:
-            ahead = round((self._clock() - parsedate_to_datetime(told).timestamp()) * 1000)
+            of_service = parsedate_to_datetime(told).timestamp()
         except ValueError:
             return
-        self._ahead = ahead if abs(ahead) > _SKEW else 0
+        ahead = asked - of_service
+        self._ahead = round((ahead if ahead > _STALE else min(0.0, self._clock() - of_service)) * 1000)
 
 
 def arguments_of(mark: Mark) -> dict[str, Any]:

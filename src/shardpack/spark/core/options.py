@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from ...aws.streams import stream_argument
 from ...limits import KPL_AGGREGATION_MAX_SIZE, MAX_RECORD_BYTES, MIN_RECORD_BYTES, shown
 from ...ranges.core.options import MAX_RECORDS, Connection, SourceOptions, Start
 from .words import SPARK
@@ -67,7 +68,7 @@ def sink_options(given: Mapping[str, str]) -> SinkOptions:
         ValueError: as `source_options`.
     """
     options = _Given(given, _CONNECTION | {*_SINK}, "write")
-    return SinkOptions(
+    sink = SinkOptions(
         connection=_connection(options),
         aggregation=options.get("aggregation", _flag, True),
         route=options.get("route", _choice("shard", "key", "any"), "shard"),
@@ -75,8 +76,14 @@ def sink_options(given: Mapping[str, str]) -> SinkOptions:
         aggregation_max_size=options.get(
             "aggregationMaxSize", _whole(MIN_RECORD_BYTES, MAX_RECORD_BYTES), KPL_AGGREGATION_MAX_SIZE
         ),
-        record_ttl=options.get("recordTtl", duration, 300_000) / 1000,
+        record_ttl=options.get("recordTtl", _lifetime, 300_000) / 1000,
     )
+    if sink.ordering == "key" and sink.route == "any":
+        raise ValueError(
+            "ordering is key and route is any; the records of a key have no order when they go to any shard. Choose"
+            " route shard or key, or ordering none"
+        )
+    return sink
 
 
 def given_text(given: Mapping[str, str], name: str) -> str | None:
@@ -186,6 +193,10 @@ def _connection(options: _Given) -> Connection:
     access_key, secret_key = (options.get(option, _text, None) for option in ("awsAccessKey", "awsSecretKey"))
     if (access_key is None) != (secret_key is None):
         raise ValueError("of the options awsAccessKey and awsSecretKey there is one; give both, or neither of them")
+    try:
+        stream_argument(arn or str(name))
+    except ValueError as error:
+        raise ValueError(f"the option {'streamARN' if arn else 'streamName'}: {error}") from None
     return Connection(
         stream=arn or str(name),
         region=options.get("region", _text, None),
@@ -232,7 +243,7 @@ def position(text: str) -> Start:
 def _position_of_json(text: str) -> Start:
     try:
         told = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(_WHERE) from None
     if "shards" in told:
         return Start("offset", offset=told)
@@ -241,8 +252,11 @@ def _position_of_json(text: str) -> Start:
     raise ValueError(f"times are in ISO 8601, without a format of their own; {_WHERE}" if "format" in told else _WHERE)
 
 
+_LAST_MOMENT = 253_402_300_799_999  # milliseconds; the end of the year 9999
+
+
 def _moment(told: object) -> int:
-    if isinstance(told, int) and not isinstance(told, bool) and told >= 0:
+    if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= _LAST_MOMENT:
         return told
     try:
         moment = datetime.fromisoformat(str(told).strip())
@@ -254,6 +268,7 @@ def _moment(told: object) -> int:
 
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_LEAST_TTL = 100  # milliseconds, of ProducerConfig.record_ttl
 _DURATION = re.compile(r"(\d{1,12})\s*(ms|s|m|h|d|milliseconds?|seconds?|minutes?|hours?|days?)")
 
 
@@ -264,6 +279,13 @@ def duration(text: str) -> int:
         raise ValueError("give a time such as 400ms, 30s, 10 minutes, 1h or 2 days")
     unit = found[2]
     return int(found[1]) * _UNITS["ms" if unit.startswith(("ms", "milli")) else unit[0]]
+
+
+def _lifetime(text: str) -> int:
+    milliseconds = duration(text)
+    if milliseconds < _LEAST_TTL:
+        raise ValueError(f"give at least {_LEAST_TTL} ms, or the rows would have failed before they are put")
+    return milliseconds
 
 
 def _text(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +10,11 @@ import pyarrow as pa
 from pyspark.sql.datasource import DataSourceArrowWriter, DataSourceStreamWriter, WriterCommitMessage
 
 from ...limits import listed
-from ...producer import Delivery, Producer, ProducerConfig
+from ...producer import ProducerConfig
 from ...ranges.shells.clients import Caller, kinesis_of
+from ...ranges.shells.putting import Columns, meaning_of, put_batches
 from ..core.options import SinkOptions
 from ..core.words import SPARK
-
-_AT_ONCE = 2000  # rows that are put together
-_WAITING = 50  # of those that are on their way before the oldest is waited for
-
-Columns = dict[str, str]
-"""The names of the columns by what they are: partition_key, data, and perhaps explicit_hash_key."""
 
 _KINDS = {"partition_key": ("string",), "data": ("binary", "string"), "explicit_hash_key": ("string",)}
 
@@ -31,10 +25,9 @@ def check_columns(schema: Any) -> Columns:
     Raises:
         ValueError: one is missing, there twice, or of another type.
     """
-    found: Columns = {}
+    found: dict[str, str] = {}
     for field in schema.fields:
-        meaning = field.name.replace("_", "").lower()
-        name = next((one for one in _KINDS if one.replace("_", "") == meaning), None)
+        name = meaning_of(field.name)
         if name is None:
             continue
         if name in found:
@@ -96,29 +89,8 @@ class _Writer:
             ordering=options.ordering,
             metrics_level="none",
         )
-        rows = 0
-        waiting: list[Future[list[Delivery]]] = []
         client = kinesis_of(options.connection)
-        with Producer(options.connection.stream, config, client=client) as producer:
-            for batch in iterator:
-                for start in range(0, batch.num_rows, _AT_ONCE):
-                    some = self._records(batch.slice(start, _AT_ONCE))
-                    waiting.append(producer.put_many(some))
-                    rows += len(some)
-                    if len(waiting) > _WAITING:
-                        waiting.pop(0).result()
-            producer.flush()
-            for future in waiting:
-                future.result()
-        return Written(rows)
-
-    def _records(self, batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
-        columns = self._columns
-        keys = batch[columns["partition_key"]].to_pylist()
-        data = batch[columns["data"]].cast(pa.large_binary()).to_pylist()
-        if "explicit_hash_key" not in columns:
-            return list(zip(keys, data, strict=True))
-        return list(zip(keys, data, batch[columns["explicit_hash_key"]].to_pylist(), strict=True))
+        return Written(put_batches(options.connection.stream, config, client, iterator, lambda _: self._columns))
 
 
 class BatchWriter(_Writer, DataSourceArrowWriter):

@@ -23,11 +23,13 @@ from ....limits import KPL_AGGREGATION_MAX_SIZE, MIB
 from ....records import UserRecord
 from ... import reading
 from ...input_bar import opened_input
+from ...messages import report
 from ...reading import InputError
 from ...terminal import console, json_text
 from .table import compare, show
 
 _WIDTH = 100
+_LARGE = 2 * MIB  # of a compressed file that takes a while
 _LATENCY = 1.0  # seconds
 _LATEST = 253_402_300_799_999  # milliseconds at the end of the year 9999
 _MILLISECONDS = 1e11  # numbers above it cannot be seconds before the year 5138
@@ -65,10 +67,15 @@ class Source:
 
     def _size(self, compression: str | None) -> int | None:
         """Of a file that may be sampled: what is compressed or comes through a pipe can only be read whole."""
-        if self.exact or self.file in (None, "-") or compression is not None:
-            return None
         path = Path(str(self.file))
-        return path.stat().st_size if path.is_file() else None
+        if self.exact or self.file in (None, "-") or not path.is_file():
+            return None
+        size = path.stat().st_size
+        if compression is None:
+            return size
+        if size > _LARGE:
+            report(f"{self.file}: it is compressed, so every line is packed; decompress it to have a part packed")
+        return None
 
 
 def run(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ....leases.lease import Lease, Leases
 
 _ATTEMPTS = 5  # a worker that renews is between two of its writes most of the time
+_A_DAY = 86_400.0  # seconds; nobody waits longer, and much more is no time that a clock can wait
 _ONE_LINE = 10_000  # characters; no terminal, no reason to break lines
 
 app = typer.Typer(
@@ -39,7 +40,10 @@ Force = Annotated[bool, typer.Option("--force", help="Take the lease from a work
 Watch = Annotated[
     float,
     typer.Option(
-        metavar="SECONDS", min=0.0, help="How long a counter must stand still: the failover time of the workers."
+        metavar="SECONDS",
+        min=0.0,
+        max=_A_DAY,
+        help="How long a counter must stand still: the failover time of the workers.",
     ),
 ]
 
@@ -54,7 +58,7 @@ def show_command(
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
     every: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="With --watch: the time between two looks.")
+        float, typer.Option(metavar="SECONDS", min=0.1, max=_A_DAY, help="With --watch: the time between two looks.")
     ] = 10.0,
     looks: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="With --watch: end after so many looks.")

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 import typer
 
 from ....leases.lease import Lease
+from ...messages import LONGEST_MESSAGE
 from ...reading import InputError
-from ...terminal import Column, console, print_table, row
+from ...terminal import Column, console, print_table, printable, row
 
 _ONE_LINE = 10_000  # characters; no terminal, no reason to break lines
 
@@ -81,7 +82,7 @@ def watch(
         print_table(printer, columns(names), watching.rows(leases, behind))
         done += 1
         if trouble is not None:
-            printer.print(str(trouble))
+            printer.print(printable(trouble, most=LONGEST_MESSAGE))
         if looks is not None and done >= looks:
             if trouble is not None:
                 raise trouble
@@ -93,7 +94,7 @@ def watch(
 
 
 def lag(millis: int | str | None) -> str:
-    """How far behind, for people; or what is wrong."""
+    """How far behind, for people; or what is wrong, in whoever's words."""
     if millis is None or isinstance(millis, str):
-        return millis or "-"
+        return printable(millis or "-")
     return str(timedelta(seconds=round(millis / 1000)))

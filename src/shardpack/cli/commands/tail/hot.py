@@ -36,7 +36,7 @@ class Hot:
         for record in records:
             shard_id, key = record.shard_id or "-", record.partition_key
             self._records[shard_id] += 1
-            self._bytes[shard_id] += len(record.data) + len((key or "").encode())
+            self._bytes[shard_id] += len(record.data) + len((key or "").encode("utf-8", "replace"))
             if key is not None:
                 self._keys[key] += 1
         if len(self._keys) > self._most_keys:

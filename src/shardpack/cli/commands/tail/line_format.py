@@ -68,7 +68,7 @@ def chosen(keys: Collection[str], pattern: str | None) -> Callable[[ReceivedReco
         return None
     try:
         found = None if pattern is None else re.compile(pattern.encode("utf-8", "surrogateescape"))
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:  # the others: a number or a nesting beyond its limits
         raise typer.BadParameter(f"--filter is {pattern!r:.100}, which is no regular expression: {error}") from None
     wanted = frozenset(keys)
 
@@ -88,4 +88,4 @@ def _milliseconds(record: ReceivedRecord) -> int | None:
 def _bytes(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
-    return b"" if value is None else str(value).encode("utf-8", "surrogateescape")
+    return b"" if value is None else str(value).encode("utf-8", "replace")  # lone surrogates are what no encoding has

@@ -15,7 +15,7 @@ from ...config import ConsumerConfig
 from ..actions import Action, GetLease, ListLeases, ReleaseLease, TakeBack
 
 _LOOKS = 4  # at a lease that was given, in the time in which its new owner looks once
-_PATIENCE = 3  # times in which its new owner looks
+_PATIENCE = 3  # times in which its new owner looks, or half of the failover time, after which a lease is free anyway
 
 
 @dataclass(slots=True)
@@ -38,6 +38,7 @@ class Leaving:
 
     def __init__(self, config: ConsumerConfig, view: LeaseView) -> None:
         self._interval = config.lease_discovery_interval
+        self._patience = min(_PATIENCE * self._interval, config.failover_time / 2)  # closing takes no longer than that
         self._is_asking = config.graceful_lease_handoff_timeout > 0
         self._view = view
         self._peers: Counter[str] = Counter()
@@ -89,7 +90,7 @@ class Leaving:
 
     def given(self, lease: Lease, now: float) -> None:
         """A lease was given to a worker, which is now to come for it."""
-        self._given[lease.key] = _Given(lease, now + self._interval / _LOOKS, now + _PATIENCE * self._interval)
+        self._given[lease.key] = _Given(lease, now + self._interval / _LOOKS, now + self._patience)
 
     def is_watching(self, key: str) -> bool:
         """Whether a lease was given, and nobody has come for it yet."""
@@ -107,7 +108,7 @@ class Leaving:
         """A look at a lease that was given has failed, or taking it back."""
         given = self._given[key]
         given.due = now + self._interval
-        if now > given.until + _PATIENCE * self._interval:
+        if now > given.until + self._patience:
             del self._given[key]  # it expires by itself
 
     def taken_back(self, key: str) -> None:

@@ -259,7 +259,8 @@ class Driver:
         now = time.monotonic()
         dues = [due for due, _ in self._pauses]
         deadline = min([*dues, self._close_by, now + _LONGEST, *_given(self._engine.deadline(now))])
-        left = 0.0 if self._engine.needs_poll else max(0.0, deadline - now)
+        is_due = self._engine.needs_poll or self._engine.is_closed  # the poll itself may have found nothing left to do
+        left = 0.0 if is_due else max(0.0, deadline - now)
         try:
             wish, _ = self._inbox.get(block=left > 0, timeout=left or None)
             while True:
@@ -274,7 +275,8 @@ class Driver:
             return True
         if time.monotonic() < self._close_by:
             return False
-        _log.warning("closed before every lease was given up; what is left expires by itself")
+        if self._close_by > float("-inf"):  # else the interpreter has ended first, and a log is no use
+            _log.warning("closed before every lease was given up; what is left expires by itself")
         return True
 
     def _end(self) -> None:
