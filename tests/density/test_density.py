@@ -141,13 +141,13 @@ class TestCounts:
         for timed, untimed in zip(measure(LOGINS, EVERY, rate=100).rows, measure(LOGINS, EVERY).rows, strict=True):
             assert told(timed) == told(untimed), timed.strategy.name
 
-    @pytest.mark.parametrize("seconds", [0.01, 0.3, 1.0, None])
+    @pytest.mark.parametrize("seconds", [0.05, 1.0, None])
     def test_many_at_once_are_counted_as_one_by_one(
         self, seconds: float | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Runs of user records go to the packer in one call, up to the moment at which an aggregate is due."""
         chosen = [one for one in usual_strategies(3) if one.limits is not None and not one.lookahead]
-        records = [*synthetic("login:50-100", 2500, keys=200), *synthetic("login:3000-9000", 500, keys=200)]
+        records = [*synthetic("login:50-100", 1200, keys=50), *synthetic("login:3000-9000", 200, keys=50)]
         counted = [Strategy("counted", sp.Limits(51_200, 7))]
 
         def rows() -> list[Row]:

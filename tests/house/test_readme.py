@@ -155,6 +155,14 @@ def test_the_shell_examples_run(tmp_path: Path) -> None:
         assert line in done.stdout, line
 
 
+def test_contributing_tells_of_every_make_target_and_of_no_other() -> None:
+    rows = re.findall(r"^\| (`make .*?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    told = {target for row in rows for target in re.findall(r"`make ([a-z-]+)", row)}
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert told == targets - {"help", "demo"}  # which the first lines are about
+
+
 def test_the_make_targets_exist() -> None:
     named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", README))
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

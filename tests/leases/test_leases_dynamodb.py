@@ -271,6 +271,11 @@ class TestTheKclsTable:
             {"leaseCounter": {"N": "1"}, "checkpoint": {"S": "soon"}},
             {
                 "leaseCounter": {"N": "1"},
+                "checkpoint": {"S": "TRIM_HORIZON"},
+                "shardpackDoneUntil": {"N": "9" * 30},
+            },
+            {
+                "leaseCounter": {"N": "1"},
                 "checkpoint": {"S": "1"},
                 "startingHashKey": {"S": "x"},
                 "endingHashKey": {"S": "y"},

@@ -140,6 +140,8 @@ def test_memory_is_not_a_file() -> None:
         "checkpointOwner = x'00'",
         "origin = x'00'",
         "doneUntil = 'soon'",
+        "doneUntil = -1",
+        "doneUntil = 9223372036854775807",
         "startingHashKey = 'x', endingHashKey = 'y'",
         f"startingHashKey = '{'9' * 5000}', endingHashKey = '1'",
     ],

@@ -140,6 +140,9 @@ def test_a_filter_is_applied_before_rows_are_counted(stream: Resharded) -> None:
     expected = [row["data"] for row in stream.rows if row["partition_key"] == "key-7"]
     assert frame.select("data").collect()["data"].to_list() == expected
     assert frame.head(3).select("data").collect()["data"].to_list() == expected[:3]
+    source = scanning._Source(StreamTable(NAME, Bounds(), client=stream.client))  # Polars may hand over both one day
+    found = source(["data", "partition_key"], pl.col("partition_key") == "key-7", 3, None)
+    assert [data for batch in found for data in batch["data"]] == expected[:3]
     mixed = frame.filter((pl.col("shard_id") != LAST) & (pl.col("sub_sequence_number") == 0)).collect()
     assert mixed.to_dicts() == [
         row

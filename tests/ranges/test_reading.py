@@ -116,6 +116,7 @@ def test_positions_divide_a_shard_to_the_user_record(stream: Resharded, shard: s
     later = read(stream, after=here)
     assert [row for row in later if row["shard_id"] == shard] == rest
     assert [row for row in later if row["shard_id"] != shard] == others
+    assert read(stream, after=here, columns=["data"]) == [{"data": row["data"]} for row in later]
     before = read(stream, until=here)
     assert [row for row in before if row["shard_id"] == shard] == first
     assert [row for row in before if row["shard_id"] != shard] == [
@@ -155,6 +156,7 @@ def test_what_was_read_is_gone_on_from(stream: Resharded) -> None:
     last = {row["shard_id"]: position(row) for row in first}
     assert sorted(first + read(stream, after=last), key=place) == stream.rows
     assert read(stream, until=last) == first
+    assert read(stream, until={row["shard_id"]: position(row) for row in stream.rows}) == stream.rows
 
 
 def test_nothing_is_fetched_before_it_is_read(stream: Resharded) -> None:
@@ -187,6 +189,18 @@ def test_threads_that_begin_together_plan_once(stream: Resharded) -> None:
         plans = list(pool.map(lambda _: table.ranges(), range(4)))
     assert all(plan is plans[0] for plan in plans)
     assert calls["DescribeStreamSummary"] == once["DescribeStreamSummary"]
+
+
+def test_so_many_rows_are_read_and_no_call_is_made_for_more(stream: Resharded) -> None:
+    client, calls = stream.counted()
+    table = StreamTable(NAME, Bounds(), client=client, max_records=2)
+    table.ranges()
+    for most in (0, 1, 10, 21, len(stream.rows)):
+        calls.clear()
+        rows = [row for batch in table.read(most=most) for row in batch.to_pylist()]
+        assert rows == stream.rows[:most]
+        if most < 22:
+            assert calls["GetRecords"] == -(-most // 20)  # aggregates of ten, two in a call
 
 
 def test_a_corrupt_aggregate_is_as_on_corrupt_says() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,12 +78,34 @@ def test_a_row_that_cannot_be_stored_fails_the_task(kinesis: FakeKinesis) -> Non
         writer().write(batches(10))
 
 
-def test_rows_of_a_key_keep_their_order(kinesis: FakeKinesis) -> None:
-    writer(ordering="key").write(batches(2000))
-    for key in ("k1", "k2"):
+def test_rows_of_a_key_keep_their_order_though_calls_fail(kinesis: FakeKinesis) -> None:
+    kinesis.script("put_records", error="InternalFailure", times=3)
+    writer(ordering="key", aggregationMaxSize="100").write(batches(5000))
+    assert sorted(int(one.data) for one in kinesis.user_records()) == [*range(5000)]
+    for key in (f"k{nth}" for nth in range(50)):
         numbers = [int(one.data) for one in kinesis.user_records() if one.partition_key == key]
         assert numbers == sorted(numbers)
-        assert len(numbers) == 40
+
+
+def test_what_is_stored_is_let_go(kinesis: FakeKinesis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows a task has, it waits for few of them."""
+    waiting: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = 0
+
+    class Watched(sp.Producer):
+        def put_many(self, *arguments: Any, **named: Any) -> Any:
+            nonlocal most
+            future = super().put_many(*arguments, **named)
+            waiting.add(future)
+            most = max(most, len(waiting))
+            return future
+
+    monkeypatch.setattr(putting, "_AT_ONCE", 10)
+    monkeypatch.setattr(putting, "_WAITING", 5)
+    monkeypatch.setattr(putting, "Producer", Watched)
+    writer().write(batches(1000, 100))
+    assert len(kinesis.user_records()) == 1000
+    assert most <= 50
 
 
 def test_rows_of_which_an_early_one_was_not_stored_fail_the_task(
@@ -110,11 +133,11 @@ def test_a_row_is_given_up_after_its_time(kinesis: FakeKinesis) -> None:
 
 
 def test_options_say_what_shares_an_aggregate(kinesis: FakeKinesis) -> None:
-    writer(route="key", aggregationMaxSize="500").write(batches(2000))
+    writer(route="key", aggregationMaxSize="100").write(batches(2000))
     together = [sp.decode(record["Data"]) for record in kinesis.records() if sp.is_aggregated(record["Data"])]
     assert together
     assert all(len({one.partition_key for one in some}) == 1 for some in together)
-    assert all(len(record["Data"]) <= 500 for record in kinesis.records())
+    assert all(len(record["Data"]) <= 100 for record in kinesis.records())
 
 
 def test_an_explicit_hash_key_decides_the_shard(kinesis: FakeKinesis) -> None:

@@ -14,6 +14,7 @@ pytest.importorskip("boto3")
 pytest.importorskip("pyspark.sql.datasource")
 import servers
 from mini_spark import MiniSpark, Setting
+from pyspark.sql.datasource import InputPartition
 from pyspark.sql.types import StringType, StructType
 
 import shardpack as sp
@@ -81,6 +82,17 @@ def test_the_options_limit_a_batch_whatever_spark_makes_of_them(given: dict[str,
     assert len(reading.batch(limit)) == rows
 
 
+def test_a_limit_by_time_lets_the_driver_read_nothing_but_the_ends() -> None:
+    limits_of_spark()
+    setting = Setting(1)
+    put(setting, 200)
+    reading = Reading(setting, maxTimePerTrigger="100s")
+    setting.kinesis.calls.clear()
+    reading.reader.latestOffset(reading.start, reading.reader.getDefaultReadLimit())
+    answers = [call.response or {} for call in setting.kinesis.calls]
+    assert 0 < sum(len(answer.get("Records", ())) for answer in answers) <= 3
+
+
 def test_a_limit_of_spark_s_own_goes_before_that_of_the_options() -> None:
     limits = limits_of_spark()
     setting = Setting(1)
@@ -145,6 +157,12 @@ def test_a_row_has_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     few = source.BatchReader(source_options({"streamName": "s"}, is_stream=False), ["data", "subSequenceNumber"])
     assert [batch.to_pydict() for batch in few.read(part)] == [{"data": [b"1", b"2"], "subSequenceNumber": [0, 1]}]
+
+
+@pytest.mark.parametrize("partition", [None, InputPartition(None)], ids=["4.0", "later"])
+def test_a_range_without_records_has_no_rows(partition: Any) -> None:
+    reader = source.BatchReader(source_options({"streamName": "s"}, is_stream=False), ["data"])
+    assert list(reader.read(partition)) == []
 
 
 def test_slices_of_a_shard_are_not_run_one_after_the_other_while_there_are_others() -> None:

@@ -10,7 +10,7 @@ from typing import TypeAlias, TypedDict
 
 from ..records import Position
 from .keys import lease_keys_beside, shard_id_of, shard_ids_of, stream_identifier_of
-from .lease import Lease
+from .lease import Lease, moment_of
 from .local import in_order
 
 _ENTITY_TYPE = "LEASE"
@@ -106,7 +106,7 @@ def lease_of(item: Item) -> Lease:
         hash_range=(int(starting), int(ending)) if starting and ending else None,
         checkpoint_owner=item.get("checkpointOwner", _ABSENT).get("S"),
         origin=item.get(ORIGIN, _ABSENT).get("S"),
-        done_until=None if done_until is None else int(done_until),
+        done_until=None if done_until is None else moment_of(int(done_until)),
         throughput=float(throughput) if (throughput := item.get("throughputKBps", _ABSENT).get("N")) else None,
     )
 

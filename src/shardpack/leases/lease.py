@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from ..limits import shown
 from ..records import Position
 
 
@@ -168,3 +169,17 @@ def origin_of(stream: str, first_sequence_number: str) -> str:
 def is_started(checkpoint: Position) -> bool:
     """Whether something of the shard is done."""
     return checkpoint > Position.LATEST
+
+
+def moment_of(seconds: int) -> int:
+    """What a store holds as `Lease.done_until`.
+
+    Raises:
+        ValueError: no clock has ever shown it.
+    """
+    if not 0 <= seconds <= _LAST_MOMENT:
+        raise ValueError(f"done_until is {shown(seconds)}; expected whole seconds since the epoch")
+    return seconds
+
+
+_LAST_MOMENT = 253_402_300_799  # the end of the year 9999

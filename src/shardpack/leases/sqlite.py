@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import LeaseStoreError
 from ..records import Position
-from .lease import Lease
+from .lease import Lease, moment_of
 from .local import LocalLeases
 
 _APPLICATION_ID = 0x5350_6C73  # "SPls": tells our files from other people's
@@ -263,7 +263,7 @@ def _lease(
         hash_range=None if starting is None or ending is None else (int(starting), int(ending)),
         checkpoint_owner=checkpoint_owner,
         origin=origin,
-        done_until=done_until,
+        done_until=None if done_until is None else moment_of(done_until),
     )
 
 

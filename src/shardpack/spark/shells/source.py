@@ -98,9 +98,10 @@ class _Reader:
     def _partitions(self, ranges: Sequence[Range]) -> list[RangePartition]:
         return [RangePartition(one) for one in ranges]
 
-    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        """The rows of a partition; Spark makes one without a range where there are none."""
-        if not isinstance(partition.value, Range):
+    def read(self, partition: InputPartition | None) -> Iterator[pa.RecordBatch]:
+        """The rows of a partition; where there are none, Spark makes one without a range, or gives None for it."""
+        one = None if partition is None else partition.value
+        if not isinstance(one, Range):
             return
         options, name = self._options, self._options.connection.stream
         client: Any = shared_kinesis_of(options.connection)
@@ -110,7 +111,7 @@ class _Reader:
         stream = name.rpartition("/")[2] if name.startswith("arn:") else name
         try:
             rows = Rows(stream, self._names, options.on_corrupt)
-            yield from RangeReader(call, argument, options, rows.of).read(partition.value)
+            yield from RangeReader(call, argument, options, rows.of).read(one)
         finally:
             if fan_out is not None:
                 fan_out.close()
