@@ -228,7 +228,7 @@ class TestAlone:
                             importlib.import_module(name)
                             look_below(name)
                         except ModuleNotFoundError as missing:
-                            os._exit(missing.name not in ("matplotlib", "pyspark", "ray"))  # nothing without it
+                            os._exit(missing.name not in ("matplotlib", "polars", "pyspark", "ray"))  # useless without
                         except BaseException:
                             traceback.print_exc()
                             os._exit(1)

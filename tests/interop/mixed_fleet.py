@@ -182,12 +182,18 @@ def early_children(given: list[Given], parents: dict[str, tuple[str, ...]]) -> l
 class Putting:
     """Puts user records into streams, in turns, until it is told to stop; some 130 a second.
 
+    Args:
+        client: for the producers.
+        streams: where to put them.
+        pause: seconds between two lots; kinesis-local grows slow if it is called often.
+
     Attributes:
         acknowledged: numbers of the records that the streams have.
     """
 
-    def __init__(self, client: Any, *streams: str) -> None:
+    def __init__(self, client: Any, *streams: str, pause: float = 0.15) -> None:
         self._client = client
+        self._pause = pause
         self._streams = streams
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._put)
@@ -201,10 +207,10 @@ class Putting:
             ]
             futures: list[Future[sp.Delivery]] = []
             while len(futures) < RECORDS or not self._enough.is_set():
-                for number in range(len(futures), len(futures) + 20):
+                for number in range(len(futures), len(futures) + round(self._pause * 130)):
                     producer = producers[number % len(producers)]
                     futures.append(producer.put(f"user-{number % 500}", b"%d:%s" % (number, bytes(40))))
-                time.sleep(0.15)
+                time.sleep(self._pause)
             for producer in producers:
                 producer.flush(60)
         self.acknowledged = {number for number, future in enumerate(futures) if future.exception(0) is None}

@@ -66,6 +66,7 @@ def test_either_kind_gives_the_other_its_share(leads: str, kinesis: str, dynamod
         putting.finish()
         fleet.wait(lambda: putting.acknowledged <= fleet.numbers().keys(), "end of all records")
         repeated["all"] = fleet.repeated()
+        origins = {lease.key: lease.origin for lease in fleet.leases.list()}
     print(
         f"\nKCL {versions()['kcl']} and us, led by {leads}: {len(putting.acknowledged)} records, 0 lost, twice"
         f" { ({when: len(numbers) for when, numbers in repeated.items()}) } of {len(explained)} that the killed had not"
@@ -74,6 +75,7 @@ def test_either_kind_gives_the_other_its_share(leads: str, kinesis: str, dynamod
     assert len(putting.acknowledged) >= RECORDS
     assert not repeated["in order"]
     assert repeated["all"] <= explained
+    assert None not in origins.values()  # the KCL leaves our own attributes as they are
 
 
 @only_at_length

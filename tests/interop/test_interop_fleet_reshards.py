@@ -103,7 +103,7 @@ def test_shards_split_and_merge_while_both_read(leads: str, kinesis: str, dynamo
         for name in {"java-1", "java-2", "python-1", "python-2"} - fleet.workers.keys():
             fleet.java(name) if name.startswith("java") else fleet.python(name)
         fleet.wait_until_even(0.0)
-        with Watch(fleet.leases) as watch, Putting(client, stream) as putting:
+        with Watch(fleet.leases) as watch, Putting(client, stream, pause=0.5) as putting:
             with Resharder(client, stream, pause=2) as resharder:
                 counts = resharder.counts
                 fleet.wait(lambda: counts["splits"] >= 2 and counts["merges"] >= 2, "splits and merges")

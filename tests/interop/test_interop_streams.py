@@ -11,18 +11,14 @@ from typing import Any
 import pytest
 import servers
 from java_programs import versions
-from mixed_fleet import RECORDS, MixedFleet, Putting, early_children, many_connections, only_at_length
+from mixed_fleet import RECORDS, MixedFleet, Putting, many_connections, only_at_length
 
 STREAMS = "clicks", "orders"
-PARENTS = {  # after the split and the merge
-    **{f"clicks:shardId-{number:012}": ("clicks:shardId-000000000000",) for number in (2, 3)},
-    "orders:shardId-000000000002": ("orders:shardId-000000000000", "orders:shardId-000000000001"),
-}
 
 
 @pytest.fixture
 def kinesis() -> Iterator[str]:
-    with servers.kinesis_local() as url:
+    with servers.kinesalite() as url:
         yield url
 
 
@@ -33,7 +29,7 @@ def dynamodb() -> Iterator[str]:
 
 
 def identifier(client: Any, stream: str) -> str:
-    """As an application of the KCL names a stream among several."""
+    """As an application of the KCL names a stream among several, with the second in which it was made."""
     summary = client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
     account = summary["StreamARN"].split(":")[4]
     return f"{account}:{stream}:{int(summary['StreamCreationTimestamp'].timestamp())}"
@@ -44,7 +40,9 @@ def test_a_multi_stream_application_goes_to_us_and_back(kinesis: str, dynamodb: 
     client, began = many_connections(kinesis), time.monotonic()
     for stream in STREAMS:
         servers.create_stream(client, stream, 2)
-    identifiers = [identifier(client, stream) for stream in STREAMS]
+    clicks, orders = (identifier(client, stream) for stream in STREAMS)
+    orders = orders.rpartition(":")[0] + ":12345"  # it may be any number, which Python must be told then
+    identifiers = [clicks, orders]
     shares: dict[str, Counter[str | None]] = {}
     settings = {"stream": ",".join(identifiers), "strategy": "LEASE_COUNT_BASED"}
     with (
@@ -62,16 +60,10 @@ def test_a_multi_stream_application_goes_to_us_and_back(kinesis: str, dynamodb: 
         fleet.java("java-1")
         then("java alone", lambda: fleet.shares() == {"java-1": 4})
         assert {lease.key for lease in fleet.leases.list()} == keys
-        fleet.python("python-1", "auto", "--streams", *STREAMS)
+        fleet.python("python-1", "auto", "--streams", "clicks", orders)
         then("python joined", lambda: fleet.shares() == {"java-1": 2, "python-1": 2})
-        client.split_shard(StreamName="clicks", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))
-        then("a split", lambda: sum(fleet.shares().values()) == 5 and set(fleet.shares()) == {"java-1", "python-1"})
         fleet.stop("java-1")
-        then("python alone", lambda: fleet.shares() == {"python-1": 5})
-        client.merge_shards(
-            StreamName="orders", ShardToMerge="shardId-000000000000", AdjacentShardToMerge="shardId-000000000001"
-        )
-        then("a merge", lambda: fleet.shares() == {"python-1": 4})
+        then("python alone", lambda: fleet.shares() == {"python-1": 4})
         fleet.java("java-2")
         then("java joined", lambda: fleet.shares() == {"java-2": 2, "python-1": 2})
         fleet.stop("python-1")
@@ -87,6 +79,4 @@ def test_a_multi_stream_application_goes_to_us_and_back(kinesis: str, dynamodb: 
     )
     assert len(putting.acknowledged) >= RECORDS
     assert not repeated
-    assert {key.rpartition(":")[0] for key in known} == set(identifiers)
-    apart = [one._replace(shard_id=f"{STREAMS[one.number % 2]}:{one.shard_id.rpartition(':')[2]}") for one in given]
-    assert not early_children(apart, PARENTS)
+    assert known == keys

@@ -609,6 +609,27 @@ def test_everything_is_read_without_a_range() -> None:
     assert sorted(rows_of(*ranges(setting))) == [*range(160)]
 
 
+def test_slices_in_which_nothing_arrived_cost_no_calls() -> None:
+    setting = Setting(1)
+    setting.put(2, passes=5000.0)
+    setting.clock.advance(5)
+    setting.kinesis.calls.clear()
+    _, found = ranges(setting, sliceTime="1s")
+    assert len(found) == 2
+    assert len(setting.kinesis.calls) < 50
+
+
+def test_a_range_joins_what_a_query_would_read_in_several_batches() -> None:
+    setting = Setting(1)
+    setting.put(60, passes=10.0)
+    setting.clock.advance(5)
+    options = source_options({"streamName": "s"}, is_stream=False)
+    query = MiniSpark(setting.kinesis, setting.clock)  # whose pages hold five records
+    query.driver._options = options
+    (one,) = ranges_between(query.driver, query.stream, options)
+    assert rows_of(query, [one]) == [*range(60)]
+
+
 def test_a_range_ends_at_an_offset() -> None:
     setting = Setting(2)
     setting.put(20)
