@@ -138,17 +138,7 @@ impl<'a> Reader<'a> {
 
 /// How many bytes come before the first quote or backslash.
 fn end_of_text(bytes: &[u8]) -> Option<usize> {
-    const STEP: usize = 64;
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-    let mut at = 0;
-    // Without a way out in the middle, the compiler makes a few instructions of each step.
-    for step in bytes.chunks_exact(STEP) {
-        if step.iter().fold(false, |found, byte| found | ends(byte)) {
-            break;
-        }
-        at += STEP;
-    }
-    bytes[at..].iter().position(ends).map(|more| at + more)
+    memchr::memchr2(b'"', b'\\', bytes)
 }
 
 #[cfg(test)]
