@@ -171,11 +171,12 @@ SECONDS ?= 60
 FUZZ := $(RUST)/fuzz/target
 FUZZED := decode pack columns json
 HOST = $(shell rustc -vV | sed -n 's/host: //p')
+FUZZ_BUILD ?= # how Cargo builds it, such as --config=profile.release.package.libfuzzer-sys.opt-level=0
 fuzz: ## feed the native core with what nobody would write, for a minute; make fuzz SECONDS=3600
 	$(PYTHON) tests/tools/fuzz_seeds.py $(FUZZ)/seeds
 	cd $(RUST)/fuzz && RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address" \
-	  cargo build --quiet --locked --release --target $(HOST)
+	  cargo build $(FUZZ_BUILD) --quiet --locked --release --target $(HOST)
 	mkdir -p $(addprefix $(FUZZ)/corpus/,$(FUZZED))
 	rm -f $(FUZZ)/*.log
 	for target in $(FUZZED); do $(FUZZ)/$(HOST)/release/$$target -max_total_time=$(SECONDS) -print_final_stats=1 \

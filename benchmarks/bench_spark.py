@@ -31,12 +31,16 @@ from botocore import xform_name
 from soak_spark import patiently
 
 import shardpack as sp
+from shardpack.ranges.core.marks import BEGINNING, Mark
 from shardpack.ranges.core.offsets import Offset
 from shardpack.ranges.core.options import Connection
+from shardpack.ranges.core.ranges import Range
 from shardpack.ranges.shells.clients import Caller, kinesis_of
 from shardpack.ranges.shells.driver import Driver
 from shardpack.ranges.shells.stream import KinesisStream
+from shardpack.ranges.shells.tasks import RangeReader
 from shardpack.spark.core.options import source_options
+from shardpack.spark.core.rows import COLUMNS, Rows
 
 SHARDS = 16
 
@@ -118,6 +122,53 @@ def out_of_lines(spark: Any, path: str) -> int:
     return counted(lines.selectExpr("partitionKey", "unbase64(data) as data"))
 
 
+def records_of(records: int, size: int) -> list[tuple[str, bytes]]:
+    return [(f"key-{nth % 5000}", b"%012d" % nth + b"x" * (size - 12)) for nth in range(records)]
+
+
+def filled(url: str, user_records: list[tuple[str, bytes]]) -> tuple[list[sp.PackedRecord], dict[str, str]]:
+    """A stream with user records: its Kinesis records, and the last sequence number of each shard."""
+    kinesis = servers.client("kinesis", url)
+    servers.create_stream(kinesis, "s", SHARDS)
+    shards = sp.ShardMap(kinesis.list_shards(StreamName="s")["Shards"])
+    packed = list(sp.pack(user_records, by="shard", shard_map=shards, limits=sp.Limits.kpl()))
+    last: dict[str, str] = {}
+    for request in sp.put_requests(packed):
+        answer = kinesis.put_records(StreamName="s", Records=request.entries)
+        assert not answer["FailedRecordCount"]
+        for one in answer["Records"]:
+            last[one["ShardId"]] = max(last.get(one["ShardId"], "0"), one["SequenceNumber"], key=int)
+    return packed, last
+
+
+def tasks(records: int, size: int, rounds: int) -> None:
+    """What the Python side of tasks takes, without Java: a stream's ranges into rows, and what mapInArrow calls."""
+    import pyarrow as pa
+
+    from shardpack.spark import unpack
+
+    given = {"streamName": "s", "region": "us-east-1", "awsAccessKey": "test", "awsSecretKey": "test"}
+    best = {"a task of the source": float("inf"), "mapInArrow's function": float("inf")}
+    with servers.kinesalite() as url:
+        packed, last = filled(url, records_of(records, size))
+        options = source_options({**given, "endpointUrl": url}, is_stream=False)
+        blobs = [one.data for one in packed]
+        batches = [pa.RecordBatch.from_pydict({"data": blobs[at : at + 64]}) for at in range(0, len(blobs), 64)]
+        call = Caller(kinesis_of(options.connection), "s")
+        reader = RangeReader(call, {"StreamName": "s"}, options, Rows("s", [*COLUMNS], "raw").of)
+        ranges = [Range(key, BEGINNING, Mark("AFTER", number)) for key, number in last.items()]
+        for _ in range(rounds):
+            for way, rows in (
+                ("a task of the source", (batch for one in ranges for batch in reader.read(one))),
+                ("mapInArrow's function", unpack(batches)),
+            ):
+                began = time.process_time()
+                assert sum(batch.num_rows for batch in rows) == records
+                best[way] = min(best[way], time.process_time() - began)
+    for way, seconds in best.items():
+        print(f"{way:22} {seconds / records * 1e6:5.2f} µs of processor time a user record of {size} bytes")
+
+
 def reading(records: int, size: int, rounds: int, cores: list[int]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -125,13 +176,8 @@ def reading(records: int, size: int, rounds: int, cores: list[int]) -> None:
     with servers.kinesalite() as url, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (server,) = children()
-        kinesis = servers.client("kinesis", url)
-        servers.create_stream(kinesis, "s", SHARDS)
-        shards = sp.ShardMap(kinesis.list_shards(StreamName="s")["Shards"])
-        user_records = [(f"key-{nth % 5000}", b"%012d" % nth + b"x" * (size - 12)) for nth in range(records)]
-        packed = list(sp.pack(user_records, by="shard", shard_map=shards, limits=sp.Limits.kpl()))
-        for request in sp.put_requests(packed):
-            assert not kinesis.put_records(StreamName="s", Records=request.entries)["FailedRecordCount"]
+        user_records = records_of(records, size)
+        packed, _ = filled(url, user_records)
         pq.write_table(pa.table({"data": [one.data for one in packed]}), folder / "packed.parquet", row_group_size=64)
         with (folder / "lines.json").open("w") as lines:
             for key, data in user_records:
@@ -237,6 +283,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=100, help="bytes of a user record")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--tasks", action="store_true", help="time the Python side of tasks, instead")
     parser.add_argument("--driver", action="store_true", help="count what the driver asks, instead")
     parser.add_argument("--quick", action="store_true", help="a tenth of it")
     arguments = parser.parse_args()
@@ -246,6 +293,9 @@ def main() -> None:
         planning(1000, with_sdk=True)
         return
     records = arguments.records // 10 if arguments.quick else arguments.records
+    if arguments.tasks:
+        tasks(records, arguments.size, arguments.rounds)
+        return
     reading(records, arguments.size, 1 if arguments.quick else arguments.rounds, arguments.cores)
 
 

@@ -349,6 +349,32 @@ def test_a_hook_of_asyncio_may_be_a_coroutine_function(kinesis: tuple[FakeKinesi
     assert shard(0) in {loss.shard_id for loss in told}
 
 
+def test_a_hook_of_asyncio_may_stop_the_shard_of_a_run_too(kinesis: tuple[FakeKinesis, Any]) -> None:
+    client, leases = kinesis
+    told: list[DataLoss] = []
+    read: list[str | None] = []
+
+    async def handled() -> None:
+        async with sp.AsyncConsumer("s", leases=leases, client=client.aio, on_data_loss=on_data_loss) as reading:
+
+            async def handle(record: sp.ReceivedRecord) -> None:
+                read.append(record.shard_id)
+                if shard(0) in read:  # what must not be; it would wait for ever
+                    reading.stop()
+
+            await reading.run_each(handle)
+
+    def on_data_loss(loss: DataLoss) -> None:
+        told.append(loss)
+        raise StopError(str(loss))
+
+    with pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(handled())
+    assert all(isinstance(error, StopError) for error in raised.value.exceptions)
+    assert shard(0) in {loss.shard_id for loss in told}
+    assert shard(0) not in read
+
+
 def test_a_hook_is_a_function() -> None:
     hook: Any = "log"
     with pytest.raises(TypeError, match="on_data_loss"):

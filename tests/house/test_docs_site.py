@@ -96,6 +96,17 @@ def test_an_example_that_goes_on_and_on_ends_with_ctrl_c() -> None:
         assert re.search(r"SIGINT|SIGTERM|break|is_caught_up", block), f"{page}: {block}"
 
 
+def test_an_example_is_known_by_more_than_its_texts() -> None:
+    ours, theirs = (
+        'for one in read("clicks", 5):\n    print(one)\n',
+        "for one in read('/tmp/x', 500):\n    print(one)\n",
+    )
+    assert docs_blocks.lines_of(ours) == docs_blocks.lines_of(theirs)
+    (fan_out,) = blocks(DOCS / "fan-out.md", "python")
+    others = [docs_blocks.lines_of(block) for page in PAGES for block in blocks(page, "python") if block != fan_out]
+    assert [one for one in docs_blocks.not_seen(others) if "fan-out" in one]
+
+
 def test_an_example_that_nothing_runs_is_named() -> None:
     everything = [docs_blocks.lines_of(block) for page in PAGES for block in blocks(page, "python")]
     of_the_producer = docs_blocks.lines_of(blocks(DOCS / "producer.md", "python")[2])

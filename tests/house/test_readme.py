@@ -132,6 +132,23 @@ def shape(text: str) -> str:
     return re.sub(r"\d[\d,.]*", "#", " ".join(text.split()))
 
 
+def test_the_settings_that_the_pages_on_fleets_show_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("boto3")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    leader, shared = blocks("python", page("fleet.md"))
+    assert executed(leader, "docs/fleet.md")["config"].fleet.strategy == "lease_count_based"
+    assert executed(shared, "docs/fleet.md")["config"].lease_assignment == "auto"
+    with executed(blocks("python", page("several-streams.md"))[-1], "docs/several-streams.md")["consumer"] as consumer:
+        assert not consumer.is_caught_up
+
+
+def executed(block: str, name: str) -> dict[str, Any]:
+    """What an example leaves."""
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    exec(compile(block, name, "exec"), namespace)
+    return namespace
+
+
 def test_the_examples_of_the_page_on_testing_run() -> None:
     namespace = run("python", "docs/testing.md", page("testing.md"))
     tests = [value for name, value in namespace.items() if name.startswith("test_")]

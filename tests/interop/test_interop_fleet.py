@@ -37,7 +37,6 @@ def test_either_kind_gives_the_other_its_share(leads: str, kinesis: str, dynamod
         MixedFleet(kinesis, dynamodb, stream, tmp_path, strategy="LEASE_COUNT_BASED") as fleet,
         Putting(client, stream) as putting,
     ):
-        create_leases(fleet.leases, client, stream)
         if leads == "java":
             fleet.java("java-1")
             seconds["begun"] = fleet.wait_until_even(0.0)

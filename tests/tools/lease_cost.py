@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import servers
 
 import shardpack as sp
-from shardpack.consumer import ConsumerConfig, FleetConfig
+from shardpack.consumer import ConsumerConfig, FleetConfig, Lease
 from shardpack.limits import MAX_HASH_KEY
 
 _MONTH = 30 * 86_400
@@ -196,14 +197,48 @@ def kcl_3_5_1(leases: int, workers: int, item_bytes: float, failover: float, *, 
     return reads + scan / (2 * failover) + workers * index / (failover - 0.025), writes + (workers + 1) / 30
 
 
-def tell_cost(
-    units: Mapping[str, float], calls: Counter[str], seconds: float, theirs: tuple[float, float], leases: int
-) -> None:
-    """Print what a quiet fleet costs, beside the KCL's."""
-    for who, (read, written) in {"this": cost(units, seconds), "KCL 3.5.1, by its source": theirs}.items():
+def units_of_calls(url: str, leases: int, workers: int) -> dict[str, float]:
+    """What a call of each kind costs, with so many leases of so many workers in the table."""
+    client = servers.client("dynamodb", url)
+    store = sp.DynamoDBLeases("units", client=client)
+    position = sp.Position("49590338271490256608559692538361571095921575989136588898", 7)
+    store.prepare()
+    for number, shard in enumerate(EmptyStream(leases).list_shards()["Shards"]):
+        whole = (int(shard["HashKeyRange"]["StartingHashKey"]), int(shard["HashKeyRange"]["EndingHashKey"]))
+        made = Lease(shard["ShardId"], owner=f"worker-{number % workers}", hash_range=whole, origin=f"s/{'4' * 56}")
+        store.create(replace(made, checkpoint=position, done_until=1_795_876_354, throughput=123.456789))
+    (lease,) = store.list()[:1]
+    bill, found = Bill(), dict[str, float]()
+    bill.count(client)
+    calls: dict[str, Callable[[], object]] = {
+        "listing all leases": store.list,
+        "finding a worker's leases": lambda: store.assigned("worker-0"),
+        "renewing one": lambda: store.renew(lease),
+        "a checkpoint": lambda: store.checkpoint(store.list()[0], position),  # its list is not counted below
+    }
+    for name, call in calls.items():
+        call()
+        found[name] = sum(count for operation, count in bill.take()[0].items() if name[0] != "a" or operation != "Scan")
+    return found
+
+
+def ours(leases: int, workers: int, units: Mapping[str, float], config: ConsumerConfig) -> tuple[float, float]:
+    """Read and write units a second of a quiet fleet of this, by its settings and by what the calls cost."""
+    writes = leases * units["renewing one"] / (config.failover_time / 3)
+    reads = workers * units["finding a worker's leases"] / config.lease_discovery_interval
+    if config.lease_assignment == "take":
+        return reads + workers * units["listing all leases"] / config.failover_time, writes
+    fleet = config.fleet
+    reads += units["listing all leases"] / (fleet.assignment_interval or config.failover_time)
+    reads += workers * (1 / fleet.leader_heartbeat + 2 / config.shard_sync_interval)  # the lock, and the two states
+    return reads, writes + workers / fleet.reporting_interval + 1 / fleet.leader_heartbeat
+
+
+def tell_cost(costs: Mapping[str, tuple[float, float]]) -> None:
+    """Print what quiet fleets cost."""
+    for who, (read, written) in costs.items():
         dollars = _MONTH * (read * _DOLLARS["reads"] + written * _DOLLARS["writes"])
         print(f"    {who:<28} {read:6.1f} reads/s {written:6.1f} writes/s: ${dollars:,.0f} in 30 days on demand")
-    print(f"    calls for a lease in a minute: {60 * calls.total() / seconds / leases:.1f}")
 
 
 def measure(url: str, assignment: Literal["take", "leader"], arguments: argparse.Namespace) -> None:
@@ -221,9 +256,9 @@ def measure(url: str, assignment: Literal["take", "leader"], arguments: argparse
     print(line("quiet" if fleet.counts() == before else "NOT QUIET", arguments.quiet, units, calls))
     table = servers.client("dynamodb", url).describe_table(TableName=f"leases-{assignment}")["Table"]
     item_bytes = table["TableSizeBytes"] / max(1, table["ItemCount"])
-    theirs = kcl_3_5_1(leases, workers, item_bytes, failover, is_led=assignment == "leader")
-    print(f"    an item has {item_bytes:.0f} bytes")
-    tell_cost(units, calls, arguments.quiet, theirs, leases)
+    each = 60 * calls.total() / arguments.quiet / leases
+    print(f"    an item has {item_bytes:.0f} bytes; calls for a lease in a minute: {each:.1f}")
+    tell_cost({"as it was counted": cost(units, arguments.quiet)})
     if not arguments.short:
         fleet.join("late")
         print(line("one joins", fleet.until_even(), *fleet.bill.take()))
@@ -238,6 +273,20 @@ def measure(url: str, assignment: Literal["take", "leader"], arguments: argparse
     fleet.close()
 
 
+def tell_settings(url: str, arguments: argparse.Namespace) -> None:
+    """Print what calls cost, and so a quiet fleet whose calls come when they should."""
+    leases, workers, failover = arguments.leases, arguments.workers, arguments.failover_time
+    units = units_of_calls(url, leases, workers)
+    print(f"units of a call with {leases:,} leases: " + ", ".join(f"{name} {count:g}" for name, count in units.items()))
+    item_bytes = 4096 * units["listing all leases"] / leases
+    ways: tuple[Literal["take", "leader"], ...] = ("take", "leader")
+    for assignment in ways:
+        config = ConsumerConfig(lease_assignment=assignment, failover_time=failover)
+        theirs = kcl_3_5_1(leases, workers, item_bytes, failover, is_led=assignment == "leader")
+        print(f"quiet, {workers} workers, lease_assignment={assignment!r}, by the settings and these units")
+        tell_cost({"this": ours(leases, workers, units, config), "KCL 3.5.1": theirs})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--leases", type=int, default=1000)
@@ -246,11 +295,15 @@ def main() -> int:
     parser.add_argument("--quiet", type=float, default=60.0, help="seconds to count in while nothing happens")
     parser.add_argument("--assignment", choices=["take", "leader"], action="append")
     parser.add_argument("--short", action="store_true", help="begin and be quiet, and let nobody come or go")
+    parser.add_argument("--settings", action="store_true", help="only what calls cost, and what follows from it")
     parser.add_argument("--server", choices=["dynamodb-local", "dynalite"], default="dynamodb-local")
     arguments = parser.parse_args()
     logging.getLogger("shardpack.consumer").setLevel(logging.CRITICAL)  # who is cut off says so
     server = servers.dynalite if arguments.server == "dynalite" else servers.dynamodb_local
     with server() as url:
+        tell_settings(url, arguments)
+        if arguments.settings:
+            return 0
         for assignment in arguments.assignment or ["take", "leader"]:
             measure(url, assignment, arguments)
     return 0

@@ -29,6 +29,11 @@ pub fn usual(blob: &[u8]) -> Option<Aggregate> {
 
 /// The same into an aggregate that was used before, whose memory it takes.
 pub fn usual_into(blob: &[u8], aggregate: &mut Aggregate) -> Option<()> {
+    fields_into(blob, aggregate)?.then_some(())
+}
+
+/// Whether there are records, and their indices lie in their tables; None if packers do not write it.
+fn fields_into(blob: &[u8], aggregate: &mut Aggregate) -> Option<bool> {
     aggregate.clear();
     let end = blob.len().checked_sub(CHECKSUM_BYTES)?;
     let mut reader = Reader { blob: blob.get(..end)?, at: MAGIC.len() };
@@ -58,7 +63,7 @@ pub fn usual_into(blob: &[u8], aggregate: &mut Aggregate) -> Option<()> {
     let is_whole = !aggregate.records.is_empty()
         && (most_partition_key as usize) < aggregate.partition_keys.len()
         && most_explicit_hash_key.is_none_or(|most| (most as usize) < aggregate.explicit_hash_keys.len());
-    is_whole.then_some(())
+    Some(is_whole)
 }
 
 /// Verify and read blobs, side by side; None for what is no sound aggregate.
@@ -86,8 +91,13 @@ fn verified(blob: &[u8], digest: &md5::Digest) -> Result<Aggregate, Fault> {
 /// The same into an aggregate that was used before, whose memory it takes.
 pub fn verified_into(blob: &[u8], digest: &md5::Digest, aggregate: &mut Aggregate) -> Result<(), Fault> {
     if is_sound(blob, digest) {
-        if usual_into(blob, aggregate).is_none() {
-            *aggregate = unusual::read(blob)?;
+        match fields_into(blob, aggregate) {
+            Some(true) => {}
+            // Of keys alone there may be very many, and looking at them again would say the same.
+            Some(false) if aggregate.records.is_empty() => {
+                return Err(Fault { offset: MAGIC.len(), what: What::NoRecords, size: blob.len() })
+            }
+            _ => *aggregate = unusual::read(blob)?,
         }
         return Ok(());
     }
