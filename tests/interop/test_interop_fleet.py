@@ -37,7 +37,6 @@ def test_either_kind_gives_the_other_its_share(leads: str, kinesis: str, dynamod
         MixedFleet(kinesis, dynamodb, stream, tmp_path, strategy="LEASE_COUNT_BASED") as fleet,
         Putting(client, stream) as putting,
     ):
-        create_leases(fleet.leases, client, stream)
         if leads == "java":
             fleet.java("java-1")
             seconds["begun"] = fleet.wait_until_even(0.0)
@@ -75,7 +74,8 @@ def test_either_kind_gives_the_other_its_share(leads: str, kinesis: str, dynamod
     assert len(putting.acknowledged) >= RECORDS
     assert not repeated["in order"]
     assert repeated["all"] <= explained
-    assert None not in origins.values()  # the KCL leaves our own attributes as they are
+    # Leases that Python has made keep its own attributes, whoever has them since; the KCL writes none.
+    assert leads == "java" or None not in origins.values()
 
 
 @only_at_length

@@ -17,7 +17,7 @@ import pytest
 import servers
 from aws_kinesis_agg import aggregator
 from java_programs import versions
-from kcl_application import KclApplication, create_leases, kcl_application, table_of_ours
+from kcl_application import KclApplication, kcl_application, table_of_ours
 from stream_check import Resharder
 
 import shardpack as sp
@@ -123,7 +123,7 @@ def test_the_kcl_reads_what_is_put_while_shards_split_and_merge(how: str, kinesi
     client = servers.client("kinesis", kinesis)
     stream = f"to-kcl-{how.replace(' ', '-')}"
     servers.create_stream(client, stream, 2)
-    create_leases(table_of_ours(dynamodb, stream), client, stream)
+    table_of_ours(dynamodb, stream)
     with kcl_application(kinesis, dynamodb, stream, stream) as application:
         application.wait_until(lambda: len(application.of_kind("initialized")) == 2, "two shards begun")
         with Resharder(client, stream, pause=1) as resharder:
@@ -215,7 +215,6 @@ def test_both_share_the_shards_of_one_application(kinesis: str, dynamodb: str) -
     client, stream = servers.client("kinesis", kinesis), "shared-application"
     servers.create_stream(client, stream, 4)
     leases = table_of_ours(dynamodb, stream)
-    create_leases(leases, client, stream)
     ours: Counter[int] = Counter()
 
     def handle(batch: sp.Batch) -> None:

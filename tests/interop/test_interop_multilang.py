@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import servers
 from java_programs import CREDENTIALS, command, versions
-from kcl_application import create_leases, table_of_ours
+from kcl_application import table_of_ours
 
 import shardpack as sp
 
@@ -163,7 +163,7 @@ def test_a_failure_is_gone_on_from_inside_the_aggregate(
 ) -> None:
     client, stream = servers.client("kinesis", kinesis), "multilang-failure"
     servers.create_stream(client, stream, 1)
-    create_leases(table_of_ours(dynamodb, stream), client, stream)
+    table_of_ours(dynamodb, stream)
     for put in sp.put_requests(sp.pack([(f"user-{n % 7}", b"%d:" % n) for n in range(200)], limits=sp.Limits(200))):
         assert put.retry(client.put_records(StreamName=stream, Records=put.entries)) is None
 
@@ -190,7 +190,7 @@ def test_a_processor_of_records_is_asked_to_stop_inside_an_aggregate(
 ) -> None:
     client, stream = servers.client("kinesis", kinesis), "multilang-stop"
     servers.create_stream(client, stream, 1)
-    create_leases(table_of_ours(dynamodb, stream), client, stream)
+    table_of_ours(dynamodb, stream)
     keys = ["user", "\u00e9", "\u65e5\u672c\u8a9e", "\U0001f600" * 3, "a\u2028b", "\x01", "\\"]
     packed = [*sp.pack([(keys[n % 7], b"%d:" % n) for n in range(200)], limits=sp.Limits(200))]
     # What only looks like an aggregate, which the daemon is to hand over whole.
@@ -251,7 +251,7 @@ def test_a_processor_of_records_is_asked_to_stop_inside_an_aggregate(
 def test_every_record_through_a_split_and_a_merge(kinesis: str, http2: str, dynamodb: str, tmp_path: Path) -> None:
     client, stream = servers.client("kinesis", kinesis), "multilang-reshard"
     servers.create_stream(client, stream, 1)
-    create_leases(table_of_ours(dynamodb, stream), client, stream)
+    table_of_ours(dynamodb, stream)
     with daemon(tmp_path, stream, http2, dynamodb), sp.Producer(stream, client=client) as producer:
         put = count()
 

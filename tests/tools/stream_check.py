@@ -69,10 +69,15 @@ class Resharder:
             raise self._error
 
     def _run(self) -> None:
+        from botocore.exceptions import ConnectionClosedError
+
         try:
             while not self._stop.wait(self._pause):
                 with self.active:
-                    self._reshard()
+                    try:
+                        self._reshard()
+                    except ConnectionClosedError:  # a server ends connections that have rested for some seconds
+                        self.counts["calls lost"] += 1
                     servers.wait_until_active(self._client, self._stream_name)
         except Exception as error:  # noqa: BLE001  # raised on leaving
             self._error = error

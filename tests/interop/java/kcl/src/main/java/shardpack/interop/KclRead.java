@@ -131,7 +131,6 @@ public final class KclRead {
             throws ReflectiveOperationException {
         WorkerUtilizationAwareAssignmentConfig reports = config.workerUtilizationAwareAssignmentConfig();
         reports.workerMetricsReporterFreqInMillis(5000);
-        reports.varianceBalancingFrequency(1);
         if (metric.equals("cpu")) {
             OperatingRange full = OperatingRange.builder().maxUtilization(100).build();
             reports.workerMetricList(List.of(new LinuxCpuWorkerMetric(full)));
