@@ -21,35 +21,30 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-# uv installs what ours needs: our test servers and aiobotocore each want one botocore, which pip looks for a minute long,
-# and uv a second.
-ifdef PIP_INDEX_URL
-export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
-endif
-UV := $(BIN)/uv pip install --quiet --python
-$(BIN)/uv:
+INSTALL := -m pip install --quiet
+TOGETHER := --constraint tests/tools/constraints.txt
+$(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' uv
+	$(BIN)/python $(INSTALL) --upgrade 'pip>=26.3'
 
-# Cargo keeps one core busy; meanwhile the other installs what ours needs. pyspark has no wheel to be had: pip makes one
-# and keeps it for the next time, where uv would make it again.
-$(BIN)/shardpack: pyproject.toml setup.py $(RUST_SOURCES) | $(BIN)/uv
-	$(BIN)/python -m pip install --quiet --no-deps --editable . & building=$$!; \
-	$(UV) $(BIN)/python -r pyproject.toml --extra all --group test --group house --group engines --group examples --group operating --group proto \
-	  && $(BIN)/python -m pip install --quiet --group spark; installed=$$?; wait $$building && exit $$installed
+# Cargo keeps one core busy; meanwhile the other installs what ours needs.
+$(BIN)/shardpack: pyproject.toml setup.py tests/tools/constraints.txt $(RUST_SOURCES) | $(VENV)/pyvenv.cfg
+	$(BIN)/python $(INSTALL) --no-deps --editable . & building=$$!; \
+	$(BIN)/python $(INSTALL) $(TOGETHER) --group test --group house --group engines --group spark --group examples --group operating --group proto \
+	  && $(BIN)/python $(INSTALL) $(TOGETHER) --only-deps '.[all]'; installed=$$?; wait $$building && exit $$installed
 	@$(if $(CARGO),,echo "Rust (cargo) is not here, so the native core was not built:";) $@ --version
 	@touch $@
 
 $(BIN)/ruff: pyproject.toml $(BIN)/shardpack
-	$(UV) $(BIN)/python --group lint
+	$(BIN)/python $(INSTALL) --group lint
 	@touch $@
 
 # What a newcomer needs and no more: a fifth of what the tests install.
 DEMO := .venv-demo
 $(DEMO)/bin/shardpack: pyproject.toml setup.py $(RUST_SOURCES)
 	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(DEMO)/bin/python -m pip install --quiet --editable '.[demo]'
+	$(DEMO)/bin/python $(INSTALL) --upgrade 'pip>=25.1'
+	$(DEMO)/bin/python $(INSTALL) --editable '.[demo]'
 	@touch $@
 
 demo: $(DEMO)/bin/shardpack ## set it up and run the main job against a local Kinesis server
@@ -108,8 +103,8 @@ soak-spark: $(BIN)/shardpack $(NODE) ## kill a Spark query twenty times; make so
 # Ray is larger than everything else that the tests install, so it has a place of its own.
 test-ray: $(NODE) ## run the data source and the data sink on a real local Ray
 	$(PYTHON) -m venv .venv-ray
-	.venv-ray/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	SHARDPACK_BUILD_NATIVE=no .venv-ray/bin/python -m pip install --quiet '.[ray,testing]' pytest
+	.venv-ray/bin/python $(INSTALL) --upgrade 'pip>=25.1'
+	SHARDPACK_BUILD_NATIVE=no .venv-ray/bin/python $(INSTALL) '.[ray,testing]' pytest
 	.venv-ray/bin/python -m pytest tests/ray/test_on_ray.py $(ARGS)
 
 soak-source: $(BIN)/shardpack $(NODE) ## the same with the driver and the tasks alone, in a minute or two, without Java
@@ -187,23 +182,25 @@ fuzz: ## feed the native core with what nobody would write, for a minute; make f
 # "protobuf>=3.20.2" becomes "protobuf==3.20.2"; the demo's server is left out, because it wants the newest boto3.
 # With the pure core, so that all tests run with either.
 LOWEST := .venv-lowest
-test-lowest: $(NODE) | $(BIN)/uv ## run the tests with the lowest version of each dependency that pyproject.toml allows
+test-lowest: $(NODE) ## run the tests with the lowest version of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python $(INSTALL) --upgrade 'pip>=25.1'
 	sed -nE '/^\[dependency-groups\]/q; s/.*"([a-z0-9]+)>=([0-9.]+)".*/\1==\2/p' pyproject.toml | grep -v ministack > $(LOWEST)/lowest.txt
-	SHARDPACK_BUILD_NATIVE=no $(UV) $(LOWEST)/bin/python --editable '.[arrow,aws,cli,report,testing]' --group test -c $(LOWEST)/lowest.txt
+	SHARDPACK_BUILD_NATIVE=no $(LOWEST)/bin/python $(INSTALL) --editable '.[arrow,aws,cli,report,testing]' --group test -c $(LOWEST)/lowest.txt
 	SHARDPACK_NATIVE=0 $(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 # The newest of everything, then each major version of protobuf, and the last three of pyarrow, where they have a part.
 NEWEST := .venv-newest
 PROTOBUFS := 4 5 6 7
 PYARROWS := 24 25 26
-test-newest: | $(BIN)/uv ## run the codec's tests with the newest dependencies, and with each major version of protobuf and pyarrow
+test-newest: ## run the codec's tests with the newest dependencies, and with each major version of protobuf and pyarrow
 	$(PYTHON) -m venv $(NEWEST)
-	SHARDPACK_BUILD_NATIVE=no $(UV) $(NEWEST)/bin/python --upgrade --editable '.[arrow,aws,cli,report,testing]' --group test
+	$(NEWEST)/bin/python $(INSTALL) --upgrade 'pip>=25.1'
+	SHARDPACK_BUILD_NATIVE=no $(NEWEST)/bin/python $(INSTALL) --upgrade --upgrade-strategy eager --editable '.[arrow,aws,cli,report,testing]' --group test
 	SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q $(PARALLEL) $(CODEC)
-	for major in $(PROTOBUFS); do echo "--- protobuf $$major"; $(UV) $(NEWEST)/bin/python "protobuf==$$major.*" \
+	for major in $(PROTOBUFS); do echo "--- protobuf $$major"; $(NEWEST)/bin/python $(INSTALL) "protobuf==$$major.*" \
 	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/wire tests/unpacking/test_unpacker.py || exit 1; done
-	for major in $(PYARROWS); do echo "--- pyarrow $$major"; $(UV) $(NEWEST)/bin/python "pyarrow==$$major.*" \
+	for major in $(PYARROWS); do echo "--- pyarrow $$major"; $(NEWEST)/bin/python $(INSTALL) "pyarrow==$$major.*" \
 	  && SHARDPACK_NATIVE=0 $(NEWEST)/bin/python -m pytest -q tests/arrow/test_arrow.py || exit 1; done
 
 # Spark in an environment of its own: the newest, or another one that is named. 3.5 has mapInArrow alone, and no newer
@@ -214,8 +211,8 @@ SPARKED := 'pyspark[sql]$(if $(SPARK),==$(SPARK).*)' $(if $(filter 3.%,$(SPARK))
 .PHONY: test-spark
 test-spark: $(BIN)/shardpack $(NODE) ## run the tests of the source and the sink on Spark; make test-spark SPARK=4.0
 	$(PYTHON) -m venv $(SPARKS)
-	$(SPARKS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	SHARDPACK_BUILD_NATIVE=no $(SPARKS)/bin/python -m pip install --quiet --upgrade --editable '.[spark,testing]' --group test $(SPARKED)
+	$(SPARKS)/bin/python $(INSTALL) --upgrade 'pip>=25.1'
+	SHARDPACK_BUILD_NATIVE=no $(SPARKS)/bin/python $(INSTALL) --upgrade --editable '.[spark,testing]' --group test $(SPARKED)
 	@$(SPARKS)/bin/python -c 'import pyspark; print("Spark", pyspark.__version__)'
 	$(SPARKS)/bin/python -m pytest -q tests/spark $(ARGS)
 
@@ -244,7 +241,8 @@ bench-threads: ## what a second thread gains, with a GIL and without
 # src already, where the first venv has it from; the Python is the same.
 $(BENCH)/bin/shardpack: pyproject.toml setup.py $(BIN)/shardpack
 	$(PYTHON) -m venv $(BENCH)
-	SHARDPACK_BUILD_NATIVE=no $(UV) $(BENCH)/bin/python --editable '.[arrow,async,aws,cli]' --group bench
+	$(BENCH)/bin/python $(INSTALL) --upgrade 'pip>=25.1'
+	SHARDPACK_BUILD_NATIVE=no $(BENCH)/bin/python $(INSTALL) --editable '.[arrow,async,aws,cli]' --group bench
 	@touch $@
 
 density: $(BIN)/shardpack ## measure packing density again; make density FILE=access.log for your own lines
@@ -255,7 +253,7 @@ WHEEL := .venv-wheel
 dist: ## build the sdist and the Linux wheels, check them, and run the codec's tests against what they install
 	$(PYTHON) tests/platforms/wheels.py $(PYTHONS)
 	$(PYTHON) -m venv $(WHEEL)
-	$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' twine check-wheel-contents
+	$(WHEEL)/bin/python $(INSTALL) --upgrade 'pip>=25.1' twine check-wheel-contents
 	$(WHEEL)/bin/twine check --strict dist/*
 	$(WHEEL)/bin/check-wheel-contents dist/*.whl
 	$(PYTHON) tests/platforms/installed.py $(CODEC)
@@ -266,7 +264,7 @@ DOCUMENTED := house/test_docs.py house/test_docs_site.py house/test_readme.py ho
   producer/test_docs_producer.py leases/test_docs_leases.py arrow/test_docs_arrow.py polars/test_docs_data_frames.py spark/test_docs_spark.py files/test_files.py \
   replay/test_replay_local.py density/test_density.py multilang/test_multilang_process.py
 $(BIN)/sphinx-build: pyproject.toml $(BIN)/shardpack
-	$(UV) $(BIN)/python --group docs
+	$(BIN)/python $(INSTALL) --group docs
 	@touch $@
 
 docs: docs-site $(NODE) ## build the site into build/site, check its links, and run every example of the pages
@@ -290,18 +288,18 @@ docs-versions: $(BIN)/sphinx-build ## build the site of this commit and of each 
 
 # actionlint is a Go module; where Go is missing, zizmor looks alone.
 LINT_WORKFLOWS := .venv-workflows
-lint-workflows: | $(BIN)/uv ## lint the workflows
+lint-workflows: ## lint the workflows
 	$(PYTHON) -m venv $(LINT_WORKFLOWS)
-	$(UV) $(LINT_WORKFLOWS)/bin/python zizmor
+	$(LINT_WORKFLOWS)/bin/python $(INSTALL) zizmor
 	$(LINT_WORKFLOWS)/bin/zizmor --offline --quiet .github/workflows
 	if command -v go >/dev/null; then GOBIN=$(CURDIR)/$(LINT_WORKFLOWS)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 \
 	  && $(LINT_WORKFLOWS)/bin/actionlint; else echo "Go is not here, so actionlint did not look"; fi
 
 # The SAM CLI wants a click of its own. The layer is built with a wheel of the pure core, so that any machine can.
 EXAMPLES := .venv-examples
-lint-examples: | $(BIN)/uv ## validate the templates of examples/ with the SAM CLI, and build the layer for arm64 and x86-64
+lint-examples: ## validate the templates of examples/ with the SAM CLI, and build the layer for arm64 and x86-64
 	$(PYTHON) -m venv $(EXAMPLES)
-	$(UV) $(EXAMPLES)/bin/python aws-sam-cli
+	$(EXAMPLES)/bin/python $(INSTALL) aws-sam-cli
 	for template in $(TEMPLATES); do SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
 	  $(EXAMPLES)/bin/sam validate --lint --template $$template || exit 1; done
 	rm -rf $(EXAMPLES)/wheels
@@ -312,4 +310,4 @@ proto: $(BIN)/shardpack ## regenerate src/shardpack/wire/_generated from proto/k
 	$(BIN)/protoc -Ishardpack/wire/_generated=proto --python_out=src --pyi_out=src shardpack/wire/_generated/kpl.proto
 
 clean: ## remove what make has made
-	rm -rf $(VENV) $(DEMO) .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) $(EXAMPLES) examples/layer/build .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/tools/browser/node_modules $(PROSE)/node_modules tests/interop/java/*/target
+	rm -rf $(VENV) $(DEMO) .venv-ray .venv-spark* .venv-pythons .pythons $(LOWEST) $(NEWEST) $(BENCH) $(WHEEL) $(LINT_WORKFLOWS) $(EXAMPLES) examples/layer/build .venv-dist $(RUST)/target $(FUZZ) src/shardpack/wire/_native.*.so build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/tools/node/node_modules tests/tools/browser/node_modules $(PROSE)/node_modules tests/interop/java/*/target

@@ -25,7 +25,7 @@ ENVIRONMENTS = HOUSE / ".venv-pythons"
 # What the codec's tests need, and all. What free-threaded builds have no wheels of is left out there, and named.
 EXTRAS = {
     "codec": ["arrow", "aws", "cli", "testing"],
-    "all": ["arrow", "async", "aws", "cli", "demo", "otel", "report", "testing"],
+    "all": ["arrow", "async", "aws", "cli", "demo", "otel", "polars", "report", "testing"],
 }
 GROUPS = {"codec": ["test"], "all": ["test", "engines", "spark"]}
 ONLY_SOURCE = ("aws-kinesis-agg", "pyspark")  # pure Python, and without wheels
@@ -38,7 +38,7 @@ print(".".join(map(str, sys.version_info[:3])), "on" if gil else "off", shardpac
 
 
 class NotInstalledError(Exception):
-    """The environment could not be made; the message is the last words of what should have made it."""
+    """The environment could not be made; the message is pip's last words."""
 
 
 @dataclass
@@ -69,13 +69,11 @@ def install(python: Path, version: str, amount: str) -> tuple[Path, str]:
     inside = home / "bin" / "python"
     if not inside.exists():
         run(python, "-m", "venv", home)
-        pip(inside, "--upgrade", "pip>=25.1", "uv")
+        pip(inside, "--upgrade", "pip>=25.1")
     if not version.endswith("t"):
-        groups = [f"--group={group}" for group in GROUPS[amount] if group != "spark"]
-        pip(inside, "--no-deps", "--editable", ".")
-        uv(inside, "-r", "pyproject.toml", *(f"--extra={extra}" for extra in EXTRAS[amount]), *groups)
-        if "spark" in GROUPS[amount]:
-            pip(inside, "--group", "spark")  # which makes a wheel of it and keeps it
+        groups = [f"--group={group}" for group in GROUPS[amount]]
+        together = f"--constraint={HOUSE / 'tests' / 'tools' / 'constraints.txt'}"
+        pip(inside, "--editable", f".[{','.join(EXTRAS[amount])}]", *groups, together)
         return inside, ""
     # Many a package has no wheel yet for a free-threaded build, and would be compiled for a quarter of an hour.
     wheels = ("--only-binary=:all:", f"--no-binary={','.join(ONLY_SOURCE)}")
@@ -98,16 +96,7 @@ def requirements(amount: str) -> list[str]:
 
 
 def pip(python: Path, *arguments: str) -> None:
-    """For what is built here, or has no wheel."""
-    install_with(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
-
-
-def uv(python: Path, *arguments: str) -> None:
-    """For everything else: pip looks a minute long for versions that go together, and uv a second."""
-    install_with(python, "-m", "uv", "pip", "install", "--quiet", f"--python={python}", *arguments)
-
-
-def install_with(*command: str | Path) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotInstalledError(done.stderr.strip()[-600:])
