@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .wire import decode, encode, is_aggregated
     from .wire.backend import native
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     name: module
