@@ -163,6 +163,12 @@ class TestCounts:
             else:
                 assert dataclasses.astuple(row.wait) == pytest.approx(dataclasses.astuple(expected.wait), rel=0.05)
 
+    def test_a_time_too_large_for_the_wait_to_be_added_is_no_hang(self) -> None:
+        timed = [(("k", b"x"), 1e300)] * 3
+        strategy = Strategy("KPL size", sp.Limits.kpl())
+        (row,) = measure(timed, [strategy], timestamps=True, record_max_buffered_time=0.1).rows
+        assert row.kinesis_records == 3
+
     def test_at_once_too_an_aggregate_closes_when_the_record_comes_that_does_not_fit(self) -> None:
         timed = [(sp.UserRecord("k", bytes(20_000)), moment) for moment in (0.0, 1.0, 100.0, 101.0, 300.0)]
         (row,) = measure(timed, [Strategy("KPL size", sp.Limits.kpl())], timestamps=True).rows

@@ -97,9 +97,10 @@ class Timed:
             oldest = route.arrivals[0] if route.arrivals else part.times[at]
             deadline = oldest + self._seconds
             end = bisect_left(part.times, deadline, at)
-            if end == at:
+            if end == at and route.arrivals:
                 yield from self._flushed(key, route, deadline)
                 continue
+            end = max(end, at + 1)  # a time may be so large that adding the wait does not change it
             packed = list(route.packer.add_all(part.records[at:end]))
             route.arrivals += part.times[at:end]
             for one in packed:  # each closed when the record came that did not fit, which is the next one
