@@ -73,7 +73,7 @@ test-pure: $(BIN)/shardpack
 	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL:4=2) $(CODEC),:)
 
 test-deep: $(BIN)/shardpack $(NODE) ## the tests, with a hundred times as many examples and longer soaks; for the night
-	HYPOTHESIS_PROFILE=long $(NATIVE) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	HYPOTHESIS_PROFILE=long $(NATIVE) $(BIN)/python -m pytest $(PARALLEL) -o faulthandler_timeout=0 $(ARGS)
 
 # Each Python that is claimed, brought here where it can be, in an environment of its own.
 # make test-pythons PYTHONS="3.13 3.14" ONLY=codec ARGS="-k hostile"

@@ -100,7 +100,7 @@ def try_emulated(wheel: Path) -> bool:
     platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in (28, 17)] + ["--platform=manylinux2014_aarch64"]
     where = ("--target", str(site), "--only-binary=:all:", "--python-version", version, *platforms)
     pip: tuple[str, ...] = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    run(*pip, *where, f"{wheel}[testing]", "pytest>=8", "boto3")
+    run(*pip, *where, f"{wheel}[testing]", "pytest>=9", "boto3")
     emulator = next((qemu / "usr" / "bin").glob("qemu-aarch64-static"))
     command: list[str | Path] = [emulator, "-L", root, root / "usr" / "bin" / f"python{version}"]
     return pytest(command, "1", list(EMULATED), os.environ["PATH"], PYTHONPATH=str(site), PYTHONHOME=str(root / "usr"))
