@@ -14,7 +14,7 @@ from ..limits import check_type
 from ..packing.columnar import ColumnPacker, ColumnRows
 from ..records import PackedRecord
 from ..wire.backend import backend
-from ._blobs import ends_and_buffer
+from ._blobs import ends_and_buffer, memory_of
 from ._schema import column_of
 from ._unpack import MAX_BYTES, MAX_ROWS, check_limits, record_batches
 
@@ -79,8 +79,8 @@ def _parts(
             yield zip(keys.to_pylist(), payloads.to_pylist(), explicit.to_pylist(), strict=True)
         elif len(batch):
             rows = new_rows(_values(keys.cast(pa.large_string())), _values(payloads))
-            nbytes = keys.nbytes + payloads.nbytes
-            yield ColumnRows(rows, len(batch), nbytes, functools.partial(_record, keys, payloads))
+            address, nbytes = memory_of(payloads)
+            yield ColumnRows(rows, len(batch), nbytes, functools.partial(_record, keys, payloads), address)
 
 
 def _values(column: pa.Array) -> tuple[memoryview, memoryview]:
