@@ -43,7 +43,9 @@ def pack_batches(
     """The user records in record batches, packed into Kinesis records: record batches with `PACKED_SCHEMA`, lazily.
 
     Args:
-        batches: record batches, or anything that exports Arrow data: a table, a reader, a data frame.
+        batches: record batches, or anything that exports Arrow data: a table, a reader, a data frame. As Arrow asks,
+            nobody may write to their memory later, not even for the next batch: it is read when a Kinesis record is
+            complete.
         data: the name of the binary column with the data.
         partition_key: the name of the string column with the partition keys.
         explicit_hash_key: the name of the string column with the explicit hash keys; it may be missing.
