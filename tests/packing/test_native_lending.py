@@ -138,6 +138,44 @@ def test_columns_are_let_go_though_their_aggregate_stays_open(monkeypatch: pytes
     assert list(map(sys.getrefcount, raws)) == before
 
 
+def test_slices_keep_alive_all_that_they_were_cut_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    pa, arrow = pytest.importorskip("pyarrow"), pytest.importorskip("shardpack.arrow")
+    monkeypatch.setattr(columnar, "_MOST_LENT_BYTES", 1_000_000)
+    before, most = pa.total_allocated_bytes(), 0
+
+    def batches() -> Iterator[Any]:
+        nonlocal most
+        for nth in range(100):
+            whole = pa.record_batch({"partition_key": ["k"] * 1000, "data": [bytes([nth]) * 300] * 1000})
+            yield whole.slice(990)
+            del whole
+            most = max(most, pa.total_allocated_bytes() - before)
+
+    (packed,) = arrow.pack_batches(batches())
+
+    assert packed["user_record_count"].to_pylist() == [1000]
+    assert most < 3_000_000  # and not 100 times 300 kB
+
+
+def test_slices_of_one_memory_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pa, arrow = pytest.importorskip("pyarrow"), pytest.importorskip("shardpack.arrow")
+    monkeypatch.setattr(columnar, "_MOST_LENT_BYTES", 400_000)
+    counted: list[int] = []
+    real = ColumnPacker._let_go
+
+    def let_go(packer: ColumnPacker, rows: Any) -> None:
+        counted.append(packer._lent_bytes)
+        real(packer, rows)
+
+    monkeypatch.setattr(ColumnPacker, "_let_go", let_go)
+    wholes = [pa.record_batch({"partition_key": ["k"] * 1000, "data": [bytes(300)] * 1000}) for _ in range(3)]
+
+    packed = arrow.pack_batches(whole.slice(start, 10) for whole in wholes for start in range(0, 1000, 10))
+
+    assert sum(batch["user_record_count"].to_pylist()[0] for batch in packed) == 3000
+    assert [nbytes > 600_000 for nbytes in counted] == [True, True]  # with the second, and with the third
+
+
 def test_a_builder_may_be_given_twice() -> None:
     one, other = native.builder(10**6, None), native.builder(10**6, "7")
     one.add("k", b"one")

@@ -147,10 +147,21 @@ def read_by_protobuf(body: bytes) -> Message:
         KEY + delimited(3, INDEX, DATA, b"\x2b\x2c") + b"\x2b\x2c",  # groups on both sides of a record's end
         KEY + delimited(3, INDEX, DATA, b"\x2b") + b"\x2c",
         KEY + delimited(3, DATA, tag(1, VARINT) + b"\x80" * 9 + b"\x7f") + b"\x28\x00",
+        KEY + EXPLICIT_HASH_KEY + delimited(3, DATA, INDEX, tag(2, VARINT) + varint(0)),
+        KEY + EXPLICIT_HASH_KEY + delimited(3, INDEX, DATA, tag(2, VARINT) + varint(0, padding=1)),
+        KEY + delimited(3, INDEX, DATA, tag(2, VARINT) + b"\x80"),
         b"".join(delimited(1, b"%d" % nth) for nth in range(300))
         + b"".join(delimited(3, DATA, tag(1, VARINT) + varint(nth)) for nth in (0, 127, 128, 255, 256, 299)),
     ],
-    ids=["groups", "a group cut", "the largest index", "a large table"],
+    ids=[
+        "groups",
+        "a group cut",
+        "the largest index",
+        "an index at the end of all",
+        "one of two bytes there",
+        "one cut there",
+        "a large table",
+    ],
 )
 def test_what_is_walked_is_what_protobuf_reads(body: bytes) -> None:
     check_diagnosis(body)

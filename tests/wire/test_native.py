@@ -328,6 +328,19 @@ def test_the_pure_core_can_be_forced() -> None:
     assert done.stdout.split() == ["pure", "False"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory of a process so")
+def test_a_process_that_may_have_little_more_memory_goes_on() -> None:
+    code = (
+        "import resource, shardpack as sp\n"
+        "sp.encode([('k', b'')])\n"
+        "pages = int(open('/proc/self/statm').read().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 24 * 1024 * 1024,) * 2)\n"
+        "print(len(list(sp.pack(iter([('k', bytes(400_000))] * 12)))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.returncode) == (["6"], 0), done.stderr[-1000:]
+
+
 def test_threads_read_and_write_side_by_side() -> None:
     blob = sp.encode([(f"k{n}", bytes(100)) for n in range(2000)])
     failures: list[object] = []

@@ -117,3 +117,14 @@ def ends_and_buffer(array: pa.Array) -> tuple[pa.Array, pa.Buffer]:
     start, end = ends[0].as_py(), ends[-1].as_py()
     buffer = array.buffers()[2] or pa.py_buffer(b"")  # where there is nothing, there may be no buffer
     return pc.subtract(ends, start), buffer.slice(start, end - start)
+
+
+def memory_of(array: pa.Array) -> tuple[int, int]:
+    """Where the memory begins that a large array of bytes lies in, and how many bytes it has.
+
+    It may have far more than the array: a slice keeps all that it was cut from, and a column all of its message.
+    """
+    buffer = array.buffers()[2] or pa.py_buffer(b"")  # see `ends_and_buffer`
+    while buffer.parent is not None:
+        buffer = buffer.parent
+    return buffer.address, buffer.size

@@ -14,7 +14,7 @@ from ..limits import check_type
 from ..packing.columnar import ColumnPacker, ColumnRows
 from ..records import PackedRecord
 from ..wire.backend import backend
-from ._blobs import ends_and_buffer
+from ._blobs import ends_and_buffer, memory_of
 from ._schema import column_of
 from ._unpack import MAX_BYTES, MAX_ROWS, check_limits, record_batches
 
@@ -43,7 +43,9 @@ def pack_batches(
     """The user records in record batches, packed into Kinesis records: record batches with `PACKED_SCHEMA`, lazily.
 
     Args:
-        batches: record batches, or anything that exports Arrow data: a table, a reader, a data frame.
+        batches: record batches, or anything that exports Arrow data: a table, a reader, a data frame. As Arrow asks,
+            nobody may write to their memory later, not even for the next batch: it is read when a Kinesis record is
+            complete.
         data: the name of the binary column with the data.
         partition_key: the name of the string column with the partition keys.
         explicit_hash_key: the name of the string column with the explicit hash keys; it may be missing.
@@ -79,8 +81,8 @@ def _parts(
             yield zip(keys.to_pylist(), payloads.to_pylist(), explicit.to_pylist(), strict=True)
         elif len(batch):
             rows = new_rows(_values(keys.cast(pa.large_string())), _values(payloads))
-            nbytes = keys.nbytes + payloads.nbytes
-            yield ColumnRows(rows, len(batch), nbytes, functools.partial(_record, keys, payloads))
+            address, nbytes = memory_of(payloads)
+            yield ColumnRows(rows, len(batch), nbytes, functools.partial(_record, keys, payloads), address)
 
 
 def _values(column: pa.Array) -> tuple[memoryview, memoryview]:

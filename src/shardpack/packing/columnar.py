@@ -15,6 +15,8 @@ _TOGETHER = 32
 """So many Kinesis records come out together, because twice as many checksums are made in little more time."""
 _MOST_LENT_BYTES = 64 * 1024 * 1024
 """Open aggregates refer to what is in columns, and keep alive so many bytes of those that nothing more is read from."""
+_PLACE_BYTES = 8
+"""Where a value ends takes so many bytes, which no slice shares with others."""
 
 
 class ColumnRows(NamedTuple):
@@ -23,20 +25,23 @@ class ColumnRows(NamedTuple):
     Attributes:
         rows: as the core fills aggregates from them.
         size: how many there are.
-        nbytes: how many bytes the columns keep alive.
+        nbytes: how many bytes the memory has that the data lies in, and that is kept alive with it.
         record: one of them, by its place, as `Packer.add` takes it.
+        address: where that memory begins, if other columns may lie in it too.
     """
 
     rows: Rows
     size: int
     nbytes: int
     record: Callable[[int], UserRecordLike]
+    address: int | None = None
 
 
 class ColumnPacker(Packer):
     """A packer that also takes columns."""
 
     _lent_bytes = 0
+    _address: int | None = None  # of the memory that the columns lay in that came last
 
     def pack_columns(self, parts: Iterable[ColumnRows | Iterable[UserRecordLike]]) -> Iterator[PackedRecord]:
         """What `shardpack.pack` gives for all user records in these parts."""
@@ -61,9 +66,19 @@ class ColumnPacker(Packer):
         except Exception:
             yield self._alone(lambda: None)  # what was complete before the record that is refused
             raise
-        self._lent_bytes += part.nbytes
-        if self._lent_bytes > _MOST_LENT_BYTES:
+        if self._is_to_let_go(part):
             yield self._alone(partial(self._let_go, part.rows))  # what is complete is copied on its way out
+
+    def _is_to_let_go(self, part: ColumnRows) -> bool:
+        """Whether too much is kept alive by what is lent. Slices of one memory, one after the other, count as one."""
+        of_each = _PLACE_BYTES * part.size
+        before, self._address = self._address, part.address
+        if before is not None and before == part.address:
+            # It is being read from, so it stays alive in any case; it counts again if it was let go meanwhile.
+            self._lent_bytes = max(self._lent_bytes, part.nbytes) + of_each
+            return self._lent_bytes - part.nbytes > _MOST_LENT_BYTES
+        self._lent_bytes += part.nbytes + of_each
+        return self._lent_bytes > _MOST_LENT_BYTES
 
     def _let_go(self, rows: Rows) -> None:
         rows.let_go([route.builder for route in self._open.values() if route.builder is not None])

@@ -1,7 +1,7 @@
 """What is wrong with a message, and where; nothing, where it is sound.
 
 protobuf says only that it could not parse. This walks the bytes by its rules, where releases differ by the strictest
-(see `strict`), and names the first fault: first of structure, by position; then of the records in their order, a
+(see `walking`), and names the first fault: first of structure, by position; then of the records in their order, a
 missing required field before an index outside its table. It walks without recursion, so deep nesting costs a counter.
 """
 

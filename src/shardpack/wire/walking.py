@@ -192,8 +192,11 @@ def _number(body: bytes, at: int) -> tuple[int, int]:
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:
     """A number of up to ten bytes, of which 64 bits count, and where it ends."""
-    low, high = body[at], body[at + 1]
-    if low > 0x7F and high < 0x80:  # an index of a large table
+    low = body[at]
+    if low < 0x80:
+        return low, at + 1
+    high = body[at + 1]
+    if high < 0x80:  # an index of a large table
         return low & 0x7F | high << 7, at + 2
     number = 0
     for nth in range(10):
