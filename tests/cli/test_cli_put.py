@@ -23,6 +23,8 @@ import shardpack as sp
 
 NAMES = iter(f"stream-{n}" for n in range(1000))
 TOOLS = Path(__file__).parents[1] / "tools"
+# Where nobody listens, and no record waits for long.
+NOBODY = ("--endpoint-url", "http://127.0.0.1:9", "--record-ttl", "0.3")
 
 
 @pytest.fixture(scope="module", params=[servers.ministack, servers.kinesalite], ids=["ministack", "kinesalite"])
@@ -156,37 +158,34 @@ def test_what_fails_is_kept_and_can_be_put_again(ministack: tuple[Any, str], tmp
     client, url = ministack
     failed, still_failed = tmp_path / "failed.jsonl", tmp_path / "still.jsonl"
     lines = [b"one", b"\xff\xfe", "grüße".encode()]
-    where = ("--endpoint-url", url)
+    again = ("--user-records", "--failed", still_failed, "--json", *NOBODY)
 
-    out, _ = run("put", "nowhere", "-", "--failed", failed, *where, stdin=b"\n".join(lines), status=1)
+    out, _ = run("put", "s", "-", "--failed", failed, *NOBODY, stdin=b"\n".join(lines), status=1)
 
-    assert "failed: 3 x ResourceNotFoundException, first with: ResourceNotFoundException: " in out.decode()
-    assert f"shardpack put nowhere {failed} --user-records" in out.decode()
-    assert [(line["retriable"], line["error"][:8]) for line in json_lines(failed.read_bytes())] == [
-        (False, "Resource")
+    assert "failed: 3 x Expired (EndpointConnectionError), first with: Expired: " in out.decode()
+    assert f"shardpack put s {failed} --user-records" in out.decode()
+    assert [(line["retriable"], line["error"][:7]) for line in json_lines(failed.read_bytes())] == [
+        (True, "Expired")
     ] * 3
-    again = ("put", "nowhere", failed, "--user-records", "--failed", still_failed, "--json", *where)
-    summary = told(run(*again, status=1)[0])
-    assert (summary["failed"], summary["reasons"]) == (3, {"ResourceNotFoundException": 3})
+    summary = told(run("put", "s", failed, *again, status=1)[0])
+    assert (summary["failed"], summary["reasons"]) == (3, {"Expired (EndpointConnectionError)": 3})
     assert still_failed.read_bytes() == failed.read_bytes()
 
     name = new_stream(client)
-    run("put", name, still_failed, "--user-records", *where)
+    run("put", name, still_failed, "--user-records", "--endpoint-url", url)
     assert sorted(received(client, name)) == sorted(("0", line) for line in lines)
 
 
-def test_the_file_for_what_fails_is_added_to(ministack: tuple[Any, str], tmp_path: Path) -> None:
+def test_the_file_for_what_fails_is_added_to(tmp_path: Path) -> None:
     failed = tmp_path / "failed.jsonl"
     for data in (b"first", b"second"):
-        run("put", "nowhere", "-", "--failed", failed, "--endpoint-url", ministack[1], stdin=data, status=1)
+        run("put", "s", "-", "--failed", failed, *NOBODY, stdin=data, status=1)
 
     assert [line["data"] for line in json_lines(failed.read_bytes())] == ["first", "second"]
 
 
 def test_the_reason_behind_an_expiry_is_told() -> None:
-    where = ("--endpoint-url", "http://127.0.0.1:9", "--record-ttl", "0.3")
-
-    summary = told(run("put", "s", "-", "--json", *where, stdin=b"a\nb", status=1)[0])
+    summary = told(run("put", "s", "-", "--json", *NOBODY, stdin=b"a\nb", status=1)[0])
 
     assert summary["reasons"] == {"Expired (EndpointConnectionError)": 2}
     assert set(summary["errors_by_code"]) == {"EndpointConnectionError", "Expired"}
