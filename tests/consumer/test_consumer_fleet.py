@@ -398,8 +398,9 @@ def test_a_child_is_begun_once_its_parents_are_done() -> None:
     assert worker.held == {"young"}
 
 
-def test_a_worker_that_ends_gives_back_what_it_was_just_given() -> None:
-    """Be it a lease that it could not have begun yet."""
+@pytest.mark.parametrize("found", [0, 2], ids=["not found yet", "found"])
+def test_a_worker_that_ends_gives_back_what_it_was_given_and_cannot_read(found: float) -> None:
+    """Be it a lease that it could not have begun yet, or a finished one that waits to be deleted."""
     stream = Stream(2)
     leases = LedLeases(stream.clock.now)
     stream.leases = leases
@@ -412,6 +413,7 @@ def test_a_worker_that_ends_gives_back_what_it_was_just_given() -> None:
     for lease in leases.list():
         assert lease.owner is None
         leases.take(lease, "java" if lease.key == "old" else "me")
+    worker.run(found)
     worker.engine.close()
     worker.run(3)
     assert worker.engine.is_closed
