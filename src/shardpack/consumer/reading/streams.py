@@ -137,15 +137,25 @@ def checked_names(given: object) -> list[str]:
             f"streams is {shown(given)}, of type {type(given).__name__}; give a list of names, or a function that"
             " returns it"
         )
-    by_call: dict[str, str] = {}
+    named: dict[str, str] = {}
     for name in given:
-        (call,) = argument_of(name).values()
-        if (other := by_call.setdefault(call, name)) != name:
-            raise ValueError(
-                f"streams names the stream {call!r} in two ways, {other!r} and {name!r}; its leases would be kept"
-                " twice: leave one of them out"
-            )
-    return list(by_call.values())
+        for way in _ways(name):
+            if (other := named.setdefault(way, name)) != name:
+                raise ValueError(
+                    f"streams names the stream {way!r} in two ways, {other!r} and {name!r}; its leases would be kept"
+                    " twice: leave one of them out"
+                )
+    return list(dict.fromkeys(named.values()))
+
+
+def _ways(name: str) -> Iterator[str]:
+    """What calls name a stream by, and its account and name, where the application says them."""
+    (call,) = argument_of(name).values()
+    yield call
+    if name.startswith("arn:"):
+        yield ":".join([*name.split(":")[4:5], name.rpartition("/")[2]])
+    elif stream_named_by(name) is not None:
+        yield name.rpartition(":")[0]
 
 
 class _Listing:
