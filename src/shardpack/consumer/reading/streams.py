@@ -208,6 +208,11 @@ class ManyStreams:
                 self._directory.listed(name, shards, describe_stream(self._client, stream) if must else None)
         return listing.answer()
 
+    def describe_stream_summary(self, **arguments: Any) -> dict[str, Any]:
+        """The summary of one of them, which is named as in its leases."""
+        answer: dict[str, Any] = self._client.describe_stream_summary(**_summary_call(self._directory, arguments))
+        return answer
+
     def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
         """An iterator with its stream before it."""
         identifier, call = _iterator_call(self._directory, arguments)
@@ -236,6 +241,12 @@ class AsyncManyStreams:
                 summary = await describe_stream_async(self._client, stream) if must else None
                 self._directory.listed(name, shards, summary)
         return listing.answer()
+
+    async def describe_stream_summary(self, **arguments: Any) -> dict[str, Any]:
+        """See `ManyStreams`."""
+        call = _summary_call(self._directory, arguments)
+        answer: dict[str, Any] = await self._client.describe_stream_summary(**call)
+        return answer
 
     async def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
         """See `ManyStreams`."""
@@ -269,6 +280,13 @@ def _tagged(shard: Mapping[str, Any], identifier: str) -> dict[str, Any]:
     if "ParentShards" in tagged:
         tagged["ParentShards"] = [lease_key(identifier, parent) for parent in tagged["ParentShards"]]
     return tagged
+
+
+def _summary_call(directory: Directory, arguments: Mapping[str, Any]) -> dict[str, str]:
+    call = directory.stream_argument_of(arguments["StreamName"])
+    if call is None:  # it rests, and what was read of it says nothing
+        raise GoneError
+    return call
 
 
 def _iterator_call(directory: Directory, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
