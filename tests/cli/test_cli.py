@@ -259,7 +259,9 @@ def test_what_comes_before_wrong_input_is_written() -> None:
     assert out.startswith(b"good")
 
 
-@pytest.mark.parametrize("command", ["pack FILE", "inspect FILE", "density FILE --rate 5", "pack --help", "--help"])
+@pytest.mark.parametrize(
+    "command", ["pack FILE", "inspect FILE", "density FILE --rate 5", "pack --help", "--help", "--version"]
+)
 def test_a_reader_that_has_enough_is_no_failure(command: str, tmp_path: Path) -> None:
     """The status that the shell sees with `set -o pipefail`, and nothing on standard error."""
     file = tmp_path / "entries.jsonl"

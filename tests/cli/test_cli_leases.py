@@ -673,6 +673,15 @@ def test_a_consumer_reads_on_from_where_it_is_set(tmp_path: Path) -> None:
         assert read(len(rest)) == rest
 
 
+def test_a_checkpoint_that_was_set_says_nothing_of_when_all_was_done(tmp_path: Path) -> None:
+    """Else a consumer took what has expired since the new checkpoint for read, and told of no loss."""
+    leases = sp.SQLiteLeases(tmp_path / "leases.db")
+    created(leases, Lease("s", checkpoint=sp.Position("9", 1), done_until=1_800_000_000))
+    for position, known in (("9:1", 1_800_000_000), ("5", None)):
+        run("leases", "set", f"sqlite:{tmp_path / 'leases.db'}", "s", position, "--yes", "--watch", "0")
+        assert only(leases).done_until == known
+
+
 @pytest.mark.parametrize("seconds", ["inf", "1e308", "nan", "-1", "86401"])
 def test_a_wait_that_no_clock_can_wait_is_refused(seconds: str, tmp_path: Path) -> None:
     created(sp.SQLiteLeases(tmp_path / "leases.db"), Lease("s"))

@@ -1319,11 +1319,12 @@ class TestClosing:
         assert ending.engine.is_closed
         assert sorted(lease.owner or "" for lease in stream.leases.list()) == ["", "", "first", "first"]
 
-    @pytest.mark.parametrize("failover", [1.0, 2.0, FAILOVER])
-    def test_all_are_nobody_s_within_the_time_that_closing_may_take(self, failover: float) -> None:
+    @pytest.mark.parametrize(("failover", "discovery"), [(1.0, 1.0), (2.0, 1.0), (FAILOVER, 1.0), (FAILOVER, 60.0)])
+    def test_all_are_nobody_s_within_the_time_that_closing_may_take(self, failover: float, discovery: float) -> None:
         """Which is the failover time."""
         stream = Stream(4)
-        workers = [stream.worker(name, failover_time=failover) for name in ("a", "b")]
+        settings = {"failover_time": failover, "lease_discovery_interval": discovery}
+        workers = [stream.worker(name, **settings) for name in ("a", "b")]
         for _ in range(40):
             for worker in workers:
                 worker.run(failover / 4)

@@ -398,8 +398,9 @@ def test_a_child_is_begun_once_its_parents_are_done() -> None:
     assert worker.held == {"young"}
 
 
-def test_a_worker_that_ends_gives_back_what_it_was_just_given() -> None:
-    """Be it a lease that it could not have begun yet."""
+@pytest.mark.parametrize("found", [0, 2], ids=["not found yet", "found"])
+def test_a_worker_that_ends_gives_back_what_it_was_given_and_cannot_read(found: float) -> None:
+    """Be it a lease that it could not have begun yet, or a finished one that waits to be deleted."""
     stream = Stream(2)
     leases = LedLeases(stream.clock.now)
     stream.leases = leases
@@ -412,7 +413,25 @@ def test_a_worker_that_ends_gives_back_what_it_was_just_given() -> None:
     for lease in leases.list():
         assert lease.owner is None
         leases.take(lease, "java" if lease.key == "old" else "me")
+    worker.run(found)
     worker.engine.close()
     worker.run(3)
     assert worker.engine.is_closed
     assert {lease.key: lease.owner for lease in leases.list()} == {"old": "java", "young": None, "done": None}
+
+
+def test_a_worker_that_ends_looks_as_soon_as_the_leader_knows_though_its_next_look_is_far_off() -> None:
+    stream = Stream(2)
+    leases = LedLeases(stream.clock.now)
+    stream.leases = leases
+    leases.fleet.version = "CLIENT_VERSION_3X"
+    leases.fleet.holders[False] = LeaderLock("java", "1", 1e9)
+    leases.create(Lease("given"))
+    worker = stream.worker("me", lease_discovery_interval=60)
+    worker.run(5)
+    (lease,) = leases.list()
+    leases.take(lease, "me")
+    worker.engine.close()
+    worker.run(3)
+    assert worker.engine.is_closed
+    assert [lease.owner for lease in leases.list()] == [None]

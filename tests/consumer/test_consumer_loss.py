@@ -379,3 +379,50 @@ def test_a_hook_is_a_function() -> None:
     hook: Any = "log"
     with pytest.raises(TypeError, match="on_data_loss"):
         sp.Consumer("s", leases=sp.MemoryLeases(), client=FakeKinesis(), on_data_loss=hook)
+
+
+class Keeping(FakeKinesis):
+    """Says of one stream that it keeps its records for longer."""
+
+    def describe_stream_summary(self, **arguments: Any) -> Any:
+        answer = super().describe_stream_summary(**arguments)
+        if arguments["StreamName"] == "kept":
+            answer["StreamDescriptionSummary"]["RetentionPeriodHours"] = 48
+        return answer
+
+
+def test_of_several_streams_each_is_asked_for_how_long_it_keeps_its_records() -> None:
+    clock = ManualClock((datetime.now(UTC) - timedelta(hours=30)).timestamp())
+    names = ["short", "kept"]
+    client, leases = Keeping(streams=dict.fromkeys(names, 1), clock=clock), sp.MemoryLeases()
+    with sp.Consumer(streams=names, leases=leases, client=client) as consumer:
+        while not consumer.is_caught_up:
+            consumer.next_batch(0.05)
+    for lease in leases.list():
+        taken = leases.take(lease, "test")
+        assert taken is not None
+        leases.release(leases.renew(dataclasses.replace(taken, done_until=int(clock.now()))))
+    clock.advance(30 * HOUR)
+    for name in names:
+        client.put_record(StreamName=name, PartitionKey="k", Data=b"new")
+
+    def told(lost: DataLoss) -> None:
+        told_of.append(lost.shard_id.split(":")[1])
+
+    async def read_by_asyncio() -> None:
+        reading = sp.AsyncConsumer(streams=names, leases=leases, client=client.aio, on_data_loss=told)
+        async with reading:
+            assert {(await anext(reading)).stream_name for _ in names} == set(names)
+
+    told_of: list[str] = []
+    with sp.Consumer(streams=names, leases=leases, client=client, on_data_loss=told) as consumer:
+        batches = [consumer.next_batch(10) for _ in names]
+    assert {batch and batch.stream_name for batch in batches} == set(names)
+    assert told_of == ["short"]
+    told_of.clear()
+    for lease in leases.list():
+        taken = leases.take(lease, "test")
+        assert taken is not None
+        leases.release(leases.renew(dataclasses.replace(taken, done_until=int(clock.now() - 30 * HOUR))))
+    asyncio.run(read_by_asyncio())
+    assert sorted(told_of) == ["kept", "short"], "the asynchronous fake says 24 hours of both"

@@ -20,10 +20,11 @@ from consumer_setup import until
 
 import shardpack as sp
 from shardpack.consumer import Lease
-from shardpack.consumer.reading.streams import Directory, GoneError, ManyStreams
+from shardpack.consumer.reading.streams import Directory, GoneError, ManyStreams, checked_names
 from shardpack.leases.items import item_of, lease_of
 from shardpack.testing import AsyncFakeKinesis, FakeKinesis, ManualClock, SystemClock
 
+ARN = "arn:aws:kinesis:eu-west-1:"
 CONFIG = sp.ConsumerConfig(failover_time=1, shard_sync_interval=1, idle_time_between_reads=0.2)
 
 
@@ -378,7 +379,16 @@ class TestAnEpochOfSomebodysOwn:
         with consumer(kinesis, ["clicks"], leases) as reading:
             assert read(reading, bool) == [("clicks", b"new")]
 
-    @pytest.mark.parametrize("names", [["1:clicks:5", "clicks"], ["1:clicks:5", "1:clicks:6"]])
+    @pytest.mark.parametrize(
+        "names",
+        [["1:clicks:5", "clicks"], ["1:clicks:5", "1:clicks:6"], [f"{ARN}1:stream/clicks", "1:clicks:5"]],
+        ids=["name", "epochs", "ARN"],
+    )
     def test_one_stream_in_two_ways_is_refused(self, names: list[str]) -> None:
-        with pytest.raises(ValueError, match="names the stream 'clicks' in two ways"):
-            consumer(fake(clicks=1), names)
+        for given in (names, names[::-1]):
+            with pytest.raises(ValueError, match=r"names the stream '[0-9:]*clicks' in two ways"):
+                consumer(fake(clicks=1), given)
+
+    def test_streams_of_two_accounts_may_have_one_name(self) -> None:
+        names = [f"{ARN}2:stream/clicks", "1:clicks:5", f"{ARN}3:stream/clicks"]
+        assert checked_names(names) == names

@@ -173,8 +173,16 @@ class TestWhatTheKCLDoesNotWrite:
         assert lease.done_until == only(leases).done_until == 1_800_000_000
         lease = leases.checkpoint(dataclasses.replace(lease, done_until=1_800_000_007), sp.Position("5"))
         assert lease.done_until == only(leases).done_until == 1_800_000_007
-        assert leases.release(lease)
+        again = leases.checkpoint(dataclasses.replace(lease, done_until=None), sp.Position("5"))
+        assert again.done_until == only(leases).done_until == 1_800_000_007
+        assert leases.release(again)
         assert only(leases).done_until == 1_800_000_007
+
+    def test_at_a_checkpoint_that_does_not_say_it_is_not_known_until_when_all_is_done(self, leases: Leases) -> None:
+        lease = taken(leases, created(leases, Lease("s", done_until=1_800_000_000)), "me")
+        lease = leases.checkpoint(dataclasses.replace(lease, done_until=None), sp.Position("5"))
+        assert lease.done_until is None
+        assert only(leases).done_until is None
 
 
 class TestCheckpoint:

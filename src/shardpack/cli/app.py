@@ -53,6 +53,7 @@ class Commands(TyperGroup):
         """See click."""
         with _printable_messages(), output_may_end():
             return super().make_context(*arguments, **more)
+        raise SystemExit(0)  # nobody reads what `--version` prints, and there is no context to go on with
 
     def invoke(self, *arguments: Any, **more: Any) -> Any:
         """See click; that the reader of the output has enough is no failure, though click would make it one."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from ..leases.keys import stream_identifier_of
 from ..leases.lease import Lease
 from ..records import Position
 from .log_fields import about
@@ -85,6 +86,16 @@ class Expiry:
         self.suspicion: Suspicion | None = None
         self.losses: tuple[DataLoss, ...] = ()
 
+    @property
+    def shard_id(self) -> str:
+        """Of the lease's shard."""
+        return self._lease.key
+
+    @property
+    def stream(self) -> str | None:
+        """Which of several streams the shard is of; None: there is one."""
+        return stream_identifier_of(self._lease.key)
+
     def answered(self, records: Sequence[Mapping[str, Any]], asked: float, *, is_at_end: bool) -> None:
         """`GetRecords` has answered a call that was made at this moment."""
         if not records and not is_at_end:
@@ -132,7 +143,7 @@ class Expiry:
 
 
 class Losses:
-    """Looks into suspicions, with the stream's retention period, and says what has expired.
+    """Looks into suspicions, with the retention period of the stream, or of each, and says what has expired.
 
     Args:
         stream_name: for messages.
@@ -143,39 +154,48 @@ class Losses:
         self._stream_name = stream_name
         self._report = report
         self._suspected: list[Expiry] = []
-        self._retention: float | None = None
-        self._asked = float("-inf")
-        self._is_asking = False
+        self._known: dict[str | None, tuple[float, float | None]] = {}  # by stream: when it was asked, and what it said
+        self._asking: Expiry | None = None  # of whose stream it is being asked
 
     def look_into(self, expiry: Expiry, now: float) -> None:
         """Something may have expired."""
-        self._suspected.append(expiry)
-        if now - self._asked < _FRESH and not self._is_asking:
-            self._judge()
+        asked, retention = self._known.get(expiry.stream, (float("-inf"), None))
+        is_asking = self._asking is not None and self._asking.stream == expiry.stream
+        if now - asked < _FRESH and not is_asking:
+            self._judge(expiry, retention)
+        else:
+            self._suspected.append(expiry)
 
-    def begin(self, now: float) -> bool:
-        """Whether the stream is to be asked for its retention period now; then that is under way."""
-        if not self._suspected or self._is_asking:
-            return False
-        self._is_asking, self._asked = True, now
-        return True
+    def begin(self, now: float) -> str | None:
+        """A shard whose stream is to be asked for its retention period now; then that is under way. None: none is."""
+        if not self._suspected or self._asking is not None:
+            return None
+        self._asking = self._suspected[0]
+        self._known[self._asking.stream] = now, None
+        return self._asking.shard_id
 
     def answered(self, summary: Mapping[str, Any] | None) -> None:
         """`DescribeStreamSummary` has answered; None: it has failed, and is perhaps not allowed."""
+        if self._asking is None:
+            return
+        stream, self._asking = self._asking.stream, None
         hours = None if summary is None else summary.get("RetentionPeriodHours")
-        self._retention = None if hours is None else hours * _HOUR
-        self._is_asking = False
-        self._judge()
+        retention = None if hours is None else hours * _HOUR
+        self._known[stream] = self._known[stream][0], retention
+        suspected, self._suspected = self._suspected, []
+        for expiry in suspected:
+            if expiry.stream == stream:
+                self._judge(expiry, retention)
+            else:
+                self._suspected.append(expiry)
 
     def gone(self, expiry: Expiry) -> None:
         """A shard is gone before its end was reached."""
         self._tell(expiry.gone())
 
-    def _judge(self) -> None:
-        suspected, self._suspected = self._suspected, []
-        for expiry in suspected:
-            if (loss := expiry.judge(self._retention)) is not None:
-                self._tell(loss)
+    def _judge(self, expiry: Expiry, retention: float | None) -> None:
+        if (loss := expiry.judge(retention)) is not None:
+            self._tell(loss)
 
     def _tell(self, loss: DataLoss) -> None:
         _log.warning("%s: %s", self._stream_name, loss, extra=about(loss.shard_id, loss.after))

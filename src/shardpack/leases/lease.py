@@ -92,6 +92,8 @@ class Leases(Protocol):
     def checkpoint(self, lease: Lease, position: Position, *, children: tuple[str, ...] = ()) -> Lease:
         """Record that everything up to and including `position` is done; renews the lease too, as `renew` does.
 
+        If `Lease.done_until` is not given, it is not known any more, unless the position is what was recorded before.
+
         Where another worker has asked for the lease since `lease` was read, its holder may still checkpoint: the
         answer then has another owner, and the holder as `Lease.checkpoint_owner`.
 

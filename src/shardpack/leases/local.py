@@ -180,7 +180,7 @@ class LocalLeases:
                 checkpoint=position,
                 owner_switches=0,
                 children=in_order(children) or row.children,
-                done_until=_later(row, lease),
+                done_until=_later(row, lease) if position == row.checkpoint else lease.done_until,
             )
             rows.put(written)
             return written

@@ -127,7 +127,9 @@ class GetRecords:
 
 @dataclass(frozen=True, slots=True)
 class DescribeStream:
-    """`DescribeStreamSummary`; the answer is the summary. Not everybody may call it."""
+    """`DescribeStreamSummary` of the stream that a shard is of; the answer is the summary. It may not be allowed."""
+
+    shard_id: str
 
 
 LeaseChange: TypeAlias = CreateLease | TakeLease | AskForLease | AssignLease | TakeBack | DeleteLease

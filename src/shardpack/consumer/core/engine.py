@@ -188,8 +188,8 @@ class Engine:
                 self._ending.end(hold, now)
         actions = self._coordinator.poll(now)
         self._metrics.leads(is_leader=self._coordinator.member.is_leader(now))
-        if self._losses.begin(now):
-            actions.append(DescribeStream())
+        if (shard_id := self._losses.begin(now)) is not None:
+            actions.append(DescribeStream(shard_id))
         if self._closing:
             actions += self._leaving.poll(now)
         leaving = self._closing and self._leaving.is_ready

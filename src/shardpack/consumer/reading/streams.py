@@ -137,15 +137,25 @@ def checked_names(given: object) -> list[str]:
             f"streams is {shown(given)}, of type {type(given).__name__}; give a list of names, or a function that"
             " returns it"
         )
-    by_call: dict[str, str] = {}
+    named: dict[str, str] = {}
     for name in given:
-        (call,) = argument_of(name).values()
-        if (other := by_call.setdefault(call, name)) != name:
-            raise ValueError(
-                f"streams names the stream {call!r} in two ways, {other!r} and {name!r}; its leases would be kept"
-                " twice: leave one of them out"
-            )
-    return list(by_call.values())
+        for way in _ways(name):
+            if (other := named.setdefault(way, name)) != name:
+                raise ValueError(
+                    f"streams names the stream {way!r} in two ways, {other!r} and {name!r}; its leases would be kept"
+                    " twice: leave one of them out"
+                )
+    return list(dict.fromkeys(named.values()))
+
+
+def _ways(name: str) -> Iterator[str]:
+    """What calls name a stream by, and its account and name, where the application says them."""
+    (call,) = argument_of(name).values()
+    yield call
+    if name.startswith("arn:"):
+        yield ":".join([*name.split(":")[4:5], name.rpartition("/")[2]])
+    elif stream_named_by(name) is not None:
+        yield name.rpartition(":")[0]
 
 
 class _Listing:
@@ -198,6 +208,11 @@ class ManyStreams:
                 self._directory.listed(name, shards, describe_stream(self._client, stream) if must else None)
         return listing.answer()
 
+    def describe_stream_summary(self, **arguments: Any) -> dict[str, Any]:
+        """The summary of one of them, which is named as in its leases."""
+        answer: dict[str, Any] = self._client.describe_stream_summary(**_summary_call(self._directory, arguments))
+        return answer
+
     def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
         """An iterator with its stream before it."""
         identifier, call = _iterator_call(self._directory, arguments)
@@ -226,6 +241,12 @@ class AsyncManyStreams:
                 summary = await describe_stream_async(self._client, stream) if must else None
                 self._directory.listed(name, shards, summary)
         return listing.answer()
+
+    async def describe_stream_summary(self, **arguments: Any) -> dict[str, Any]:
+        """See `ManyStreams`."""
+        call = _summary_call(self._directory, arguments)
+        answer: dict[str, Any] = await self._client.describe_stream_summary(**call)
+        return answer
 
     async def get_shard_iterator(self, **arguments: Any) -> dict[str, Any]:
         """See `ManyStreams`."""
@@ -259,6 +280,13 @@ def _tagged(shard: Mapping[str, Any], identifier: str) -> dict[str, Any]:
     if "ParentShards" in tagged:
         tagged["ParentShards"] = [lease_key(identifier, parent) for parent in tagged["ParentShards"]]
     return tagged
+
+
+def _summary_call(directory: Directory, arguments: Mapping[str, Any]) -> dict[str, str]:
+    call = directory.stream_argument_of(arguments["StreamName"])
+    if call is None:  # it rests, and what was read of it says nothing
+        raise GoneError
+    return call
 
 
 def _iterator_call(directory: Directory, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,7 +152,9 @@ def set_command(
         taken = leases.take(before, operator)
     if taken is None:
         raise _moving(shard, before)
-    written = leases.checkpoint(taken, target)
+    # Until when all was done was said of the checkpoint that there was.
+    known = taken.done_until if target == taken.checkpoint else None
+    written = leases.checkpoint(replace(taken, done_until=known), target)
     leases.release(written)
     _print_change(leases, before)
 

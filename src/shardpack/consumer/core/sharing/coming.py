@@ -110,7 +110,8 @@ class Coming:
         is_new = self._until is not None and now < self._until
         if self._member.is_led and is_new:  # a leader has given it more, before it knew
             self._asked.update({*keys} - self._held)
-        self.look_at(key for key in (*keys, *self._asked) if self._parents.may_look(key, now))
+        # Who ends gives back at once what it could not read yet, or was about to delete.
+        self.look_at(key for key in (*keys, *self._asked) if self._is_closing or self._parents.may_look(key, now))
 
     def found_nothing(self, now: float) -> None:
         """The store cannot tell which leases are a worker's."""

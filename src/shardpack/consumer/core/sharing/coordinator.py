@@ -150,12 +150,12 @@ class Coordinator:
         elif isinstance(action, FindLeases):
             self.found(answer, now)
         elif isinstance(action, MemberAction):
-            if self.member.is_over:
-                self._coming.leader_knows(now)
             if self.member.answered(action, answer, now):
                 self.view.is_partial = self.member.is_led
                 self._listings.look_at_all_leases(now)
                 self._listings.look_at_shards(now)
+            if self.member.is_over:
+                self._coming.leader_knows(now)
         elif isinstance(action, LeaseChange):
             self.changed(action, answer, now)
 
@@ -272,6 +272,8 @@ class Coordinator:
             self._listings.failed(action, now)
         elif isinstance(action, MemberAction):
             self.member.failed(action, now)
+            if self.member.is_over:  # it could not tell the leader, and tries no more
+                self._coming.leader_knows(now)
         elif isinstance(action, FindLeases):
             self._coming.failed(now)
         elif isinstance(action, GetLease):

@@ -37,8 +37,9 @@ class Leaving:
     """
 
     def __init__(self, config: ConsumerConfig, view: LeaseView) -> None:
-        self._interval = config.lease_discovery_interval
-        self._patience = min(_PATIENCE * self._interval, config.failover_time / 2)  # closing takes no longer than that
+        longest = config.failover_time / 2  # closing takes no longer than twice that
+        self._interval = min(config.lease_discovery_interval, longest)
+        self._patience = min(_PATIENCE * self._interval, longest)
         self._is_asking = config.graceful_lease_handoff_timeout > 0
         self._view = view
         self._peers: Counter[str] = Counter()

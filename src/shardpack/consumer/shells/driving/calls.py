@@ -7,6 +7,7 @@ from typing import Any
 
 from ....errors import LeaseLostError, LeaseStoreError
 from ....leases.fleet.states import HasFleet
+from ....leases.keys import stream_identifier_of
 from ....leases.lease import HandsOver, Lease, Leases
 from ...core.actions import (
     AskForLease,
@@ -121,7 +122,9 @@ def kinesis_call(
     if isinstance(action, GetRecords):
         return "get_records", {"ShardIterator": action.iterator, "Limit": action.limit}, None
     if isinstance(action, DescribeStream):
-        return "describe_stream_summary", dict(stream), "StreamDescriptionSummary"
+        of_several = stream_identifier_of(action.shard_id)
+        which = dict(stream) if of_several is None else {"StreamName": of_several}
+        return "describe_stream_summary", which, "StreamDescriptionSummary"
     arguments = {**stream, "ShardId": action.shard_id, **action.arguments}
     return "get_shard_iterator", arguments, "ShardIterator"
 
