@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -214,6 +215,24 @@ def test_a_corrupt_aggregate_is_as_on_corrupt_says() -> None:
         arrow.read_stream("s", client=kinesis, on_corrupt="raise").read_all()
 
 
+def test_hash_ranges_are_looked_up_by_shard_whatever_columns_are_wanted() -> None:
+    kinesis = FakeKinesis(streams={"s": 2}, clock=SystemClock())
+    for nth in range(4):
+        blob = sp.encode([(f"key-{one}", b"%d" % one) for one in range(6)])
+        kinesis.put_record(StreamName="s", PartitionKey=f"key-{nth}", Data=blob)
+    time.sleep(0.01)
+    shards = kinesis.list_shards(StreamName="s")["Shards"]
+    ranges = {
+        shard["ShardId"]: tuple(int(shard["HashKeyRange"][f"{which}HashKey"]) for which in ("Starting", "Ending"))
+        for shard in shards
+    }
+    options: dict[str, Any] = {"hash_range": ranges, "out_of_range": "drop_record"}
+    rows = arrow.read_stream("s", client=kinesis, **options).read_all()
+    assert 0 < rows.num_rows < 24
+    for columns in (["data"], ["data", "fault"]):
+        assert arrow.read_stream("s", client=kinesis, columns=columns, **options).read_all() == rows.select(columns)
+
+
 def test_a_plan_travels_and_is_read_the_same(stream: Resharded) -> None:
     table = StreamTable(**stream.where, bounds=Bounds())
     ranges = table.ranges()
@@ -297,6 +316,8 @@ def test_a_position_of_another_stream_is_told() -> None:
         ({"max_records_per_fetch": 10_001}, ValueError, "max_records_per_fetch is 10001; give 1 to 10,000"),
         ({"fail_on_data_loss": 1}, TypeError, "fail_on_data_loss is 1"),
         ({"region_name": 1}, TypeError, "region_name is 1"),
+        ({"after": [SHARD]}, TypeError, r"of type list; give \{shard_id: Position"),
+        ({"client": "kinesis"}, TypeError, r"client is 'kinesis', of type str; give boto3.client\(\"kinesis\"\)"),
     ],
 )
 def test_a_wrong_argument_is_named_before_anything_is_read(given: dict[str, Any], error: type, what: str) -> None:
@@ -329,3 +350,15 @@ def test_without_a_region_or_with_a_profile_that_is_not_there_it_is_said_what_to
         arrow.read_stream("s")
     with pytest.raises(ValueError, match=r"profile_name is 'none'; .* could not be found"):
         arrow.read_stream("s", profile_name="none")
+
+
+def test_an_endpoint_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match=r"endpoint_url is 'localhost:4566'; .* such as http://localhost:4566"):
+        arrow.read_stream("s", region_name="eu-west-1", endpoint_url="localhost:4566")
+
+
+def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("boto3", "botocore", "botocore.config", "botocore.session"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match=r"a Kinesis client needs boto.*: pip install 'shardpack\[aws\]'"):
+        arrow.read_stream("s", region_name="eu-west-1")

@@ -85,6 +85,9 @@ class StreamTable:
             fail_on_data_loss=fail_on_data_loss,
             on_corrupt=on_corrupt,
         )
+        if client is not None and not callable(getattr(client, "get_shard_iterator", None)):
+            what = f"client is {shown(client)}, of type {type(client).__name__}"
+            raise TypeError(f'{what}; give boto3.client("kinesis"), or leave it out')
         self._client = client
         self._travels = client is None
         self._lock = threading.Lock()
