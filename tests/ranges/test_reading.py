@@ -285,6 +285,36 @@ def test_what_is_there_is_read_also_if_its_time_is_a_little_ahead_of_ours() -> N
     assert arrow.read_stream("s", end=datetime.now(UTC), client=kinesis).read_all().num_rows == 0
 
 
+class ToldLater:
+    """Tells that a closed shard is over in an answer of its own, as Kinesis may, and not with its last records."""
+
+    def __init__(self, kinesis: FakeKinesis) -> None:
+        self._kinesis = kinesis
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kinesis, name)
+
+    def get_records(self, **arguments: Any) -> dict[str, Any]:
+        if arguments["ShardIterator"] == "over":
+            return {"Records": [], "MillisBehindLatest": 0}
+        answer = self._kinesis.get_records(**arguments)
+        is_last = answer["Records"] and not answer.get("NextShardIterator")
+        return {**answer, "NextShardIterator": "over"} if is_last else answer
+
+
+@pytest.mark.parametrize("records", [1, 1500])  # a page and more
+def test_children_are_read_of_a_shard_whose_end_is_told_later_and_whose_time_is_ahead_of_ours(records: int) -> None:
+    kinesis = FakeKinesis(streams={"s": 1}, clock=ManualClock(time.time() + 2))
+    entries = [{"PartitionKey": "k", "Data": b"1"} for _ in range(records)]
+    for some in range(0, records, 500):
+        kinesis.put_records(StreamName="s", Records=entries[some : some + 500])
+        kinesis.clock.wait(0.5)
+    kinesis.autoscale(SHARD)
+    for key in ("k", "l", "m", "n"):
+        kinesis.put_record(StreamName="s", PartitionKey=key, Data=b"2")
+    assert arrow.read_stream("s", client=ToldLater(kinesis)).read_all().num_rows == records + 4
+
+
 def test_a_position_of_another_stream_is_told() -> None:
     kinesis = FakeKinesis(streams={"s": 1})
     with pytest.raises(ValueError, match=r"after has a position that is not in its shard, .*StartingSequenceNumber"):

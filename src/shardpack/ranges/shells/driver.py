@@ -218,6 +218,10 @@ class Driver:
         found = self._without_expired(begins, set(begins))
         return [replace(one, begin=found[one.shard_id]) for one in ranges]
 
+    def is_closed(self, shard_id: str) -> bool:
+        """Whether a shard took no more records when shards were listed last."""
+        return shard_id in self._shards and not self._shards[shard_id].is_open
+
     def resolved(self, shard_id: str, mark: Mark) -> Mark:
         """A mark as a record that is there, where there is one."""
         return resolved(self._stream, shard_id, mark)
