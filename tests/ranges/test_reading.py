@@ -270,6 +270,59 @@ def test_what_has_expired_after_a_position_is_told() -> None:
     assert data_after(kinesis, after, fail_on_data_loss=False) == [b"2"]
 
 
+@pytest.mark.parametrize("hours", [23.5, 26])  # the parent is listed and empty; it is not listed any more
+def test_a_parent_whose_children_have_positions_may_have_expired(hours: float) -> None:
+    """Positions of all shards are kept from one reading to the next, over a split and beyond the retention period."""
+    kinesis = FakeKinesis(streams={"s": 1}, clock=ManualClock(time.time() - hours * 3600 - 7200))
+    put_at(kinesis, hours + 1, "p")
+    kinesis.clock.advance(3600 - 1)
+    kinesis.autoscale(SHARD)
+    put_at(kinesis, 12, "klmn")
+    positions = {one["ShardId"]: sp.Position(one["SequenceNumber"]) for one in kinesis.records()}
+    assert len(positions) == 3
+    put_at(kinesis, 1, "klmn")
+    kinesis.clock.advance(3600)
+    assert sorted(data_after(kinesis, positions)) == [b"k", b"l", b"m", b"n"]
+
+
+def put_at(kinesis: FakeKinesis, hours: float, keys: str) -> None:
+    """Put records that are so many hours old."""
+    kinesis.clock.advance(time.time() - hours * 3600 - kinesis.clock.now())
+    for key in keys:
+        kinesis.put_record(StreamName="s", PartitionKey=key, Data=key.encode())
+
+
+def test_what_has_expired_after_a_position_is_told_without_a_time_that_nobody_knows() -> None:
+    kinesis, after = old([25, 24.5, 1])
+    with pytest.raises(sp.DataLossError) as raised:
+        data_after(kinesis, after)
+    assert "1970" not in str(raised.value)
+    assert f"unread ({SHARD}): the stream keeps records for 24 hours" in str(raised.value)
+
+
+class Splitting(FakeKinesis):
+    """Splits its shard when it is asked for its shards for the second time, and puts something into the children."""
+
+    listed = 0
+
+    def list_shards(self, **arguments: Any) -> dict[str, Any]:
+        self.listed += 1
+        if self.listed == 2:
+            self.autoscale(SHARD)
+            for key in "klmn":
+                self.put_record(StreamName="s", PartitionKey=key, Data=b"later")
+        return super().list_shards(**arguments)
+
+
+def test_children_of_a_shard_that_ends_at_a_position_are_left_out_also_if_they_come_while_it_is_planned() -> None:
+    kinesis = Splitting(streams={"s": 1}, clock=SystemClock())
+    for data in (b"1", b"2"):
+        kinesis.put_record(StreamName="s", PartitionKey="k", Data=data)
+    until = {SHARD: sp.Position(kinesis.records()[0]["SequenceNumber"])}
+    rows = arrow.read_stream("s", client=kinesis, until=until, end=datetime.now(UTC) + timedelta(minutes=1)).read_all()
+    assert rows["data"].to_pylist() == [b"1"]
+
+
 def test_what_is_there_is_read_also_if_its_time_is_a_little_ahead_of_ours() -> None:
     clock = ManualClock(time.time() + 2)
     kinesis = FakeKinesis(streams={"s": 1}, clock=clock)
