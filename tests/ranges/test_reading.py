@@ -273,21 +273,22 @@ def test_what_has_expired_after_a_position_is_told() -> None:
 @pytest.mark.parametrize("hours", [23.5, 26])  # the parent is listed and empty; it is not listed any more
 def test_a_parent_whose_children_have_positions_may_have_expired(hours: float) -> None:
     """Positions of all shards are kept from one reading to the next, over a split and beyond the retention period."""
-    kinesis = FakeKinesis(streams={"s": 1}, clock=ManualClock(time.time() - hours * 3600 - 7200))
-    put_at(kinesis, hours + 1, "p")
-    kinesis.clock.advance(3600 - 1)
+    clock = ManualClock(time.time() - hours * 3600 - 7200)
+    kinesis = FakeKinesis(streams={"s": 1}, clock=clock)
+    put_at(kinesis, clock, hours + 1, "p")
+    clock.advance(3600 - 1)
     kinesis.autoscale(SHARD)
-    put_at(kinesis, 12, "klmn")
+    put_at(kinesis, clock, 12, "klmn")
     positions = {one["ShardId"]: sp.Position(one["SequenceNumber"]) for one in kinesis.records()}
     assert len(positions) == 3
-    put_at(kinesis, 1, "klmn")
-    kinesis.clock.advance(3600)
+    put_at(kinesis, clock, 1, "klmn")
+    clock.advance(3600)
     assert sorted(data_after(kinesis, positions)) == [b"k", b"l", b"m", b"n"]
 
 
-def put_at(kinesis: FakeKinesis, hours: float, keys: str) -> None:
+def put_at(kinesis: FakeKinesis, clock: ManualClock, hours: float, keys: str) -> None:
     """Put records that are so many hours old."""
-    kinesis.clock.advance(time.time() - hours * 3600 - kinesis.clock.now())
+    clock.advance(time.time() - hours * 3600 - clock.now())
     for key in keys:
         kinesis.put_record(StreamName="s", PartitionKey=key, Data=key.encode())
 
