@@ -32,6 +32,7 @@ def test_the_examples_read_the_stream(tmp_path: Path, monkeypatch: pytest.Monkey
         names: dict[str, Any] = {"__name__": "docs"}
         for nth, block in enumerate(BLOCKS.findall(PAGE.read_text("utf-8"))):
             exec(compile(block, f"docs/data-frames.md, {nth}", "exec"), names)
+        names["third"] = names["read_on"]()  # after one that had no rows
         put = reading.read_stream("clean", client=stream.client, columns=["data"]).read_all().to_pydict()
 
     keys = [row["partition_key"] for row in stream.rows]
@@ -42,5 +43,6 @@ def test_the_examples_read_the_stream(tmp_path: Path, monkeypatch: pytest.Monkey
     assert names["first"].to_dicts() == stream.shard("shardId-000000000001")[:100]
     assert names["read"].to_dicts() == stream.rows
     assert names["new"].is_empty()
+    assert names["third"].is_empty()
     assert names["dataset"].to_table().to_pylist() == stream.rows
     assert sorted(put["data"]) == sorted(row["data"] for row in stream.rows)

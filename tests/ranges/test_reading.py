@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -214,6 +215,24 @@ def test_a_corrupt_aggregate_is_as_on_corrupt_says() -> None:
         arrow.read_stream("s", client=kinesis, on_corrupt="raise").read_all()
 
 
+def test_hash_ranges_are_looked_up_by_shard_whatever_columns_are_wanted() -> None:
+    kinesis = FakeKinesis(streams={"s": 2}, clock=SystemClock())
+    for nth in range(4):
+        blob = sp.encode([(f"key-{one}", b"%d" % one) for one in range(6)])
+        kinesis.put_record(StreamName="s", PartitionKey=f"key-{nth}", Data=blob)
+    time.sleep(0.01)
+    shards = kinesis.list_shards(StreamName="s")["Shards"]
+    ranges = {
+        shard["ShardId"]: tuple(int(shard["HashKeyRange"][f"{which}HashKey"]) for which in ("Starting", "Ending"))
+        for shard in shards
+    }
+    options: dict[str, Any] = {"hash_range": ranges, "out_of_range": "drop_record"}
+    rows = arrow.read_stream("s", client=kinesis, **options).read_all()
+    assert 0 < rows.num_rows < 24
+    for columns in (["data"], ["data", "fault"]):
+        assert arrow.read_stream("s", client=kinesis, columns=columns, **options).read_all() == rows.select(columns)
+
+
 def test_a_plan_travels_and_is_read_the_same(stream: Resharded) -> None:
     table = StreamTable(**stream.where, bounds=Bounds())
     ranges = table.ranges()
@@ -251,6 +270,60 @@ def test_what_has_expired_after_a_position_is_told() -> None:
     assert data_after(kinesis, after, fail_on_data_loss=False) == [b"2"]
 
 
+@pytest.mark.parametrize("hours", [23.5, 26])  # the parent is listed and empty; it is not listed any more
+def test_a_parent_whose_children_have_positions_may_have_expired(hours: float) -> None:
+    """Positions of all shards are kept from one reading to the next, over a split and beyond the retention period."""
+    clock = ManualClock(time.time() - hours * 3600 - 7200)
+    kinesis = FakeKinesis(streams={"s": 1}, clock=clock)
+    put_at(kinesis, clock, hours + 1, "p")
+    clock.advance(3600 - 1)
+    kinesis.autoscale(SHARD)
+    put_at(kinesis, clock, 12, "klmn")
+    positions = {one["ShardId"]: sp.Position(one["SequenceNumber"]) for one in kinesis.records()}
+    assert len(positions) == 3
+    put_at(kinesis, clock, 1, "klmn")
+    clock.advance(3600)
+    assert sorted(data_after(kinesis, positions)) == [b"k", b"l", b"m", b"n"]
+
+
+def put_at(kinesis: FakeKinesis, clock: ManualClock, hours: float, keys: str) -> None:
+    """Put records that are so many hours old."""
+    clock.advance(time.time() - hours * 3600 - clock.now())
+    for key in keys:
+        kinesis.put_record(StreamName="s", PartitionKey=key, Data=key.encode())
+
+
+def test_what_has_expired_after_a_position_is_told_without_a_time_that_nobody_knows() -> None:
+    kinesis, after = old([25, 24.5, 1])
+    with pytest.raises(sp.DataLossError) as raised:
+        data_after(kinesis, after)
+    assert "1970" not in str(raised.value)
+    assert f"unread ({SHARD}): the stream keeps records for 24 hours" in str(raised.value)
+
+
+class Splitting(FakeKinesis):
+    """Splits its shard when it is asked for its shards for the second time, and puts something into the children."""
+
+    listed = 0
+
+    def list_shards(self, **arguments: Any) -> dict[str, Any]:
+        self.listed += 1
+        if self.listed == 2:
+            self.autoscale(SHARD)
+            for key in "klmn":
+                self.put_record(StreamName="s", PartitionKey=key, Data=b"later")
+        return super().list_shards(**arguments)
+
+
+def test_children_of_a_shard_that_ends_at_a_position_are_left_out_also_if_they_come_while_it_is_planned() -> None:
+    kinesis = Splitting(streams={"s": 1}, clock=SystemClock())
+    for data in (b"1", b"2"):
+        kinesis.put_record(StreamName="s", PartitionKey="k", Data=data)
+    until = {SHARD: sp.Position(kinesis.records()[0]["SequenceNumber"])}
+    rows = arrow.read_stream("s", client=kinesis, until=until, end=datetime.now(UTC) + timedelta(minutes=1)).read_all()
+    assert rows["data"].to_pylist() == [b"1"]
+
+
 def test_what_is_there_is_read_also_if_its_time_is_a_little_ahead_of_ours() -> None:
     clock = ManualClock(time.time() + 2)
     kinesis = FakeKinesis(streams={"s": 1}, clock=clock)
@@ -264,6 +337,36 @@ def test_what_is_there_is_read_also_if_its_time_is_a_little_ahead_of_ours() -> N
     until = datetime.fromtimestamp(clock.now() + 60, UTC)
     assert arrow.read_stream("s", end=until, client=kinesis).read_all().num_rows == 9
     assert arrow.read_stream("s", end=datetime.now(UTC), client=kinesis).read_all().num_rows == 0
+
+
+class ToldLater:
+    """Tells that a closed shard is over in an answer of its own, as Kinesis may, and not with its last records."""
+
+    def __init__(self, kinesis: FakeKinesis) -> None:
+        self._kinesis = kinesis
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kinesis, name)
+
+    def get_records(self, **arguments: Any) -> dict[str, Any]:
+        if arguments["ShardIterator"] == "over":
+            return {"Records": [], "MillisBehindLatest": 0}
+        answer = self._kinesis.get_records(**arguments)
+        is_last = answer["Records"] and not answer.get("NextShardIterator")
+        return {**answer, "NextShardIterator": "over"} if is_last else answer
+
+
+@pytest.mark.parametrize("records", [1, 1500])  # a page and more
+def test_children_are_read_of_a_shard_whose_end_is_told_later_and_whose_time_is_ahead_of_ours(records: int) -> None:
+    kinesis = FakeKinesis(streams={"s": 1}, clock=ManualClock(time.time() + 2))
+    entries = [{"PartitionKey": "k", "Data": b"1"} for _ in range(records)]
+    for some in range(0, records, 500):
+        kinesis.put_records(StreamName="s", Records=entries[some : some + 500])
+        kinesis.clock.wait(0.5)
+    kinesis.autoscale(SHARD)
+    for key in ("k", "l", "m", "n"):
+        kinesis.put_record(StreamName="s", PartitionKey=key, Data=b"2")
+    assert arrow.read_stream("s", client=ToldLater(kinesis)).read_all().num_rows == records + 4
 
 
 def test_a_position_of_another_stream_is_told() -> None:
@@ -297,6 +400,8 @@ def test_a_position_of_another_stream_is_told() -> None:
         ({"max_records_per_fetch": 10_001}, ValueError, "max_records_per_fetch is 10001; give 1 to 10,000"),
         ({"fail_on_data_loss": 1}, TypeError, "fail_on_data_loss is 1"),
         ({"region_name": 1}, TypeError, "region_name is 1"),
+        ({"after": [SHARD]}, TypeError, r"of type list; give \{shard_id: Position"),
+        ({"client": "kinesis"}, TypeError, r"client is 'kinesis', of type str; give boto3.client\(\"kinesis\"\)"),
     ],
 )
 def test_a_wrong_argument_is_named_before_anything_is_read(given: dict[str, Any], error: type, what: str) -> None:
@@ -329,3 +434,15 @@ def test_without_a_region_or_with_a_profile_that_is_not_there_it_is_said_what_to
         arrow.read_stream("s")
     with pytest.raises(ValueError, match=r"profile_name is 'none'; .* could not be found"):
         arrow.read_stream("s", profile_name="none")
+
+
+def test_an_endpoint_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match=r"endpoint_url is 'localhost:4566'; .* such as http://localhost:4566"):
+        arrow.read_stream("s", region_name="eu-west-1", endpoint_url="localhost:4566")
+
+
+def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("boto3", "botocore", "botocore.config", "botocore.session"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match=r"a Kinesis client needs boto.*: pip install 'shardpack\[aws\]'"):
+        arrow.read_stream("s", region_name="eu-west-1")

@@ -62,6 +62,15 @@ def test_columns_bounds_and_a_limit_are_kept_to(stream: Resharded) -> None:
         assert len(list(task())) <= 2
 
 
+def test_a_task_that_finds_nothing_after_a_position_has_no_rows_but_columns(stream: Resharded) -> None:
+    after = {
+        row["shard_id"]: sp.Position(row["sequence_number"], row["sub_sequence_number"]) for row in stream.rows
+    }  # the last of each shard
+    tasks = source(stream, columns=["data"], after=after).get_read_tasks(1)
+    tables = [table for task in tasks for table in task()]
+    assert [(table.num_rows, table.schema.names) for table in tables] == [(0, ["data"])] * len(tasks)
+
+
 def test_a_stream_without_records_has_no_rows_but_columns(stream: Resharded) -> None:
     kinesis = stream.client
     servers.create_stream(kinesis, "empty", 1)

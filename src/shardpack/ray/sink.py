@@ -34,7 +34,7 @@ class KinesisDatasink(Datasink):
 
     Args:
         stream: the stream's name or ARN.
-        config: of the producer; None: `ProducerConfig()`.
+        config: of the producer; None: the defaults of `ProducerConfig`, but without metrics, as tasks end soon.
         region_name: as boto3 takes it; None: as boto3 finds it, here and on the workers.
         endpoint_url: the same.
         profile_name: the same.

@@ -113,15 +113,15 @@ class KinesisDatasource(Datasource):
 def _read(
     table: StreamTable, one: Range | None, columns: Sequence[str], most: int | None, schema: pa.Schema
 ) -> Iterator[pa.Table]:
-    """What a task reads; without a range, nothing, with the columns that there would be."""
-    if one is None:
-        yield schema.empty_table()
-        return
+    """What a task reads; where that is nothing, or there is no range, a table without rows that has the columns."""
     shape = {"repeated": "plain", "max_key_characters": MAX_PARTITION_KEY_CHARACTERS}
-    left = most
-    for batch in table.read_range(one, columns, most, **shape):
+    left, is_empty = most, True
+    for batch in () if one is None else table.read_range(one, columns, most, **shape):
+        is_empty = False
         yield pa.Table.from_batches([batch], schema)
         if left is not None:
             left -= batch.num_rows
             if left <= 0:
                 return
+    if is_empty:
+        yield schema.empty_table()

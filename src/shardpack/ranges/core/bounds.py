@@ -19,7 +19,7 @@ Moment: TypeAlias = str | datetime
 Positions: TypeAlias = Mapping[str, Position]
 """{shard id: a user record's position}."""
 
-_POSITION = "give {shard_id: Position(sequence_number, sub_sequence_number)}, as a row has them"
+_POSITION = "{shard_id: Position(sequence_number, sub_sequence_number)}, as a row has them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,13 @@ def _marks(name: str, given: Positions | None) -> dict[str, Mark]:
     marks = {}
     for key, position in given.items():
         if not isinstance(key, str) or not isinstance(position, Position):
-            raise TypeError(f"{name} has {shown(key)}: {shown(position)}; {_POSITION}")
+            raise TypeError(f"{name} has {shown(key)}: {shown(position)}; give {_POSITION}")
         if position == Position.SHARD_END:
             marks[key] = END
         elif position == Position.TRIM_HORIZON and name == "after":
             marks[key] = BEGINNING
         elif position < Position("0"):
-            raise ValueError(f"{name}[{shown(key)}] is {position.sequence_number}; {_POSITION}")
+            raise ValueError(f"{name}[{shown(key)}] is {position.sequence_number}; give {_POSITION}")
         else:
             marks[key] = Mark("AT", position.sequence_number, position.sub_sequence_number + 1)
     return marks

@@ -61,6 +61,8 @@ def user_records_of(
     if not records:
         return
     wanted = {*columns, "data", *(("sequence_number",) if _is_cut(one) else ())}
+    if options.get("hash_range") is not None:
+        wanted.add("shard_id")  # by which it may be looked up
     batch = pa.RecordBatch.from_pydict(
         {
             name: pa.array([value_of(record, one) for record in records], kind)

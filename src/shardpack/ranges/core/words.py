@@ -14,6 +14,7 @@ class Words:
         name: the option that names the stream.
         stream: the options that say which stream it is, and where.
         place: those that say where.
+        endpoint: the one that names the service's URL.
         marks: what said how far the stream had been read.
         another: what to do where that is of another stream.
         anew: what to do where that is of a stream that is no more.
@@ -28,6 +29,7 @@ class Words:
     name: str = "stream"
     stream: str = "stream, region_name and endpoint_url"
     place: str = "region_name and endpoint_url"
+    endpoint: str = "endpoint_url"
     marks: str = "after"
     another: str = "give the positions of this stream"
     anew: str = "Read it from its start"

@@ -57,14 +57,16 @@ def to_moment(driver: Driver, start: Offset, until: int | None, now: int) -> lis
     if last >= now:
         driver.stop_at(now + _AHEAD if until is None else min(until, now + _AHEAD))
         stage = None
-        while stage != (stage := _stage(offsets[-1])):  # what comes meanwhile is not waited for, but children are
+        while stage != (stage := _stage(driver, offsets[-1])):  # what comes meanwhile is not waited for
             offsets.append(driver.next(offsets[-1]))
     return _joined(offsets)
 
 
-def _stage(offset: Offset) -> dict[str, bool]:
-    """Which shards have begun, and which of these are over: whether children are still to come."""
-    return {key: mark.place == "SHARD_END" for key, mark in offset.shards.items()}
+def _stage(driver: Driver, offset: Offset) -> dict[str, Mark | None]:
+    """Which shards have begun, and how far those are read that are closed: they grow no more, and children wait."""
+    return {
+        key: mark if mark.place == "SHARD_END" or driver.is_closed(key) else None for key, mark in offset.shards.items()
+    }
 
 
 def _joined(offsets: Sequence[Offset]) -> list[Range]:

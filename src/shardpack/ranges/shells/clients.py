@@ -80,18 +80,27 @@ def _with_role(session: Any, connection: Connection) -> Any:
 
 
 def kinesis_of(connection: Connection) -> Any:
-    """A Kinesis client that leaves retries to who uses it."""
-    from botocore.config import Config
+    """A Kinesis client that leaves retries to who uses it.
 
-    config = Config(**client_settings(Timeouts()))
+    Raises:
+        ValueError: a region, a profile or an endpoint is not there, or is none.
+        ModuleNotFoundError: boto3 is not installed; the message says what to install.
+    """
     try:
-        return session_of(connection).client("kinesis", endpoint_url=connection.endpoint_url, config=config)
+        session = session_of(connection)
+        from botocore.config import Config  # which is there now
+
+        config = Config(**client_settings(Timeouts()))
+        return session.client("kinesis", endpoint_url=connection.endpoint_url, config=config)
     except Exception as error:
         code, message = error_of(error)
         if code == "NoRegionError":
             raise ValueError(connection.words.no_region) from None
         if code == "ProfileNotFound":
             raise ValueError(f"profile_name is {shown(connection.profile)}; {message}") from None
+        if message.startswith("Invalid endpoint"):
+            what = f"{connection.words.endpoint} is {shown(connection.endpoint_url)}"
+            raise ValueError(f"{what}; give a URL with its scheme, such as http://localhost:4566") from None
         raise
 
 

@@ -218,6 +218,10 @@ class Driver:
         found = self._without_expired(begins, set(begins))
         return [replace(one, begin=found[one.shard_id]) for one in ranges]
 
+    def is_closed(self, shard_id: str) -> bool:
+        """Whether a shard took no more records when shards were listed last."""
+        return shard_id in self._shards and not self._shards[shard_id].is_open
+
     def resolved(self, shard_id: str, mark: Mark) -> Mark:
         """A mark as a record that is there, where there is one."""
         return resolved(self._stream, shard_id, mark)
@@ -254,20 +258,18 @@ class Driver:
         if not keys:
             return marks
         retention, now = self.identity.retention, self._stream.now()
-        last = max(marks[key].time for key in keys)
+        read_up_to = _read_up_to(marks[key] for key in keys)
         hours = f"the stream keeps records for {retention // 3_600_000} hours"
         all_of_them = "all shards" if len(keys) == len(marks) else f"{len(keys)} of {len(marks)} shards"
         if all(marks[key].time + retention <= now or frontier.has_children(key, shards) for key in keys):
             self._lose(
-                f"{all_of_them} of {self._words.marks} have expired ({listed(keys)}): they were read up to"
-                f" {_shown(last)} at most, and {hours}. What came later may be lost; their children are read from the"
-                " beginning"
+                f"{all_of_them} of {self._words.marks} have expired ({listed(keys)}): {read_up_to}{hours}. What came"
+                " later may be lost; their children are read from the beginning"
             )
         else:
             self._lose(
-                f"{all_of_them} of {self._words.marks} are not listed any more ({listed(keys)}), though they were read"
-                f" up to {_shown(last)} and {hours}: the service has lost them, or {self._words.place} name another"
-                " place"
+                f"{all_of_them} of {self._words.marks} are not listed any more ({listed(keys)}), though"
+                f" {read_up_to}{hours}: the service has lost them, or {self._words.place} name another place"
             )
         return marks | dict.fromkeys(keys, END)
 
@@ -280,11 +282,11 @@ class Driver:
         ]
         if not expired:
             return marks
-        last = max(marks[key].time for key in expired)
+        read_up_to = _read_up_to(marks[key] for key in expired)
         self._lose(
-            f"records of {len(expired)} of {len(marks)} shards may have expired unread ({listed(expired)}): these were"
-            f" read up to {_shown(last)} at most, and the stream keeps records for"
-            f" {self.identity.retention // 3_600_000} hours. What is still there is read"
+            f"records of {len(expired)} of {len(marks)} shards may have expired unread ({listed(expired)}):"
+            f" {read_up_to}the stream keeps records for {self.identity.retention // 3_600_000} hours. What is still"
+            " there is read"
         )
         return marks | dict.fromkeys(expired, BEGINNING)
 
@@ -319,6 +321,12 @@ class Driver:
 def count_of(record: Mapping[str, Any], on_corrupt: Any) -> int:
     """How many rows a Kinesis record makes."""
     return sum(1 for _ in unpack(record, on_corrupt=on_corrupt, max_key_characters=MAX_PARTITION_KEY_CHARACTERS))
+
+
+def _read_up_to(marks: Iterable[Mark]) -> str:
+    """Up to when shards were read, where one of their marks tells it: a position without a time does not."""
+    last = max(mark.time for mark in marks)
+    return f"they were read up to {_shown(last)} at most, and " if last else ""
 
 
 def _shown(milliseconds: int) -> str:

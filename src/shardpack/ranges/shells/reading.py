@@ -16,11 +16,13 @@ import pyarrow as pa
 
 from ...arrow import unpack_batches, unpacked_schema
 from ...aws.streams import stream_argument
+from ...consumer.core.shards import ListedShard, ancestors
 from ...errors import CallError
 from ...limits import check_integer, check_iterable, check_optional, check_type, shown
 from ...unpacking.unpacker import OnCorrupt
 from ..core import rows
 from ..core.bounds import Bounds, Moment, Positions, begun, cut
+from ..core.marks import END, Mark
 from ..core.options import MAX_RECORDS, Connection, SourceOptions, Start
 from ..core.ranges import Range
 from .backfill import to_moment
@@ -85,6 +87,9 @@ class StreamTable:
             fail_on_data_loss=fail_on_data_loss,
             on_corrupt=on_corrupt,
         )
+        if client is not None and not callable(getattr(client, "get_shard_iterator", None)):
+            what = f"client is {shown(client)}, of type {type(client).__name__}"
+            raise TypeError(f'{what}; give boto3.client("kinesis"), or leave it out')
         self._client = client
         self._travels = client is None
         self._lock = threading.Lock()
@@ -131,14 +136,26 @@ class StreamTable:
         shards = stream.shards()
         self._bounds.check(shards, stream.now())
         start = driver.initial(self._options.initial)
-        start = replace(start, shards=begun(start.shards, self._bounds.after, shards))
         try:
+            start = replace(start, shards=begun(start.shards, self._after(stream, shards), shards))
             ranges = to_moment(driver, start, self._bounds.end, stream.now())
         except CallError as error:
             if error.code != "InvalidArgumentException" or not self._bounds.after:
                 raise
             raise ValueError(f"after has a position that is not in its shard, or of another stream: {error}") from None
-        return cut(ranges, self._bounds.until, shards)
+        until = self._bounds.until
+        return cut(ranges, until, stream.shards()) if until else ranges  # with those that came meanwhile
+
+    def _after(self, stream: KinesisStream, shards: Mapping[str, ListedShard]) -> dict[str, Mark]:
+        """Where single shards begin, without those of which nothing is left and whose children have positions too.
+
+        Such a shard counts as read. So its last record, or the shard itself, may have expired since.
+        """
+        after = dict(self._bounds.after)
+        for key in ancestors(after, {one: shard.parents for one, shard in shards.items()}) & after.keys():
+            if key not in shards or (after[key] != END and stream.first(key, after[key]).is_over):
+                del after[key]
+        return after
 
     def read(
         self,

@@ -9,6 +9,7 @@ SPARK = Words(
     name="the option streamName",
     stream="the options streamName or streamARN, region and endpointUrl",
     place="the options region and endpointUrl",
+    endpoint="the option endpointUrl",
     marks="the checkpoint",
     another="give the query the stream that it has read, or a checkpointLocation of its own",
     anew="Give the query a new checkpointLocation",
