@@ -28,7 +28,7 @@ class FleetConfig:
             others at who leads, from 0.2; at most half of ``leader_lease_duration``.
         assignment_interval: How many seconds lie between two rounds in which the leader shares leases out, from 0.2 to
             3,600. None: the failover time.
-        balancing_frequency: Leases that nobody has are given away in each round. In every so manieth, from 1, leases
+        balancing_frequency: Leases that nobody has are given away in each round. Once in so many rounds, from 1, leases
             that live workers have are moved too.
         rebalance_threshold: By how many percent a worker's load may differ from the mean before leases move, from 0
             to 100.
