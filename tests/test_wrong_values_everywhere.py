@@ -113,6 +113,7 @@ NOT_TRIED = {
     "they take what others make: a client, a producer, a processor, a session of Spark": (
         "aws_lambda.InvokeFunction aws_lambda.PutAgain multilang.run_processor spark.register spark.unpacked"
     ),
+    "they ask for the stream when they are made, and Ray is seldom here": "ray.KinesisDatasink ray.KinesisDatasource",
 }
 # Handed on to boto3 or OpenTelemetry as they are.
 HANDED_ON = {"client", "sqs_client", "s3_client", "fan_out_client", "meter_provider", "tracer_provider"}
