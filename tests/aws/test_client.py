@@ -12,7 +12,8 @@ botocore = pytest.importorskip("botocore.exceptions")
 
 
 def test_without_a_region_the_error_says_where_to_give_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    for name in ("AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(botocore.NoRegionError) as told:
         sp.Producer("clicks")

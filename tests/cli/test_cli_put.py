@@ -23,8 +23,8 @@ import shardpack as sp
 
 NAMES = iter(f"stream-{n}" for n in range(1000))
 TOOLS = Path(__file__).parents[1] / "tools"
-# Where nobody listens, and no record waits for long.
-NOBODY = ("--endpoint-url", "http://127.0.0.1:9", "--record-ttl", "0.3")
+# Where nobody listens, and no record waits for long, but for long enough to be tried once on a busy machine.
+NOBODY = ("--endpoint-url", "http://127.0.0.1:9", "--record-ttl", "1.5")
 
 
 @pytest.fixture(scope="module", params=[servers.ministack, servers.kinesalite], ids=["ministack", "kinesalite"])

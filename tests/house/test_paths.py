@@ -63,6 +63,9 @@ def test_a_public_name_says_what_it_means(module: str, name: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_imports_or_names_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
+    for module, needed in WHAT_NEEDS.items():
+        if module in text:
+            pytest.importorskip(needed)
     for module, names in FROM.findall(text):
         for name in filter(None, re.split(r"[,\s]+", names)):
             # A module inside is there whether or not another test has loaded it.

@@ -81,8 +81,13 @@ def test_what_stores_nothing_is_put_again_and_stored_once(kind: str, faults: Fau
 
 
 def test_a_shard_s_quota_throttles_some_records_of_a_call(upstream: str, name: str) -> None:
-    soak = Soak(records=1000, keys=50, config=SMALL)
-    with FaultProxy(upstream, Kinesis(Quotas(write_records=100))) as proxy:
+    soak = Soak(records=1000, keys=50, config=SMALL)  # of 500 kB: more than 200 aggregates, however fast they come
+
+    def time_that_passes_by_refusals() -> float:
+        return proxy.counts["record_throttled"] / 20
+
+    service = Kinesis(Quotas(write_records=100), time_that_passes_by_refusals)
+    with FaultProxy(upstream, service) as proxy:
         outcomes = put_all(name, proxy, soak)
 
     verdict = verdict_of(name, upstream, proxy, soak, outcomes)

@@ -8,6 +8,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +64,17 @@ class Kinesis:
 
     Counts, besides the proxy's own: ``record_throttled`` (records of a `PutRecords` call or a `PutRecord`),
     ``read_throttled``, ``refused`` (calls over 500 records or 10 MiB).
+
+    Args:
+        quotas: of each shard; None: Kinesis' own.
+        clock: the seconds in which quotas are counted.
     """
 
     internal_failure = "InternalFailure"
 
-    def __init__(self, quotas: Quotas | None = None) -> None:
+    def __init__(self, quotas: Quotas | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.quotas = quotas or Quotas()
+        self._clock = clock
         self._lock = threading.Lock()
         self._buckets: dict[tuple[str, str, str], _Bucket] = {}
         self._shards: dict[str, tuple[float, _Routes]] = {}
@@ -227,7 +233,7 @@ class Kinesis:
     def _bucket(self, name: str, shard_id: str, kind: str, rate: float) -> _Bucket:
         bucket = self._buckets.get((name, shard_id, kind))
         if bucket is None or bucket.rate != rate:
-            bucket = self._buckets[name, shard_id, kind] = _Bucket(rate)
+            bucket = self._buckets[name, shard_id, kind] = _Bucket(rate, self._clock)
         bucket.fill()
         return bucket
 
@@ -235,12 +241,13 @@ class Kinesis:
 class _Bucket:
     """Tokens that come in evenly, and one second's worth of them at most."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
         self.rate = self._tokens = rate
-        self._filled = time.monotonic()
+        self._clock = clock
+        self._filled = clock()
 
     def fill(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if self.rate != float("inf"):
             self._tokens = min(self.rate, self._tokens + (now - self._filled) * self.rate)
         self._filled = now
