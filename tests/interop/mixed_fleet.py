@@ -164,6 +164,12 @@ class MixedFleet:
         """The numbers of those that were given more than once."""
         return {number for number, count in self.numbers().items() if count > 1}
 
+    def repeated_by_java(self) -> set[int]:
+        """The numbers of those that workers of the KCL were given more than once, and none of ours."""
+        workers = [*self.workers.values(), *self._ended]
+        ours = {one.number for worker in workers if isinstance(worker, PythonWorker) for one in given_to(worker)}
+        return self.repeated() - ours
+
 
 def early_children(given: list[Given], parents: dict[str, tuple[str, ...]]) -> list[str]:
     """The shards of which something was given before all that was ever given of what they were made from."""

@@ -65,6 +65,7 @@ def test_either_kind_gives_the_other_its_share(leads: str, kinesis: str, dynamod
         putting.finish()
         fleet.wait(lambda: putting.acknowledged <= fleet.numbers().keys(), "end of all records")
         repeated["all"] = fleet.repeated()
+        repeated["by Java alone"] = fleet.repeated_by_java()
         origins = {lease.key: lease.origin for lease in fleet.leases.list()}
     print(
         f"\nKCL {versions()['kcl']} and us, led by {leads}: {len(putting.acknowledged)} records, 0 lost, twice"
@@ -72,8 +73,10 @@ def test_either_kind_gives_the_other_its_share(leads: str, kinesis: str, dynamod
         f" checkpointed; seconds: { ({what: round(after, 1) for what, after in seconds.items()}) }"
     )
     assert len(putting.acknowledged) >= RECORDS
-    assert not repeated["in order"]
-    assert repeated["all"] <= explained
+    # Where the KCL leads, what its workers hand over among themselves is not in our hands.
+    not_ours = repeated["by Java alone"] if leads == "java" else set[int]()
+    assert repeated["in order"] <= not_ours
+    assert repeated["all"] <= explained | not_ours
     # Leases that Python has made keep its own attributes, whoever has them since; the KCL writes none.
     assert leads == "java" or None not in origins.values()
 

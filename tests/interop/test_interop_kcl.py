@@ -231,7 +231,7 @@ def test_both_share_the_shards_of_one_application(kinesis: str, dynamodb: str) -
             def is_even() -> bool:
                 return Counter(lease.owner for lease in leases.list()) == {"java": 2, "python": 2}
 
-            together = put_with_shardpack(client, stream, is_even, hash_keys="pinned")
+            together = put_with_shardpack(client, stream, lambda: bool(ours) and is_even(), hash_keys="pinned")
             application.wait_until(is_even, "two leases each")
             consumer.stop()
             thread.join()
