@@ -19,6 +19,7 @@ pa: Any = pytest.importorskip("pyarrow")
 pytest.importorskip("boto3")
 
 import shardpack as sp
+from shardpack import aws_lambda
 from shardpack.testing import FakeKinesis
 
 RECORD = sp.UserRecord("k", b"x")
@@ -176,6 +177,8 @@ def test_every_parameter(name: str, parameter: str, tmp_path: Any, monkeypatch: 
             made = PUBLIC[name](value, **rest)
         else:
             made = PUBLIC[name](**rest, **{parameter: value})
+        if isinstance(made, aws_lambda.SQLiteProgress):
+            made.close()
         return None if inspect.isclass(PUBLIC[name]) else made  # who iterated over a consumer would wait for batches
 
     for value in every_odd_value():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -210,3 +211,21 @@ class TestDynamoDB:
 
         with pytest.raises(ModuleNotFoundError, match="pip install"):
             DynamoDBProgress("table").load("shard", "0", "9")
+
+
+def test_a_file_that_is_no_database_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def connected(*arguments: Any, **more: Any) -> sqlite3.Connection:
+        made.append(connect(*arguments, **more))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connected)
+    (tmp_path / "notes").write_bytes(b"these are notes, and no database" * 100)
+
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        SQLiteProgress(tmp_path / "notes", consumer="c")
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        made[0].execute("SELECT 1")

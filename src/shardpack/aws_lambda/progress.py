@@ -49,11 +49,15 @@ class SQLiteProgress:
         self._consumer = _consumer(consumer)
         # Every statement commits by itself; `process` never saves from two threads at a time.
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS progress (shard TEXT, record TEXT, done BLOB NOT NULL,"
-            " expires_at REAL NOT NULL, PRIMARY KEY (shard, record))"
-        )
-        self._connection.execute("DELETE FROM progress WHERE expires_at <= ?", (time.time(),))
+        try:
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS progress (shard TEXT, record TEXT, done BLOB NOT NULL,"
+                " expires_at REAL NOT NULL, PRIMARY KEY (shard, record))"
+            )
+            self._connection.execute("DELETE FROM progress WHERE expires_at <= ?", (time.time(),))
+        except BaseException:
+            self._connection.close()
+            raise
 
     def load(self, shard: str, first: str, last: str) -> dict[str, bytes]:
         """See `Progress`."""
