@@ -55,6 +55,7 @@ class Interrupt:
         self._tracer = self._trace
 
     def by_bytecode(self) -> None:
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks whether any frame asks for it when tracing begins
         sys.settrace(self._tracer)
 
     def by_signal(self) -> None:
@@ -90,7 +91,13 @@ class Interrupt:
 
 
 def _is_in_call(frame: FrameType | None) -> bool:
-    """Whether the application has called a consumer or a batch, and this happens in it."""
+    """Whether the application has called a consumer or a batch, and this happens in it.
+
+    Not where asyncio holds the one lock that all its locks and events share: that would stay locked for the rest of
+    the process, whatever a consumer does.
+    """
+    if frame is not None and frame.f_code.co_filename.endswith("asyncio/mixins.py"):
+        return False
     inner: FrameType | None = None
     while frame is not None:
         if frame.f_code.co_filename == __file__:

@@ -44,6 +44,7 @@ class Interrupt:
         self._tracer = self._trace
 
     def __enter__(self) -> Self:
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks whether any frame asks for it when tracing begins
         sys.settrace(self._tracer)
         return self
 
