@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from resharded import NAME, Resharded, resharded
 
-pytest.importorskip("polars.io.plugins")  # without it, "polars" would be the folder of these tests
+pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("boto3")
 import polars as pl
