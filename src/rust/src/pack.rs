@@ -6,8 +6,9 @@ use crate::frame::{
 };
 use crate::md5;
 use crate::memory::Room;
+use crate::number::{number, number_size};
+use crate::spare;
 use crate::table::Table;
-use std::cell::RefCell;
 
 /// So many records before it is needed, data is fetched from memory.
 const AHEAD: usize = 8;
@@ -138,7 +139,7 @@ impl<L: Lender> Builder<L> {
         let out = &mut self.copied;
         let needed = head.size();
         if out.capacity() - out.len() < needed {
-            larger(out, needed);
+            spare::larger(out, needed);
         }
         head.write(|byte| out.push(byte));
         out.extend_from_slice(data);
@@ -291,7 +292,7 @@ pub fn finished<L: Lender>(builders: &[&Builder<L>]) -> Vec<Vec<u8>> {
 
 impl<L: Lender> Drop for Builder<L> {
     fn drop(&mut self) {
-        give_up(std::mem::take(&mut self.copied));
+        spare::give_up(std::mem::take(&mut self.copied));
     }
 }
 
@@ -316,62 +317,6 @@ impl Lender for Nobody {
     fn data(&self, (): &()) -> &[u8] {
         &[]
     }
-}
-
-// Memory that is new to the process costs a page fault for every 4 KiB, as much as all other work on it.
-const MOST_SPARE: usize = 16;
-const SPARE_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
-
-thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
-fn give_up(mut buffer: Vec<u8>) {
-    // A thread that ends has no spare buffers any more.
-    let _ = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.len() < MOST_SPARE && SPARE_BYTES.contains(&buffer.capacity()) {
-            buffer.clear();
-            spare.push(buffer);
-        }
-    });
-}
-
-/// Make room in a buffer that is full.
-#[cold]
-fn larger(buffer: &mut Vec<u8>, needed: usize) {
-    let spare = if buffer.len() + needed < *SPARE_BYTES.start() / 4 {
-        None // small ones cost little, and may be many
-    } else {
-        SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten()
-    };
-    match spare {
-        Some(mut spare) if spare.capacity() >= buffer.len() + needed => {
-            spare.extend_from_slice(buffer);
-            *buffer = spare;
-        }
-        _ => buffer.reserve(needed),
-    }
-}
-
-/// Bytes of a number in protobuf's base 128.
-#[inline]
-fn number_size(number: usize) -> usize {
-    match number {
-        0..=0x7f => 1,
-        0x80..=0x3fff => 2,
-        0x4000..=0x1f_ffff => 3,
-        _ => (usize::BITS - number.leading_zeros()).div_ceil(7) as usize,
-    }
-}
-
-#[inline(always)]
-fn number(mut push: impl FnMut(u8), mut number: usize) {
-    while number > 0x7f {
-        push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    push(number as u8);
 }
 
 #[cfg(test)]
