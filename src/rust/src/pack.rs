@@ -39,12 +39,15 @@ pub struct Builder<L: Lender> {
     pub count: usize,
 }
 
-struct Lent<P> {
+pub struct Lent<P> {
     /// Bytes of `copied` that come before it.
     at: u32,
     partition_key: u32,
     data: P,
 }
+
+/// What `Builder::give_back` gives back: who has lent, and what.
+pub struct GivenBack<L: Lender>(#[allow(dead_code)] L, #[allow(dead_code)] Vec<Lent<L::Place>>); // only to be dropped
 
 /// A record's message without its data and tags.
 struct Head {
@@ -224,17 +227,19 @@ impl<L: Lender> Builder<L> {
         Some(head)
     }
 
-    /// Copy what is lent, so that nothing need be kept for it any more.
-    pub fn give_back(&mut self)
+    /// Copy what is lent; what need not be kept for it any more is returned, and may be let go anywhere.
+    #[must_use = "who has it in his hands chooses when it is let go"]
+    pub fn give_back(&mut self) -> GivenBack<L>
     where
         L: Default,
     {
-        let Some(first) = self.lent.first().map(|record| record.at as usize) else { return };
+        let (lender, lent) = (std::mem::take(&mut self.lender), std::mem::take(&mut self.lent));
+        let Some(first) = lent.first().map(|record| record.at as usize) else { return GivenBack(lender, lent) };
         let behind = self.copied.split_off(first);
         self.copied.reserve(self.lent_bytes + behind.len());
-        let (lender, explicit_hash_key) = (std::mem::take(&mut self.lender), self.pinned.then_some(0));
+        let explicit_hash_key = self.pinned.then_some(0);
         let mut done = 0;
-        for record in self.lent.drain(..) {
+        for record in &lent {
             let before = record.at as usize - first;
             self.copied.extend_from_slice(&behind[done..before]);
             done = before;
@@ -244,6 +249,7 @@ impl<L: Lender> Builder<L> {
         }
         self.copied.extend_from_slice(&behind[done..]);
         self.lent_bytes = 0;
+        GivenBack(lender, lent)
     }
 }
 
@@ -271,6 +277,8 @@ impl<L: Lender> Builder<L> {
 }
 
 /// Finish aggregates, each in a room of its size; their checksums are made side by side.
+///
+/// A room is not full in the end, or something was too much for it, where what is lent has another size than it had.
 pub fn finish<L: Lender>(builders: &[&Builder<L>], rooms: &mut [Room]) {
     for (builder, room) in builders.iter().zip(rooms.iter_mut()) {
         builder.write(room);
@@ -410,7 +418,7 @@ mod tests {
                     assert!(is_taken && lending.knows(key.as_bytes()));
                     if nth == 700 {
                         assert_eq!(finished(&lending), finished(&copying));
-                        lending.give_back();
+                        drop(lending.give_back());
                         assert!(lending.lent.is_empty());
                     }
                     assert_eq!((lending.size(), lending.count), (copying.size(), copying.count));

@@ -1,5 +1,6 @@
 //! Buffers of one thread that are used again for the next aggregate.
 
+use crate::memory::keeps;
 use std::cell::RefCell;
 
 // Memory that is new to the process costs a page fault for every 4 KiB, as much as all other work on it.
@@ -15,7 +16,7 @@ pub fn give_up(mut buffer: Vec<u8>) {
     // A thread that ends has no spare buffers any more.
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
-        if spare.len() < MOST_SPARE && SPARE_BYTES.contains(&buffer.capacity()) {
+        if keeps() && spare.len() < MOST_SPARE && SPARE_BYTES.contains(&buffer.capacity()) {
             buffer.clear();
             spare.push(buffer);
         }
