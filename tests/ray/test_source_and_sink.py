@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -143,7 +143,7 @@ def test_all_ways_to_read_between_bounds_spell_their_arguments_alike() -> None:
     from shardpack.polars import scan_kinesis
     from shardpack.ray import KinesisDatasource
 
-    def arguments(way: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    def arguments(way: Any) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(way).parameters)
 
     by_arrow, by_polars, by_ray = map(arguments, (read_stream, scan_kinesis, KinesisDatasource))
