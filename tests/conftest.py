@@ -9,6 +9,8 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ NO_CHECK = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter
 settings.register_profile("short", deadline=None, max_examples=20, derandomize=True, suppress_health_check=NO_CHECK)
 settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=NO_CHECK)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+with suppress(ModuleNotFoundError):  # botocore: an extra
+    import_module("botocore_files").read_once()
 
 # Tests send signals to processes that they start, and those would ignore what this one ignores.
 heed_signals()
