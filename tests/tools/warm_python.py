@@ -38,7 +38,7 @@ OTHERS = (
     "botocore.signers",
     "rich.table",
 )
-_HARMLESS = ("AWS_", "PYTEST_")  # nothing asks for these while it is imported
+_HARMLESS = ("AWS_", "PYTEST_", "_RJEM_")  # nothing asks for these while it is imported; Polars sets the last one
 
 
 class Parent:
