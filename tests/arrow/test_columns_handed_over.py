@@ -137,7 +137,6 @@ class TestViews:
         users = arrow.to_table([{"Data": blob} for blob in blobs], views=True)
         expected = [record.data for record in sp.unpack([{"Data": blob} for blob in blobs])]
 
-        pytest.importorskip("polars.io.plugins")  # `polars` alone might be the folder of tests
         polars = pytest.importorskip("polars").from_arrow(users)
         assert polars["data"].to_list() == expected
         duckdb = pytest.importorskip("duckdb").sql("SELECT data FROM users").fetchall()

@@ -78,7 +78,7 @@ def test_spark(spark: Any) -> None:
 
 
 def test_polars() -> None:
-    pytest.importorskip("polars.io.plugins")  # `polars` alone might be the folder of tests
+    pytest.importorskip("polars")
 
     users = run('read_parquet("archive/*.parquet")')["users"]
 

@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FROM = re.compile(r"^\s*from (shardpack[\w.]*) import \(?([\w, ]+)\)?", re.MULTILINE)
 WHAT_NEEDS = {
     "shardpack.arrow": "pyarrow",
-    "shardpack.polars": "polars.io.plugins",
+    "shardpack.polars": "polars",
     "shardpack.ray": "pyarrow",
     "shardpack.spark": "pyarrow",
 }

@@ -6,6 +6,7 @@ Threads of other people's are there when they please: py4j's, of a Spark that an
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
@@ -19,3 +20,8 @@ def test_nobody_changes_how_the_whole_process_sleeps() -> None:
 
 def test_one_that_does_would_be_found() -> None:
     assert CHANGED.search("monkeypatch." + "setattr(" + 'time, "sleep", lambda _: None)')
+
+
+def test_no_folder_of_tests_stands_for_a_package_that_is_missing() -> None:
+    """`import ray` would find tests/ray where Ray is missing, if pytest put tests among the places of packages."""
+    assert TESTS not in [Path(place).resolve() for place in sys.path]

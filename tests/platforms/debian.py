@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +37,21 @@ def run(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | 
         )  # apt-get's first is the one that tells
         raise NotHadError(f"{Path(command[0]).name} ended with {done.returncode}: {error}")
     return done.stdout
+
+
+def pooled(path: str, sha256: str, folder: Path) -> Path:
+    """A file of Debian's pool, which keeps some that no release names any more, and so no signature vouches for."""
+    address = f"{MIRROR}/pool/{path}"
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            content: bytes = answer.read()
+    except OSError as error:
+        raise NotHadError(f"{address}: {error}") from error
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise NotHadError(f"{address} has the SHA-256 {found}, and not {sha256}")
+    file = folder / path.rpartition("/")[2]
+    file.write_bytes(content)
+    return file
 
 
 class Debian:

@@ -4,7 +4,8 @@
 
 A version is taken from where it comes most cheaply: what an earlier run brought, what the machine has (PATH, pyenv),
 a Debian release's packages unpacked into a folder (some seconds, nothing is installed), a Debian release's source,
-built (some minutes). Nothing outside the folder is touched; SHARDPACK_PYTHONS names another one than .pythons.
+built (some minutes). Where a mirror does not serve that source, an older one of Debian's pool is built, whose checksum
+stands here. Nothing outside the folder is touched; SHARDPACK_PYTHONS names another one than .pythons.
 
 A free-threaded build is called 3.14t; 3.13d is one for debugging, which counts references and checks itself. What
 cannot be had is said on stderr, and the exit code is 1.
@@ -18,12 +19,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from debian import FOLDER, Debian, NotHadError, run
+from debian import FOLDER, Debian, NotHadError, pooled, run
 
 CLAIMED = ("3.11", "3.12", "3.13", "3.14", "3.14t")
 # Debian's releases by name: which has the packages of which Python. 3.12 was in none.
 PACKAGES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
 SOURCES = {"3.13": ("trixie", "forky"), "3.14": ("forky", "sid")}
+# A file of the pool and its SHA-256, for when no release's own source is served.
+POOLED = {
+    "3.14": (
+        "main/p/python3.14/python3.14_3.14.6.orig.tar.xz",
+        "143b1dddefaec3bd2e21e3b839b34a2b7fb9842272883c576420d605e9f30c63",
+    )
+}
 ASK = """import sys, sysconfig
 flags = "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED")) + "d" * hasattr(sys, "gettotalrefcount")
 print("%d.%d" % sys.version_info[:2] + flags, sys.executable)"""
@@ -72,7 +80,7 @@ def patchelf() -> Path:
 
 
 def built(version: str) -> Path:
-    """From Debian's source package, which holds upstream's own tarball; a free-threaded build is in no package."""
+    """From Debian's source, which is upstream's own tarball; a free-threaded build is in no package."""
     bare = version.removesuffix("t")
     for tool in ("cc", "make", "xz"):
         if not shutil.which(tool):
@@ -97,6 +105,11 @@ def source(bare: str, scratch: Path) -> Path:
             return next(scratch.glob("*.orig.tar.*"))
         except NotHadError as error:
             reasons.append(f"{release}: {error}")
+    if bare in POOLED:
+        try:
+            return pooled(*POOLED[bare], scratch)
+        except NotHadError as error:
+            reasons.append(f"pool: {error}")
     raise NotHadError("; ".join(reasons) or "no release of Debian that is looked at has its source")
 
 

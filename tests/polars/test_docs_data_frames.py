@@ -12,7 +12,7 @@ import pytest
 import servers
 from resharded import resharded
 
-pytest.importorskip("polars.io.plugins")
+pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 pytest.importorskip("boto3")
 duckdb = pytest.importorskip("duckdb")

@@ -55,6 +55,8 @@ REMEDIES = {
 }
 """Of what the AWS SDK says without saying what to do."""
 
+_SDK = frozenset({"boto3", "botocore", "urllib3"})  # the last one's errors come through while an answer is read
+
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 
@@ -74,3 +76,17 @@ def error_of(error: BaseException) -> tuple[str, str]:
         return str(response["Error"].get("Code", type(error).__name__)), str(response["Error"].get("Message", error))
     code = type(error).__name__
     return code, REMEDIES.get(code, str(error))
+
+
+def is_of_sdk(error: BaseException) -> bool:
+    """Whether the AWS SDK raised it: its errors have no class in common."""
+    return any(kind.__module__.partition(".")[0] in _SDK for kind in type(error).__mro__)
+
+
+def is_of_call(error: BaseException) -> bool:
+    """Whether a call can raise it: the AWS SDK's errors, a connection's, and those that carry a service's answer.
+
+    Anything else is a bug, of ours or of a client that an application has made. No retry mends that, and no message
+    about the stream explains it.
+    """
+    return is_of_sdk(error) or isinstance(error, OSError) or isinstance(getattr(error, "response", None), Mapping)
