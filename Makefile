@@ -56,12 +56,15 @@ $(NODE): tests/tools/node/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/tools/node; \
 	else echo "npm is not here: tests against kinesalite, kinesis-local and dynalite will be skipped"; fi
 
-# More workers than two cores, because many a test waits for a server, a process or a clock.
+# More workers than two cores, because many a test waits for a server, a process or a clock. For the same reason what runs
+# on the pure core runs meanwhile.
 PARALLEL := --numprocesses 4 --dist worksteal
+PURE_LOG := $(VENV)/test-pure.log
 test: ## set everything up and run the tests, with both cores
 	@$(MAKE) --no-print-directory --jobs=2 $(BIN)/shardpack $(NODE)
-	@$(MAKE) --no-print-directory test-native
-	@$(MAKE) --no-print-directory test-pure
+	@: >$(PURE_LOG)
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-native test-pure TO='>$(PURE_LOG) 2>&1'; status=$$?; \
+	echo "the pure core:"; cat $(PURE_LOG); exit $$status
 
 .PHONY: test-native
 test-native: $(BIN)/shardpack $(NODE)
@@ -70,7 +73,7 @@ test-native: $(BIN)/shardpack $(NODE)
 # What the core has a part in, once more with the other one; test-lowest runs all with it.
 CODEC := tests/wire tests/unpacking tests/packing tests/compat tests/arrow/test_arrow.py tests/test_inspection.py tests/house/test_import.py
 test-pure: $(BIN)/shardpack
-	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL:4=2) $(CODEC),:)
+	$(if $(CARGO),SHARDPACK_NATIVE=0 $(BIN)/python -m pytest $(PARALLEL:4=2) $(CODEC) $(TO),:)
 
 test-deep: $(BIN)/shardpack $(NODE) ## the tests, with a hundred times as many examples and longer soaks; for the night
 	HYPOTHESIS_PROFILE=long $(NATIVE) $(BIN)/python -m pytest $(PARALLEL) -o faulthandler_timeout=0 $(ARGS)
