@@ -67,6 +67,20 @@ def backoff(failures: int, random: Callable[[], float]) -> float:
     return random() * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures - 1, 16))
 
 
+def is_mistake(error: BaseException) -> bool:
+    """Whether what a call raised is a mistake in a program, such as TypeError, which no other try mends.
+
+    All else the service or the network can cause: an answer of the service, an error of the operating system, or one of
+    the libraries between.
+    """
+    return type(error).__module__ == "builtins" and not isinstance(error, OSError | EOFError | UnicodeError)
+
+
+def may_pass(error: BaseException, code: str) -> bool:
+    """Whether what a call raised may pass by itself, so that another try is worth it; its code is `error_of`'s."""
+    return code not in PERMANENT and not is_mistake(error)
+
+
 def error_of(error: BaseException) -> tuple[str, str]:
     """Code and message of what a call raised: the service's own code, else the name of the exception's class."""
     response = getattr(error, "response", None)

@@ -9,7 +9,7 @@ from random import random
 from typing import Any
 
 from ...aws.client import ClientSettings, kinesis_client
-from ...aws.errors import PERMANENT, REMEDIES, backoff, error_of
+from ...aws.errors import REMEDIES, backoff, error_of, may_pass
 from ...aws.streams import stream_argument
 from ...consumer.config import ConsumerConfig
 from ..messages import report
@@ -74,7 +74,7 @@ def reached_client(stream: str, where: Mapping[str, Any]) -> Any:
             client.list_shards(**name, MaxResults=1)
         except Exception as error:  # noqa: BLE001  # botocore's, of which there are many
             code, message = error_of(error)
-            if code in PERMANENT:
+            if not may_pass(error, code):
                 raise refusal(stream, error, client) from None
             if failures == _TRIES:
                 raise InputError(

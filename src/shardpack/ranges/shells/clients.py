@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from ...aws.client import client_settings
-from ...aws.errors import PERMANENT, backoff, error_of
+from ...aws.errors import PERMANENT, backoff, error_of, is_mistake
 from ...aws.responses import read_natively
 from ...errors import CallError
 from ...limits import shown
@@ -146,7 +146,9 @@ class Caller:
         while True:
             try:
                 answer: Mapping[str, Any] = getattr(self._client, operation)(**arguments)
-            except Exception as error:  # noqa: BLE001  # whatever the AWS SDK raises is judged by its code
+            except Exception as error:
+                if is_mistake(error):
+                    raise
                 code, message = error_of(error)
                 if code in PERMANENT or code in _EXPIRED or waited >= self._patience:
                     raise CallError(self._told(operation, code, message, waited), code=code) from None
