@@ -83,7 +83,7 @@ class AsyncConsumer:
     ) -> None:
         check_optional("fan_out", fan_out, str)
         check_hook(on_data_loss)
-        directory = directory_of(stream_name, streams, fan_out)
+        directory = self._directory = directory_of(stream_name, streams, fan_out)
         stream_name = stream_name or MANY
         check_arguments(stream_name, leases, worker_id, config)
         config = config or ConsumerConfig()
@@ -195,11 +195,11 @@ class AsyncConsumer:
         return self._shell.look(lambda engine: engine.stats)
 
     def is_healthy(self) -> bool:
-        """Whether it works, for a liveness probe: leases are renewed in time, and no reader hangs.
+        """Whether it works, for a liveness probe: leases are renewed in time, no reader hangs, the streams are found.
 
         True before the first batch is asked for; False after `close`, and after what nothing mends.
         """
-        return self._shell.is_healthy()
+        return self._shell.is_healthy() and (self._directory is None or self._directory.is_well)
 
     @property
     def millis_behind_latest(self) -> dict[str, int | None]:

@@ -22,7 +22,8 @@ from ..core.holding.hold import Hold
 from ..loss import DataLoss
 from ..reading.async_fan_out import AsyncFanOut
 from ..reading.fan_out import FanOut
-from ..reading.streams import AsyncManyStreams, Directory
+from ..reading.directory import Directory
+from ..reading.streams import AsyncManyStreams
 from .beginning import name_of
 from .driving.calls import kinesis_call
 from .driving.driver import Driver
