@@ -18,6 +18,7 @@ pytest.importorskip("boto3")
 import shardpack as sp
 from shardpack import arrow
 from shardpack.ranges.core.bounds import Bounds
+from shardpack.ranges.core.options import Connection
 from shardpack.ranges.shells import reading
 from shardpack.ranges.shells.reading import StreamTable
 from shardpack.testing import FakeKinesis, ManualClock, SystemClock
@@ -182,10 +183,10 @@ def test_records_that_come_later_are_not_in_it() -> None:
 
 def test_threads_that_begin_together_plan_once(stream: Resharded) -> None:
     client, calls = stream.counted()
-    StreamTable(NAME, Bounds(), client=client).ranges()
+    StreamTable(Connection(NAME), Bounds(), client=client).ranges()
     once = calls.copy()
     calls.clear()
-    table = StreamTable(NAME, Bounds(), client=client)
+    table = StreamTable(Connection(NAME), Bounds(), client=client)
     with ThreadPoolExecutor(4) as pool:
         plans = list(pool.map(lambda _: table.ranges(), range(4)))
     assert all(plan is plans[0] for plan in plans)
@@ -194,7 +195,7 @@ def test_threads_that_begin_together_plan_once(stream: Resharded) -> None:
 
 def test_so_many_rows_are_read_and_no_call_is_made_for_more(stream: Resharded) -> None:
     client, calls = stream.counted()
-    table = StreamTable(NAME, Bounds(), client=client, max_records=2)
+    table = StreamTable(Connection(NAME), Bounds(), client=client, max_records_per_fetch=2)
     table.ranges()
     for most in (0, 1, 10, 21, len(stream.rows)):
         calls.clear()
@@ -234,14 +235,14 @@ def test_hash_ranges_are_looked_up_by_shard_whatever_columns_are_wanted() -> Non
 
 
 def test_a_plan_travels_and_is_read_the_same(stream: Resharded) -> None:
-    table = StreamTable(**stream.where, bounds=Bounds())
+    table = StreamTable(Connection.of(**stream.where), Bounds())
     ranges = table.ranges()
     other = pickle.loads(pickle.dumps(table))
     assert other.ranges() == ranges
     rows = [row for one in ranges for batch in other.read_range(one) for row in batch.to_pylist()]
     assert rows == stream.rows
     with pytest.raises(TypeError, match="a client cannot travel to another process; give region_name"):
-        pickle.dumps(StreamTable("clicks", Bounds(), client=stream.counted()[0]))
+        pickle.dumps(StreamTable(Connection("clicks"), Bounds(), client=stream.counted()[0]))
 
 
 def old(ages: list[float]) -> tuple[FakeKinesis, dict[str, sp.Position]]:

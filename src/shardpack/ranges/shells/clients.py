@@ -15,7 +15,6 @@ from ...aws.responses import read_natively
 from ...errors import CallError
 from ...limits import shown
 from ..core.options import Connection
-from ..core.words import PYTHON, Words
 
 PATIENCE = 120.0
 """For how many seconds a call is tried again that throttling or an outage keeps from being answered."""
@@ -111,28 +110,26 @@ def shared_kinesis_of(connection: Connection) -> Any:
 
 
 class Caller:
-    """Makes calls, and makes them again as long as their failure may pass.
+    """Makes calls about a stream, and makes them again as long as their failure may pass.
 
     Args:
+        connection: which stream.
         client: of Kinesis.
-        stream: how messages name the stream.
-        words: how they name the options.
         patience: see `PATIENCE`.
         sleep: waits some seconds.
     """
 
     def __init__(
         self,
+        connection: Connection,
         client: Any,
-        stream: str,
-        words: Words = PYTHON,
         *,
         patience: float = PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
-        self._stream = stream
-        self._words = words
+        self._stream = f"the stream {connection.stream}"
+        self._words = connection.words
         self._patience = patience
         self._sleep = sleep
 

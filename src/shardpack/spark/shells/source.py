@@ -25,7 +25,6 @@ from ...ranges.shells.stream import KinesisStream
 from ...ranges.shells.tasks import RangeReader
 from ..core.options import sink_options, source_options
 from ..core.rows import COLUMNS, DDL, Rows
-from ..core.words import SPARK
 from .sink import BatchWriter, StreamWriter, check_columns
 
 _limits: Any = None
@@ -89,9 +88,8 @@ class _Reader:
 
     def _driver(self) -> tuple[Driver, KinesisStream]:
         if self._made is None:
-            name = self._options.connection.stream
-            call = Caller(kinesis_of(self._options.connection), f"the stream {name}", SPARK)
-            stream = KinesisStream(call, name)
+            connection = self._options.connection
+            stream = KinesisStream(Caller(connection, kinesis_of(connection)), connection.stream)
             self._made = Driver(stream, self._options, marks_of_leases), stream
         return self._made
 
@@ -103,15 +101,13 @@ class _Reader:
         one = None if partition is None else partition.value
         if not isinstance(one, Range):
             return
-        options, name = self._options, self._options.connection.stream
-        client: Any = shared_kinesis_of(options.connection)
-        argument = KinesisStream(Caller(client, name), name).argument
-        fan_out = FanOut(client, argument, options.consumer_name) if options.consumer_mode == "efo" else None
-        call = Caller(fan_out or client, f"the stream {name}", SPARK)
-        stream = name.rpartition("/")[2] if name.startswith("arn:") else name
+        options, connection = self._options, self._options.connection
+        client = shared_kinesis_of(connection)
+        fan_out = FanOut(client, connection.argument, options.consumer_name) if options.consumer_mode == "efo" else None
+        call = Caller(connection, fan_out or client)
         try:
-            rows = Rows(stream, self._names, options.on_corrupt)
-            yield from RangeReader(call, argument, options, rows.of).read(one)
+            rows = Rows(connection.stream.rpartition("/")[2], self._names, options.on_corrupt)
+            yield from RangeReader(call, options, rows.of).read(one)
         finally:
             if fan_out is not None:
                 fan_out.close()
