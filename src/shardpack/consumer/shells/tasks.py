@@ -21,8 +21,8 @@ from ..core.holding.delivered import Delivered
 from ..core.holding.hold import Hold
 from ..loss import DataLoss
 from ..reading.async_fan_out import AsyncFanOut
-from ..reading.fan_out import FanOut
 from ..reading.directory import Directory
+from ..reading.fan_out import FanOut
 from ..reading.streams import AsyncManyStreams
 from .beginning import name_of
 from .driving.calls import kinesis_call
