@@ -15,6 +15,7 @@ from shardpack.consumer import ConsumerConfig
 from shardpack.consumer.core.actions import ListShards
 from shardpack.consumer.core.engine import Engine
 from shardpack.consumer.start import Start
+from shardpack.ranges.core.options import Connection
 from shardpack.ranges.shells.clients import Caller
 
 exceptions = pytest.importorskip("botocore.exceptions")
@@ -72,7 +73,7 @@ def test_a_mistake_is_raised_at_once_wherever_calls_are_made(error: Exception) -
     waits: list[float] = []
     client = Raising(error)
     with pytest.raises(type(error)) as raised:
-        Caller(client, "the stream s", sleep=waits.append)("get_records")
+        Caller(Connection("s"), client, sleep=waits.append)("get_records")
     assert raised.value is error  # with its own traceback, and not as something that AWS has said
     assert (waits, client.calls) == ([], 1)
 
@@ -91,7 +92,7 @@ def test_what_the_service_and_the_network_cause_is_waited_out(error: Exception) 
     assert may_pass(error, error_of(error)[0])
     waits: list[float] = []
     with pytest.raises(sp.CallError, match=r"has failed for"):
-        Caller(Raising(error), "the stream s", patience=1.0, sleep=waits.append)("get_records")
+        Caller(Connection("s"), Raising(error), patience=1.0, sleep=waits.append)("get_records")
     assert len(waits) > 1
 
     engine = Engine("s", "w", ConsumerConfig(), Start.of("TRIM_HORIZON", None), random=Random(1))
