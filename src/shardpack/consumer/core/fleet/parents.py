@@ -40,8 +40,8 @@ class Parents:
 
         But for when it was seen that a lease is at its end: it may be given to others in between, and come back.
         """
-        needed = {parent for key in keys if (lease := self._view.leases.get(key)) is not None for parent in lease.parents}
-        self._gone &= needed
+        mine = (self._view.leases.get(key) for key in keys)
+        self._gone &= {parent for lease in mine if lease is not None for parent in lease.parents}
         self._later = {key: moment for key, moment in self._later.items() if key in keys}
         old = now - _TO_AND_FRO * self._settling
         self._ended = {key: since for key, since in self._ended.items() if key in keys or since > old}
