@@ -222,7 +222,7 @@ class Answers:
         about = {"StreamARN": "arn:aws:kinesis:r:1:stream/s", "StreamName": "s", "RetentionPeriodHours": 24}
         return {"StreamDescriptionSummary": about | {"StreamCreationTimestamp": datetime(2026, 1, 1, tzinfo=UTC)}}
 
-    def list_shards(self, NextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803
+    def list_shards(self, NextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's name
         self.calls["ListShards"] += 1
         start = int(NextToken)
         more = {"NextToken": str(start + 1000)} if start + 1000 < len(self.shards) else {}
@@ -233,7 +233,7 @@ class Answers:
         is_at = arguments["ShardIteratorType"] == "AT_SEQUENCE_NUMBER"
         return {"ShardIterator": arguments["StartingSequenceNumber"] if is_at else "-"}
 
-    def get_records(self, *, ShardIterator: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+    def get_records(self, *, ShardIterator: str, **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's name
         self.calls["GetRecords"] += 1
         number = ShardIterator.strip("-") or (str(time.time_ns()) if self.is_busy else "")
         record = {"SequenceNumber": number, "ApproximateArrivalTimestamp": datetime.now(UTC), "Data": b""}

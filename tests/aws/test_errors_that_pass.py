@@ -90,11 +90,6 @@ def test_a_mistake_is_raised_at_once_wherever_calls_are_made(error: Exception) -
 @pytest.mark.parametrize("error", list(passing()), ids=lambda error: f"{type(error).__name__} {error_of(error)[0]}")
 def test_what_the_service_and_the_network_cause_is_waited_out(error: Exception) -> None:
     assert may_pass(error, error_of(error)[0])
-    waits: list[float] = []
-    with pytest.raises(sp.CallError, match=r"has failed for"):
-        Caller(Connection("s"), Raising(error), patience=1.0, sleep=waits.append)("get_records")
-    assert len(waits) > 1
-
     engine = Engine("s", "w", ConsumerConfig(), Start.of("TRIM_HORIZON", None), random=Random(1))
     engine.failed(ListShards(), error, error_of(error)[0], 0.0)
     assert engine.fatal is None

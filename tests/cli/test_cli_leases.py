@@ -195,6 +195,28 @@ class TestShow:
         behind = lag.millis_behind("clicks", leases, None, None)
         assert [behind[lease.key] for lease in leases] == [lag.OF_ANOTHER, lag.OF_ANOTHER, 0]
 
+    @pytest.mark.parametrize(
+        ("raised", "told", "what"),
+        [
+            (KeyError("Shards"), KeyError, "Shards"),
+            (ValueError("Invalid endpoint: x"), InputError, "Invalid endpoint: x"),
+            (ConnectionError("reset"), InputError, "the stream clicks .*: ConnectionError: reset"),
+        ],
+    )
+    def test_what_is_no_answer_of_the_stream(
+        self, raised: Exception, told: type[Exception], what: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Broken:
+            def list_shards(self, **_more: object) -> None:
+                raise raised
+
+        for module in (lag, check):
+            monkeypatch.setattr(module, "kinesis_client", lambda *_: Broken())
+        with pytest.raises(told, match=what):
+            lag.millis_behind("clicks", [], None, None)
+        with pytest.raises(told, match=what):
+            check.doubt_about(sp.Position("1"), "shardId-000000000000", "clicks", None, None)
+
     def test_changes_nothing(self, store: Store) -> None:
         mine = taken(store[0], created(store[0], CHILD))
         leases_command("show", store)

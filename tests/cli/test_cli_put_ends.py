@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,16 @@ class TestWhatEndsTheReading:
         else:
             reaching.check_stream("clicks", where)
 
+    @pytest.mark.parametrize("ask", [reaching.check_stream, reaching.reached_client])
+    def test_a_bug_is_not_taken_for_an_answer(self, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        class Broken:
+            def list_shards(self, **_more: object) -> None:
+                raise KeyError("MaxResults")
+
+        monkeypatch.setattr(reaching, "kinesis_client", lambda *_: Broken())
+        with pytest.raises(KeyError, match="MaxResults"):
+            ask("clicks", {"region_name": None, "endpoint_url": None, "profile_name": None})
+
 
 class TestSignals:
     def silent(self) -> socket.socket:
@@ -199,7 +209,10 @@ class TestSignals:
 
     def test_one_that_is_ignored_stays_ignored(self) -> None:
         """As by nohup."""
-        ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
+
+        def ignore() -> None:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
         with self.silent() as silent, self.started(silent, preexec_fn=ignore) as process:
             connections = self.accepted(silent)
             process.send_signal(signal.SIGHUP)

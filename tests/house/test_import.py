@@ -178,7 +178,7 @@ class TestNames:
 
     def test_an_unknown_name_cannot_be_imported(self) -> None:
         with pytest.raises(ImportError, match="Paker"):
-            from shardpack import Paker  # noqa: F401
+            from shardpack import Paker  # noqa: F401  # it is not there
 
     @pytest.mark.parametrize("module", [sp, aws_lambda], ids=["shardpack", "aws_lambda"])
     def test_type_checkers_see_the_same_names(self, module: ModuleType) -> None:

@@ -15,11 +15,13 @@ from resharded import NAME, Resharded, resharded
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("boto3")
+botocore = pytest.importorskip("botocore.exceptions")
 import shardpack as sp
 from shardpack import arrow
 from shardpack.ranges.core.bounds import Bounds
 from shardpack.ranges.core.options import Connection
 from shardpack.ranges.shells import reading
+from shardpack.ranges.shells.clients import PATIENCE, Caller
 from shardpack.ranges.shells.reading import StreamTable
 from shardpack.testing import FakeKinesis, ManualClock, SystemClock
 
@@ -383,7 +385,7 @@ def test_a_position_of_another_stream_is_told() -> None:
     [
         ({"start": "LATEST"}, ValueError, "start is 'LATEST'; give \"TRIM_HORIZON\" or a datetime with a time zone"),
         ({"end": 7}, TypeError, 'end is 7; give "LATEST" or a datetime'),
-        ({"start": datetime(2026, 7, 21)}, ValueError, "without a time zone"),  # noqa: DTZ001
+        ({"start": datetime(2026, 7, 21)}, ValueError, "without a time zone"),  # noqa: DTZ001  # just so
         (
             {"start": datetime(2026, 7, 22, tzinfo=UTC), "end": datetime(2026, 7, 21, tzinfo=UTC)},
             ValueError,
@@ -449,3 +451,30 @@ def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError, match=r"a Kinesis client needs boto.*: pip install 'shardpack\[aws\]'"):
         arrow.read_stream("s", region_name="eu-west-1")
+
+
+@pytest.mark.parametrize("error", [TypeError("list_shards() got an unexpected keyword"), KeyError("Shards")])
+def test_a_bug_of_a_client_is_told_at_once(error: Exception) -> None:
+    waits: list[float] = []
+
+    class Broken:
+        def list_shards(self, **_: object) -> None:
+            raise error
+
+    with pytest.raises(type(error)) as told:
+        Caller(Connection("s"), Broken(), sleep=waits.append)("list_shards")
+    assert told.value is error
+    assert not waits
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), botocore.EndpointConnectionError(endpoint_url="x")])
+def test_what_may_pass_is_tried_again_for_a_while(error: Exception) -> None:
+    waits: list[float] = []
+
+    class Away:
+        def list_shards(self, **_: object) -> None:
+            raise error
+
+    with pytest.raises(sp.CallError, match=f"has failed for 1.. s, at last with {type(error).__name__}"):
+        Caller(Connection("s"), Away(), sleep=waits.append)("list_shards")
+    assert sum(waits) >= PATIENCE

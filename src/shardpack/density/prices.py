@@ -49,7 +49,8 @@ class Prices:
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, str):
-            raise ValueError(f"source is {shown(self.source)}; give a text with the region and the date")  # noqa: TRY004
+            what = f"source is {shown(self.source)}; give a text with the region and the date"
+            raise ValueError(what)  # noqa: TRY004  # it may come from a file, of which every fault is a ValueError
         for name in _PRICES:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:

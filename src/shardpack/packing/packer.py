@@ -397,4 +397,4 @@ def pack(
         max_buffered_bytes=max_buffered_bytes,
         lookahead=lookahead,
     )
-    return packer._all(user_records, flush=True)  # noqa: SLF001
+    return packer._all(user_records, flush=True)  # noqa: SLF001  # the packer is our own

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from ...aws.client import client_settings
-from ...aws.errors import PERMANENT, backoff, error_of, is_mistake
+from ...aws.errors import PERMANENT, backoff, error_of, is_of_call
 from ...aws.responses import read_natively
 from ...errors import CallError
 from ...limits import shown
@@ -138,13 +138,14 @@ class Caller:
 
         Raises:
             CallError: the failure does not pass, or has not in time; the message says what to do.
+            Exception: what no call raises; it is a bug, of ours or of the client's, and passes through.
         """
         waited, failures = 0.0, 0
         while True:
             try:
                 answer: Mapping[str, Any] = getattr(self._client, operation)(**arguments)
             except Exception as error:
-                if is_mistake(error):
+                if not is_of_call(error):
                     raise
                 code, message = error_of(error)
                 if code in PERMANENT or code in _EXPIRED or waited >= self._patience:

@@ -98,8 +98,8 @@ class BatchWriter(_Writer, DataSourceArrowWriter):
 class StreamWriter(_Writer, DataSourceStreamWriter, DataSourceArrowWriter):
     """For ``df.writeStream``. Spark asks by the second class whether to hand over Arrow."""
 
-    def commit(self, messages: Sequence[Any], batchId: int) -> None:  # noqa: N803  # Spark's name
+    def commit(self, messages: Sequence[Any], batchId: int) -> None:
         """Nothing: what a task has put is stored."""
 
-    def abort(self, messages: Sequence[Any], batchId: int) -> None:  # noqa: N803  # Spark's name
+    def abort(self, messages: Sequence[Any], batchId: int) -> None:
         """Nothing can be taken back."""

@@ -51,7 +51,7 @@ class KinesisSource(DataSource):
         """For ``spark.read``."""
         return BatchReader(source_options(self.options, is_stream=False), _names(schema))
 
-    def streamReader(self, schema: Any) -> StreamReader:  # noqa: N802  # Spark's name
+    def streamReader(self, schema: Any) -> StreamReader:
         """For ``spark.readStream``."""
         return StreamReader(source_options(self.options, is_stream=True), _names(schema))
 
@@ -61,7 +61,7 @@ class KinesisSource(DataSource):
             raise ValueError('the mode is "overwrite", and a stream can only be added to; write .mode("append")')
         return BatchWriter(sink_options(self.options), check_columns(schema))
 
-    def streamWriter(self, schema: Any, overwrite: bool) -> StreamWriter:  # noqa: N802  # Spark's name
+    def streamWriter(self, schema: Any, overwrite: bool) -> StreamWriter:
         """For ``df.writeStream``."""
         if overwrite:
             raise ValueError('the output mode is "complete", and a stream can only be added to; use "append"')
@@ -130,11 +130,11 @@ class StreamReader(_Reader, DataSourceStreamReader):
         self._last: Offset | None = None
         self._initial: Offset | None = None
 
-    def initialOffset(self) -> dict[str, Any]:  # noqa: N802  # Spark's name
+    def initialOffset(self) -> dict[str, Any]:
         """Where a new query starts."""
         return self._first().as_json()
 
-    def latestOffset(self, start: Mapping[str, Any] | None = None, limit: Any = None) -> dict[str, Any]:  # noqa: N802
+    def latestOffset(self, start: Mapping[str, Any] | None = None, limit: Any = None) -> dict[str, Any]:
         """Where the next batch ends. Spark gives the start since 4.2; before, it is the end that was planned last."""
         driver, _ = self._driver()
         before = (self._last or self._first()) if start is None else Offset.from_json(start)
@@ -146,7 +146,7 @@ class StreamReader(_Reader, DataSourceStreamReader):
         self._last = Offset.from_json(end)
         return self._partitions(driver.plan(Offset.from_json(start), self._last))
 
-    def getDefaultReadLimit(self) -> Any:  # noqa: N802  # Spark's name
+    def getDefaultReadLimit(self) -> Any:
         """The limit that the options give."""
         options = self._options
         if options.max_rows is not None:
@@ -155,11 +155,11 @@ class StreamReader(_Reader, DataSourceStreamReader):
             return _limits.ReadMaxBytes(options.max_bytes or _NO_LIMIT_OF_ITS_OWN)
         return _limits.ReadAllAvailable()
 
-    def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802  # Spark's name
+    def prepareForTriggerAvailableNow(self) -> None:
         """Read no further than to what is there now."""
         self._driver()[0].stop_at()
 
-    def reportLatestOffset(self) -> dict[str, Any]:  # noqa: N802  # Spark's name
+    def reportLatestOffset(self) -> dict[str, Any]:
         """How far the query is behind, for its progress."""
         driver, stream = self._driver()
         behind = driver.behind()
