@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -93,9 +94,9 @@ class AsyncConsumer:
         if fan_out is not None:
             pushed = FanOut(fan_out_client or kinesis_client(config, *arguments), stream, fan_out)
             config = replace(config, idle_time_between_reads=LOOKING_SECONDS)
-        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider, leases)
+        make = partial(engine_for, stream_name, worker_id, config, start, start_at, meter_provider, leases)
         source = pushed or directory
-        self._shell = AsyncShell(engine, config, client, arguments, stream, leases, source, on_data_loss)
+        self._shell = AsyncShell(make, config, client, arguments, stream, leases, source, on_data_loss)
         self._spans = Spans(stream_name, tracer_provider)
         self._seat = Seat()
 

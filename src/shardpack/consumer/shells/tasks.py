@@ -43,7 +43,7 @@ class AsyncShell:
 
     def __init__(
         self,
-        engine: Engine,
+        make: Callable[[], Engine],
         config: ConsumerConfig,
         client: Any,
         client_arguments: tuple[str | None, str | None, str | None],
@@ -62,7 +62,7 @@ class AsyncShell:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._source = source
-        self._driver = Driver(engine, leases, self._begin_call, self._end)
+        self._driver = Driver(make, leases, self._begin_call, self._end)
 
     async def take(self, seat: Seat) -> Delivered | None:
         """What the engine gives next, in hand until the seat asks again; None: no more."""
