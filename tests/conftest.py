@@ -9,6 +9,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +26,15 @@ settings.register_profile("short", deadline=None, max_examples=20, derandomize=T
 settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=NO_CHECK)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
+with suppress(ModuleNotFoundError):  # botocore: an extra
+    import_module("botocore_files").read_once()
+
 # Tests send signals to processes that they start, and those would ignore what this one ignores.
 heed_signals()
 
 # They need Java, Maven and minutes: `make interop` runs them.
 collect_ignore = ["interop"]
+HERE = Path(__file__).parent
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -35,9 +42,28 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) and len(val) > 20 else None
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each worker begin to collect in another place.
+
+    In a fresh clone nothing is compiled yet, and pytest's part in that takes seconds. Workers that walk together each
+    do all of it; from places of their own, each finds compiled what another has passed.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is None or config.args not in ([], config.getini("testpaths")):
+        return
+    files = sorted(
+        str(path) for path in HERE.rglob("test_*.py") if path.relative_to(HERE).parts[0] not in collect_ignore
+    )
+    begin = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    config.args[:] = files[begin:] + files[:begin]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that need Spark: neighbours go to one worker, and so only one Java starts."""
-    items.sort(key=lambda item: "spark" not in getattr(item, "fixturenames", ()))
+    """Put tests in one order for all workers, which xdist asks for.
+
+    Those that need Spark come first: neighbours go to one worker, and so only one Java starts.
+    """
+    items.sort(key=lambda item: ("spark" not in getattr(item, "fixturenames", ()), item.path))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import select
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import servers
 import warm_python
+from aggregate_bytes import frame
 from command_line import COMMAND
 from relay import relay
 
@@ -81,7 +81,7 @@ class TestWhatItWrites:
         name = new_stream(server[0])
         put(server[0], name, b"before")
         body = b"\x0a\xac\x02" + b"k" * 300 + b"\x1a\x04\x08\x00\x1a\x00" * 2
-        blob = bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
+        blob = frame(body)
         number = server[0].put_record(StreamName=name, PartitionKey="k", Data=blob)["SequenceNumber"]
         put(server[0], name, b"behind")
         everything = ("--from", "TRIM_HORIZON", "--no-follow", "--json")

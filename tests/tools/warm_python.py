@@ -38,7 +38,7 @@ OTHERS = (
     "botocore.signers",
     "rich.table",
 )
-_HARMLESS = ("AWS_", "PYTEST_")  # nothing asks for these while it is imported
+_HARMLESS = ("AWS_", "PYTEST_", "_RJEM_")  # nothing asks for these while it is imported; Polars sets the last one
 
 
 class Parent:
@@ -220,6 +220,11 @@ def _warm_up() -> None:
     """Have the command line import what it imports late, and make its commands of their annotations once for all."""
     from shardpack.cli.app import run as command
 
+    with suppress(ModuleNotFoundError):  # botocore: an extra
+        import_module("botocore_files").read_once()
+        session = import_module("botocore.session").Session()  # a client of another session has nothing but the files
+        for service in ("dynamodb", "kinesis"):
+            session.create_client(service, "us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
     typer = vars(import_module("typer.main"))
     typer["get_command"] = functools.cache(typer["get_command"])
     with Path(os.devnull).open("w") as nowhere:
