@@ -49,11 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
     do all of it; from places of their own, each finds compiled what another has passed.
     """
     worker = getattr(config, "workerinput", None)
-    if worker is None or config.args not in ([], config.getini("testpaths")):
+    asked = [Path(argument) for argument in config.args]
+    if worker is None or not all(path.exists() for path in asked):  # as for one test of a file
         return
-    files = sorted(
-        str(path) for path in HERE.rglob("test_*.py") if path.relative_to(HERE).parts[0] not in collect_ignore
-    )
+    found = [path for above in asked for path in (sorted(above.rglob("test_*.py")) if above.is_dir() else [above])]
+    files = [
+        str(path) for path in found if not any(path.resolve().is_relative_to(HERE / one) for one in collect_ignore)
+    ]
     begin = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
     config.args[:] = files[begin:] + files[:begin]
 
@@ -61,9 +63,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests in one order for all workers, which xdist asks for.
 
-    Those that need Spark come first: neighbours go to one worker, and so only one Java starts.
+    Those that need Spark come first: neighbours go to one worker, and so only one Java starts. Then come those
+    that take long, so that no worker begins with one when the others have ended.
     """
-    items.sort(key=lambda item: ("spark" not in getattr(item, "fixturenames", ()), item.path))
+    items.sort(key=lambda item: (_rank(item), item.path))
+
+
+def _rank(item: pytest.Item) -> int:
+    if "spark" in getattr(item, "fixturenames", ()):
+        return 0
+    return 1 if item.get_closest_marker("long") else 2
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -318,6 +318,7 @@ class TestAStreamThatCannotBeReached:
         assert last.startswith("shardpack: s: not reached in 5 tries (EndpointConnectionError: ")
         assert last.endswith("check the endpoint, the region and the network")
 
+    @pytest.mark.long
     def test_later_is_waited_for_and_told_once(self, server: tuple[Any, str]) -> None:
         name = new_stream(server[0])
         put(server[0], name, b"one")
