@@ -261,7 +261,7 @@ def test_fields_may_be_nested_as_deep_as_they_like() -> None:
     (aggregate,) = native.read_ahead([sp.encode([("k", b"data")])])
     assert aggregate is not None
 
-    (record,) = aggregate.received(nested, None, None)  # type: ignore[arg-type]  # no caller of ours gives that
+    (record,) = aggregate.received(nested, None, None)  # no caller of ours gives that
 
     assert record.sequence_number is nested
     assert gc.is_tracked(record)
