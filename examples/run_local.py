@@ -1,7 +1,7 @@
 """Run an example as it stands, on a server of this machine: python examples/run_local.py orders|firehose
 
 ministack (shardpack[demo]) stands in for AWS, and aws-sam-translator expands the template as CloudFormation does:
-pip install 'shardpack[demo]' aws-sam-translator. The functions run with the Python and the shardpack that run this.
+pip install '.[demo]' aws-sam-translator. The functions run with the Python and the shardpack that run this.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from shardpack.consumer.core.fleet.actions import (
 )
 from shardpack.consumer.core.fleet.election import Election
 from shardpack.consumer.core.fleet.leading import Leading
+from shardpack.consumer.core.fleet.parents import Parents
 from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.leases.fleet import tables
 from shardpack.leases.fleet.assigning import Candidate
@@ -435,3 +436,30 @@ def test_a_worker_that_ends_looks_as_soon_as_the_leader_knows_though_its_next_lo
     worker.run(3)
     assert worker.engine.is_closed
     assert [lease.owner for lease in leases.list()] == [None]
+
+
+def test_what_a_worker_knows_of_leases_does_not_grow_with_the_shards_that_ever_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A consumer may live for months."""
+    made: list[Parents] = []
+    begin = Parents.__init__
+
+    def remembered(parents: Parents, *arguments: Any) -> None:
+        made.append(parents)
+        begin(parents, *arguments)
+
+    monkeypatch.setattr(Parents, "__init__", remembered)
+    life = Life(3, shards=4)
+    for _ in range(3):
+        life.join()
+    life.pass_time(60)
+    known = list[int]()
+    for _ in range(24):
+        life.reshard()
+        life.put(6)
+        life.pass_time(45, 1.0)
+        known.append(max(len(of) for one in made for of in vars(one).values() if isinstance(of, dict | set)))
+    assert len(made) == 3
+    assert max(known) > 0
+    assert max(known) <= max(len(life.stream.leases.list()), 12)

@@ -69,6 +69,19 @@ def backoff(failures: int, random: Callable[[], float]) -> float:
     return random() * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures - 1, 16))
 
 
+def is_mistake(error: BaseException) -> bool:
+    """Whether what a call raised is a mistake in a program for certain, such as TypeError, which no other try mends.
+
+    For what runs for months, and must not end over a passing error of a library that `is_of_call` does not know.
+    """
+    return type(error).__module__ == "builtins" and not isinstance(error, OSError | EOFError | UnicodeError)
+
+
+def may_pass(error: BaseException, code: str) -> bool:
+    """Whether what a call raised may pass by itself, so that another try is worth it; its code is `error_of`'s."""
+    return code not in PERMANENT and not is_mistake(error)
+
+
 def error_of(error: BaseException) -> tuple[str, str]:
     """Code and message of what a call raised: the service's own code, else the name of the exception's class."""
     response = getattr(error, "response", None)

@@ -44,6 +44,10 @@ impl<const N: usize> Maker<N> {
             unsafe { ffi::PyObject_GC_UnTrack(fields.as_ptr().cast()) };
         }
         let arguments = PyTuple::new(py, [&fields])?;
+        if is_hidden {
+            // SAFETY: likewise. It leads to the other one.
+            unsafe { ffi::PyObject_GC_UnTrack(arguments.as_ptr().cast()) };
+        }
         Ok(Maker {
             class: class.clone().unbind(),
             new,

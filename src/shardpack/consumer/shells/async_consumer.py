@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -83,7 +84,7 @@ class AsyncConsumer:
     ) -> None:
         check_optional("fan_out", fan_out, str)
         check_hook(on_data_loss)
-        directory = directory_of(stream_name, streams, fan_out)
+        directory = self._directory = directory_of(stream_name, streams, fan_out)
         stream_name = stream_name or MANY
         check_arguments(stream_name, leases, worker_id, config)
         config = config or ConsumerConfig()
@@ -93,9 +94,9 @@ class AsyncConsumer:
         if fan_out is not None:
             pushed = FanOut(fan_out_client or kinesis_client(config, *arguments), stream, fan_out)
             config = replace(config, idle_time_between_reads=LOOKING_SECONDS)
-        engine = engine_for(stream_name, worker_id, config, start, start_at, meter_provider, leases)
+        make = partial(engine_for, stream_name, worker_id, config, start, start_at, meter_provider, leases)
         source = pushed or directory
-        self._shell = AsyncShell(engine, config, client, arguments, stream, leases, source, on_data_loss)
+        self._shell = AsyncShell(make, config, client, arguments, stream, leases, source, on_data_loss)
         self._spans = Spans(stream_name, tracer_provider)
         self._seat = Seat()
 
@@ -195,11 +196,11 @@ class AsyncConsumer:
         return self._shell.look(lambda engine: engine.stats)
 
     def is_healthy(self) -> bool:
-        """Whether it works, for a liveness probe: leases are renewed in time, and no reader hangs.
+        """Whether it works, for a liveness probe: leases are renewed in time, no reader hangs, the streams are found.
 
         True before the first batch is asked for; False after `close`, and after what nothing mends.
         """
-        return self._shell.is_healthy()
+        return self._shell.is_healthy() and (self._directory is None or self._directory.is_well)
 
     @property
     def millis_behind_latest(self) -> dict[str, int | None]:

@@ -21,8 +21,9 @@ from ..core.holding.delivered import Delivered
 from ..core.holding.hold import Hold
 from ..loss import DataLoss
 from ..reading.async_fan_out import AsyncFanOut
+from ..reading.directory import Directory
 from ..reading.fan_out import FanOut
-from ..reading.streams import AsyncManyStreams, Directory
+from ..reading.streams import AsyncManyStreams
 from .beginning import name_of
 from .driving.calls import kinesis_call
 from .driving.driver import Driver
@@ -42,7 +43,7 @@ class AsyncShell:
 
     def __init__(
         self,
-        engine: Engine,
+        make: Callable[[], Engine],
         config: ConsumerConfig,
         client: Any,
         client_arguments: tuple[str | None, str | None, str | None],
@@ -61,7 +62,7 @@ class AsyncShell:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._source = source
-        self._driver = Driver(engine, leases, self._begin_call, self._end)
+        self._driver = Driver(make, leases, self._begin_call, self._end)
 
     async def take(self, seat: Seat) -> Delivered | None:
         """What the engine gives next, in hand until the seat asks again; None: no more."""

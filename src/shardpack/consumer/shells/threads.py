@@ -35,7 +35,7 @@ class Shell:
 
     def __init__(
         self,
-        engine: Engine,
+        make: Callable[[], Engine],
         config: ConsumerConfig,
         client: Any,
         stream: dict[str, str],
@@ -48,7 +48,7 @@ class Shell:
         self._at_end = at_end
         self._on_data_loss = on_data_loss
         self._calls = ThreadPoolExecutor(config.max_connections, "shardpack-call")  # starts no thread yet
-        self._driver = Driver(engine, leases, self._begin_call, self._end)
+        self._driver = Driver(make, leases, self._begin_call, self._end)
 
     def take(self, seat: Seat, timeout: float | None) -> Delivered | None:
         """What the engine gives next, in hand until the seat asks again; None: nothing in time, or no more."""
