@@ -17,6 +17,7 @@ from lossy_table import LossyTable
 
 import shardpack as sp
 from shardpack.consumer import ConsumerConfig, FleetConfig, Lease
+from shardpack.consumer.core.actions import FindLeases, ListLeases
 from shardpack.consumer.core.fleet.actions import (
     AssignLease,
     DeleteLock,
@@ -323,6 +324,34 @@ class TestWay:
             assert (life.leases.fleet.holder is not None) == (version == "CLIENT_VERSION_3X_WITH_ROLLBACK")
         life.finish()
         life.check()
+
+    def test_the_index_that_the_kcl_deletes_for_a_rollback_is_asked_again_once_a_leader_assigns(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its migration tool deletes it, and its workers make it anew when they go over to a leader again."""
+        life = Life(3, 6, lease_assignment="auto")
+        life.leases.fleet.version = "CLIENT_VERSION_2X"
+        with monkeypatch.context() as without:
+            without.setattr(life.leases, "assigned", lambda _: None)
+            for _ in range(3):
+                life.join()
+                life.pass_time(40)
+            assert all(member.worker.times(FindLeases) for member in life.members)
+        life.leases.fleet.version = "CLIENT_VERSION_3X"
+        life.pass_time(150)
+        lists = [member.worker.times(ListLeases) for member in life.members]
+        life.pass_time(100)
+        assert lists == [member.worker.times(ListLeases) for member in life.members]
+        assert life.counts() == [2, 2, 2]
+
+    @pytest.mark.parametrize("version", ["CLIENT_VERSION_4X", "CLIENT_VERSION_INIT"])
+    def test_a_version_that_nobody_knows_is_told(self, version: str, caplog: pytest.LogCaptureFixture) -> None:
+        life = Life(1, 2, lease_assignment="auto")
+        life.leases.fleet.version = version
+        life.join()
+        life.pass_time(10)
+        (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        assert version in warning
 
     def test_a_leader_that_cannot_read_the_leases_lets_another_lead(self) -> None:
         life = Life(9, 4)

@@ -299,6 +299,17 @@ class TestOneTable:
         fleet.forget(WorkerStats("b"))
         assert fleet.survey(Tables.COMPLETE).workers == []
 
+    def test_items_of_kinds_that_a_later_kcl_may_add_are_no_leases_though_they_have_owners(
+        self, client: Any, leases: sp.DynamoDBLeases, table: str
+    ) -> None:
+        item = {"leaseKey": {"S": "new"}, "entityType": {"S": "NEW"}, "leaseOwner": {"S": "a"}}
+        client.put_item(TableName=table, Item=item)
+        leases.create(Lease("shard", owner="a"))
+        assert leases.list() == leases.fleet.survey(Tables.COMPLETE).leases == [Lease("shard", owner="a")]
+        assert leases.fleet.survey(Tables.COMPLETE).workers == []
+        assert sorted(leases.assigned("a") or ()) == ["new", "shard"]  # the index holds keys alone
+        assert leases.get("new") is None
+
     def test_a_lock_is_taken_on_conditions(self, client: Any, leases: sp.DynamoDBLeases, table: str) -> None:
         fleet, other = leases.fleet, LeaderLock("b", "v2", 30.0)
         assert fleet.write_lock(Tables.COMPLETE, None, LOCK)

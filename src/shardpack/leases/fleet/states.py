@@ -59,6 +59,11 @@ class FleetState(NamedTuple):
         return self.client_version in (LED, "CLIENT_VERSION_3X_WITH_ROLLBACK")
 
     @property
+    def is_understood(self) -> bool:
+        """Whether it is known what the client version means; of others, a worker takes leases."""
+        return self.client_version in (None, "CLIENT_VERSION_2X") or self.wants_reports
+
+    @property
     def wants_reports(self) -> bool:
         """Whether workers report, be it only that the fleet may go over to a leader once all of them do."""
         return self.is_led or self.client_version == "CLIENT_VERSION_UPGRADE_FROM_2X"

@@ -161,6 +161,7 @@ class Coordinator:
         elif isinstance(action, MemberAction):
             if self.member.answered(action, answer, now):
                 self.view.is_partial = self.member.is_led
+                self._coming.can_find = True  # the KCL makes the index while it goes over to a leader
                 self._listings.look_at_all_leases(now)
                 self._listings.look_at_shards(now)
             if self.member.is_over:
