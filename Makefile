@@ -23,6 +23,8 @@ help: ## list the targets
 
 INSTALL := -m pip install --quiet
 TOGETHER := --constraint tests/tools/constraints.txt
+# pyspark comes as source, 450 MB of archives: to compress them again for a wheel that is unpacked at once takes 10 s.
+STORED := --config-settings=--build-option=--compression=stored
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(INSTALL) --upgrade 'pip>=26.3'
@@ -30,7 +32,7 @@ $(VENV)/pyvenv.cfg:
 # Cargo keeps one core busy; meanwhile the other installs what ours needs.
 $(BIN)/shardpack: pyproject.toml setup.py tests/tools/constraints.txt $(RUST_SOURCES) | $(VENV)/pyvenv.cfg
 	$(BIN)/python $(INSTALL) --no-deps --editable . & building=$$!; \
-	$(BIN)/python $(INSTALL) $(TOGETHER) --group test --group house --group engines --group spark --group examples --group operating --group proto \
+	$(BIN)/python $(INSTALL) $(TOGETHER) $(STORED) --group test --group house --group engines --group spark --group examples --group operating --group proto \
 	  && $(BIN)/python $(INSTALL) $(TOGETHER) --only-deps '.[all]'; installed=$$?; wait $$building && exit $$installed
 	@$(if $(CARGO),,echo "Rust (cargo) is not here, so the native core was not built:";) $@ --version
 	@touch $@
