@@ -31,7 +31,7 @@ def rust_extensions() -> list[object]:
     if missing:
         if wish == "yes":
             sys.exit(f"SHARDPACK_BUILD_NATIVE=yes, but {missing} is not here")
-        print(f"shardpack: {missing} is not here, so it will run on its pure Python core", file=sys.stderr)  # noqa: T201
+        print(f"shardpack: {missing} is not here, so it will run on its pure Python core", file=sys.stderr)  # noqa: T201  # pip shows it
         return []
     return [
         RustExtension(

@@ -191,7 +191,7 @@ def _with_pure_core(call: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
         for module in modules:
             module.backend = lambda: _pure
         packer_class: Any = packer.Packer
-        packer_class.add = packer_class._add_in_python  # noqa: SLF001
+        packer_class.add = packer_class._add_in_python  # noqa: SLF001  # what is compared
         try:
             return call()
         finally:

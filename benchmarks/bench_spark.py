@@ -154,8 +154,8 @@ def tasks(records: int, size: int, rounds: int) -> None:
         options = source_options({**given, "endpointUrl": url}, is_stream=False)
         blobs = [one.data for one in packed]
         batches = [pa.RecordBatch.from_pydict({"data": blobs[at : at + 64]}) for at in range(0, len(blobs), 64)]
-        call = Caller(kinesis_of(options.connection), "s")
-        reader = RangeReader(call, {"StreamName": "s"}, options, Rows("s", [*COLUMNS], "raw").of)
+        call = Caller(options.connection, kinesis_of(options.connection))
+        reader = RangeReader(call, options, Rows("s", [*COLUMNS], "raw").of)
         ranges = [Range(key, BEGINNING, Mark("AFTER", number)) for key, number in last.items()]
         for _ in range(rounds):
             for way, rows in (
@@ -222,7 +222,7 @@ class Answers:
         about = {"StreamARN": "arn:aws:kinesis:r:1:stream/s", "StreamName": "s", "RetentionPeriodHours": 24}
         return {"StreamDescriptionSummary": about | {"StreamCreationTimestamp": datetime(2026, 1, 1, tzinfo=UTC)}}
 
-    def list_shards(self, NextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803
+    def list_shards(self, NextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's name
         self.calls["ListShards"] += 1
         start = int(NextToken)
         more = {"NextToken": str(start + 1000)} if start + 1000 < len(self.shards) else {}
@@ -233,7 +233,7 @@ class Answers:
         is_at = arguments["ShardIteratorType"] == "AT_SEQUENCE_NUMBER"
         return {"ShardIterator": arguments["StartingSequenceNumber"] if is_at else "-"}
 
-    def get_records(self, *, ShardIterator: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+    def get_records(self, *, ShardIterator: str, **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's name
         self.calls["GetRecords"] += 1
         number = ShardIterator.strip("-") or (str(time.time_ns()) if self.is_busy else "")
         record = {"SequenceNumber": number, "ApproximateArrivalTimestamp": datetime.now(UTC), "Data": b""}
@@ -259,7 +259,7 @@ def planning(shards: int, *, with_sdk: bool = False) -> None:
         answers = Answers(shards, is_busy=True)
         client = through_the_sdk(answers) if with_sdk else answers
         options = source_options({"streamName": "s", "initialPosition": "trim_horizon"}, is_stream=True)
-        driver = Driver(KinesisStream(Caller(client, "s"), "s"), options, lambda *_: {})
+        driver = Driver(KinesisStream(Caller(options.connection, client), "s"), options, lambda *_: {})
         offset = driver.next(driver.initial(options.initial))
         answers.is_busy = is_busy
         if not is_busy:  # read to the tip first, and look once more

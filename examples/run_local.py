@@ -1,7 +1,7 @@
 """Run an example as it stands, on a server of this machine: python examples/run_local.py orders|firehose
 
 ministack (shardpack[demo]) stands in for AWS, and aws-sam-translator expands the template as CloudFormation does:
-pip install 'shardpack[demo]' aws-sam-translator. The functions run with the Python and the shardpack that run this.
+pip install '.[demo]' aws-sam-translator. The functions run with the Python and the shardpack that run this.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def post(stack: Stack, body: list[dict[str, Any]]) -> Any:
     """POST to the API; the local server has all of them under one address, and tells them by the host."""
     host, _, path = stack.outputs["Api"].partition("://")[2].partition("/")
     headers = {"Host": host, "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{stack.url}/{path}", json.dumps(body).encode(), headers)  # noqa: S310
+    request = urllib.request.Request(f"{stack.url}/{path}", json.dumps(body).encode(), headers)  # noqa: S310  # see below
     with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310  # the local server
         return json.load(response)
 

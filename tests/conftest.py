@@ -9,6 +9,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +26,15 @@ settings.register_profile("short", deadline=None, max_examples=20, derandomize=T
 settings.register_profile("long", deadline=None, max_examples=2000, suppress_health_check=NO_CHECK)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
+with suppress(ModuleNotFoundError):  # botocore: an extra
+    import_module("botocore_files").read_once()
+
 # Tests send signals to processes that they start, and those would ignore what this one ignores.
 heed_signals()
 
 # They need Java, Maven and minutes: `make interop` runs them.
 collect_ignore = ["interop"]
+HERE = Path(__file__).parent
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -35,9 +42,37 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) and len(val) > 20 else None
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each worker begin to collect in another place.
+
+    In a fresh clone nothing is compiled yet, and pytest's part in that takes seconds. Workers that walk together each
+    do all of it; from places of their own, each finds compiled what another has passed.
+    """
+    worker = getattr(config, "workerinput", None)
+    asked = [Path(argument) for argument in config.args]
+    if worker is None or not all(path.exists() for path in asked):  # as for one test of a file
+        return
+    found = [path for above in asked for path in (sorted(above.rglob("test_*.py")) if above.is_dir() else [above])]
+    files = [
+        str(path) for path in found if not any(path.resolve().is_relative_to(HERE / one) for one in collect_ignore)
+    ]
+    begin = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    config.args[:] = files[begin:] + files[:begin]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that need Spark: neighbours go to one worker, and so only one Java starts."""
-    items.sort(key=lambda item: "spark" not in getattr(item, "fixturenames", ()))
+    """Put tests in one order for all workers, which xdist asks for.
+
+    Those that need Spark come first: neighbours go to one worker, and so only one Java starts. Then come those
+    that take long, so that no worker begins with one when the others have ended.
+    """
+    items.sort(key=lambda item: (_rank(item), item.path))
+
+
+def _rank(item: pytest.Item) -> int:
+    if "spark" in getattr(item, "fixturenames", ()):
+        return 0
+    return 1 if item.get_closest_marker("long") else 2
 
 
 @pytest.fixture(scope="session", autouse=True)

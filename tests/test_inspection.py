@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
+from aggregate_bytes import frame
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,7 +65,7 @@ def test_a_long_key_is_hashed_once_for_all_its_user_records(monkeypatch: pytest.
     key = bytes([0x0A, size & 127 | 128, size >> 7]) + b"k" * size
     body = key + b"\x1a\x04\x08\x00\x1a\x00" * 1000
 
-    found = inspect_record(kinesis_record(bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()), SHARDS)
+    found = inspect_record(kinesis_record(frame(body)), SHARDS)
 
     assert len(found.sub_records) == 1000
     assert sum(hashed) <= 2 * size + 10  # once for the user records, once for the KCL's verdict, once the outer key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import pickle
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aggregate_bytes import MAGIC, frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,14 +24,9 @@ from shardpack import arrow  # needs pyarrow
 from shardpack.arrow import _cut, _expand, _unpack
 from shardpack.arrow._blobs import ArrayBlobs
 
-MAGIC = bytes.fromhex("f3899ac2")
 EVERYTHING = (0, 2**128 - 1)
 HALF = (0, 2**127 - 1)
 TIME = datetime(2026, 7, 21, 12, 30, 15, 250_000, UTC)
-
-
-def frame(body: bytes) -> bytes:
-    return MAGIC + body + hashlib.md5(body).digest()
 
 
 def kinesis_record(data: bytes, nth: int = 1) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import json
 import os
 import random
@@ -13,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from aggregate_bytes import frame
 from command_line import COMMAND, json_lines, run
 
 import shardpack as sp
@@ -413,7 +413,7 @@ def _aggregate_with_keys(partition_key: str, explicit_hash_key: str) -> bytes:
         for tag, key in ((0x0A, partition_key), (0x12, explicit_hash_key))
     )
     body += b"\x1a\x06\x08\x00\x10\x00\x1a\x00" * 2
-    return bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
+    return frame(body)
 
 
 class TestLongKeys:

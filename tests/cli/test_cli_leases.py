@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import servers
-from command_line import COMMAND, json_lines, run
+from command_line import json_lines, run, started_warm
 from lease_steps import LONG as SEQUENCE_NUMBER
 from lease_steps import created, only, taken
 
@@ -195,6 +195,28 @@ class TestShow:
         behind = lag.millis_behind("clicks", leases, None, None)
         assert [behind[lease.key] for lease in leases] == [lag.OF_ANOTHER, lag.OF_ANOTHER, 0]
 
+    @pytest.mark.parametrize(
+        ("raised", "told", "what"),
+        [
+            (KeyError("Shards"), KeyError, "Shards"),
+            (ValueError("Invalid endpoint: x"), InputError, "Invalid endpoint: x"),
+            (ConnectionError("reset"), InputError, "the stream clicks .*: ConnectionError: reset"),
+        ],
+    )
+    def test_what_is_no_answer_of_the_stream(
+        self, raised: Exception, told: type[Exception], what: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Broken:
+            def list_shards(self, **_more: object) -> None:
+                raise raised
+
+        for module in (lag, check):
+            monkeypatch.setattr(module, "kinesis_client", lambda *_: Broken())
+        with pytest.raises(told, match=what):
+            lag.millis_behind("clicks", [], None, None)
+        with pytest.raises(told, match=what):
+            check.doubt_about(sp.Position("1"), "shardId-000000000000", "clicks", None, None)
+
     def test_changes_nothing(self, store: Store) -> None:
         mine = taken(store[0], created(store[0], CHILD))
         leases_command("show", store)
@@ -351,7 +373,7 @@ class TestSetIsChecked:
         leases = sp.SQLiteLeases(tmp_path / "app.db")
         created(leases, CHILD)
         ours, theirs = os.openpty()
-        command = [*COMMAND, "leases", "set", f"sqlite:{tmp_path / 'app.db'}", CHILD.key, "LATEST"]
+        command = [*started_warm(), "leases", "set", f"sqlite:{tmp_path / 'app.db'}", CHILD.key, "LATEST"]
         with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             os.write(ours, answer)
             out, _ = process.communicate(timeout=60)

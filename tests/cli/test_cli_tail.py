@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import select
@@ -17,7 +16,8 @@ from typing import Any
 import pytest
 import servers
 import warm_python
-from command_line import COMMAND
+from aggregate_bytes import frame
+from command_line import COMMAND, started_warm
 from relay import relay
 
 import shardpack as sp
@@ -81,7 +81,7 @@ class TestWhatItWrites:
         name = new_stream(server[0])
         put(server[0], name, b"before")
         body = b"\x0a\xac\x02" + b"k" * 300 + b"\x1a\x04\x08\x00\x1a\x00" * 2
-        blob = bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
+        blob = frame(body)
         number = server[0].put_record(StreamName=name, PartitionKey="k", Data=blob)["SequenceNumber"]
         put(server[0], name, b"behind")
         everything = ("--from", "TRIM_HORIZON", "--no-follow", "--json")
@@ -179,7 +179,7 @@ class TestWhereItBegins:
         put(client, name, b"before")
         for number in (signal.SIGINT, signal.SIGTERM):
             process = subprocess.Popen(
-                [*COMMAND, "tail", name, "--endpoint-url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                [*started_warm(), "tail", name, "--endpoint-url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
             assert process.stdout is not None
             deadline = time.monotonic() + 60
@@ -235,14 +235,16 @@ class TestErrors:
     def test_a_reader_that_goes_away_is_no_error(self, server: tuple[Any, str]) -> None:
         name = new_stream(server[0])
         put(server[0], name, *(b"x" * 1000 for _ in range(500)))
-        command = " ".join([*COMMAND, "tail", name, "--endpoint-url", server[1], "--from", "TRIM_HORIZON", "| head -1"])
+        command = " ".join(
+            [*started_warm(), "tail", name, "--endpoint-url", server[1], "--from", "TRIM_HORIZON", "| head -1"]
+        )
         script = f"{command}; exit ${{PIPESTATUS[0]}}"
         done = subprocess.run(["bash", "-c", script], capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"x" * 1000 + b"\n", b"")
 
 
 def started(name: str, url: str, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [*COMMAND, "tail", name, "--endpoint-url", url, *arguments]
+    command = [*started_warm(), "tail", name, "--endpoint-url", url, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -318,6 +320,7 @@ class TestAStreamThatCannotBeReached:
         assert last.startswith("shardpack: s: not reached in 5 tries (EndpointConnectionError: ")
         assert last.endswith("check the endpoint, the region and the network")
 
+    @pytest.mark.long
     def test_later_is_waited_for_and_told_once(self, server: tuple[Any, str]) -> None:
         name = new_stream(server[0])
         put(server[0], name, b"one")

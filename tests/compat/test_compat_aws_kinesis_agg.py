@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aggregate_bytes import frame
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,10 +85,6 @@ def run(code: str) -> str:
 
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def frame(body: bytes) -> bytes:
-    return agg.MAGIC + body + hashlib.md5(body).digest()
 
 
 def lambda_record(data: bytes) -> dict[str, Any]:

@@ -438,6 +438,22 @@ class TestFork:
                 os._exit(1)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
+    def test_each_process_that_starts_it_is_a_worker_of_its_own(self, tmp_path: Path) -> None:
+        for name, count in ((None, 3), ("mine", 1)):
+            leases = sp.SQLiteLeases(tmp_path / f"leases of {name}.db")
+            reading = sp.Consumer("s", leases=leases, client=fake(1, *NUMBERS), worker_id=name)
+            owners = tmp_path / f"owners of {name}"
+
+            def read(reading: sp.Consumer = reading, leases: sp.SQLiteLeases = leases, owners: Path = owners) -> None:
+                assert payloads(reading.next_batch()) == NUMBERS
+                with owners.open("a") as file:
+                    file.write(f"{leases.list()[0].owner}\n")
+                reading.close()
+
+            assert [self.in_child(read) for _ in range(2)] == [0, 0]
+            read()
+            assert len(set(owners.read_text().split())) == count
+
     def test_before_the_start_it_may_be_carried_over(self) -> None:
         reading = consumer(fake(1, *NUMBERS))
 

@@ -75,6 +75,22 @@ def test_leases_that_were_listed_long_ago_are_listed_again() -> None:
     assert any(isinstance(action, ListLeases) for action in asked)
 
 
+def test_leases_that_came_long_after_they_were_asked_for_are_as_old_as_the_question() -> None:
+    """A long list comes page by page, and what was on the first may have changed when the last one comes."""
+    patience = ConsumerConfig().failover_time
+    for took, is_old in ((1.5 * patience, False), (2.5 * patience, True)):
+        looking = coordinator()
+        looking.poll(0.0)
+        looking.shards_listed([C], 0.1)
+        looking.leases_listed([BEGUN], took)
+        looking.look_at_shards(took)
+        looking.poll(took)
+        looking.shards_listed([C, shard("d")], took + 0.1)
+        asked = looking.poll(took + 0.2)
+        assert created(asked) == ([] if is_old else ["d"])
+        assert any(isinstance(action, ListLeases) for action in asked) == is_old
+
+
 def test_parents_get_their_leases_before_their_children() -> None:
     looking = coordinator()
     looking.poll(0.0)

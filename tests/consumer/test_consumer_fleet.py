@@ -17,6 +17,7 @@ from lossy_table import LossyTable
 
 import shardpack as sp
 from shardpack.consumer import ConsumerConfig, FleetConfig, Lease
+from shardpack.consumer.core.actions import FindLeases, ListLeases
 from shardpack.consumer.core.fleet.actions import (
     AssignLease,
     DeleteLock,
@@ -27,6 +28,7 @@ from shardpack.consumer.core.fleet.actions import (
 )
 from shardpack.consumer.core.fleet.election import Election
 from shardpack.consumer.core.fleet.leading import Leading
+from shardpack.consumer.core.fleet.parents import Parents
 from shardpack.consumer.shells.driving.calls import call_leases
 from shardpack.leases.fleet import tables
 from shardpack.leases.fleet.assigning import Candidate
@@ -323,6 +325,34 @@ class TestWay:
         life.finish()
         life.check()
 
+    def test_the_index_that_the_kcl_deletes_for_a_rollback_is_asked_again_once_a_leader_assigns(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its migration tool deletes it, and its workers make it anew when they go over to a leader again."""
+        life = Life(3, 6, lease_assignment="auto")
+        life.leases.fleet.version = "CLIENT_VERSION_2X"
+        with monkeypatch.context() as without:
+            without.setattr(life.leases, "assigned", lambda _: None)
+            for _ in range(3):
+                life.join()
+                life.pass_time(40)
+            assert all(member.worker.times(FindLeases) for member in life.members)
+        life.leases.fleet.version = "CLIENT_VERSION_3X"
+        life.pass_time(150)
+        lists = [member.worker.times(ListLeases) for member in life.members]
+        life.pass_time(100)
+        assert lists == [member.worker.times(ListLeases) for member in life.members]
+        assert life.counts() == [2, 2, 2]
+
+    @pytest.mark.parametrize("version", ["CLIENT_VERSION_4X", "CLIENT_VERSION_INIT"])
+    def test_a_version_that_nobody_knows_is_told(self, version: str, caplog: pytest.LogCaptureFixture) -> None:
+        life = Life(1, 2, lease_assignment="auto")
+        life.leases.fleet.version = version
+        life.join()
+        life.pass_time(10)
+        (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        assert version in warning
+
     def test_a_leader_that_cannot_read_the_leases_lets_another_lead(self) -> None:
         life = Life(9, 4)
         for _ in range(2):
@@ -435,3 +465,30 @@ def test_a_worker_that_ends_looks_as_soon_as_the_leader_knows_though_its_next_lo
     worker.run(3)
     assert worker.engine.is_closed
     assert [lease.owner for lease in leases.list()] == [None]
+
+
+def test_what_a_worker_knows_of_leases_does_not_grow_with_the_shards_that_ever_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A consumer may live for months."""
+    made: list[Parents] = []
+    begin = Parents.__init__
+
+    def remembered(parents: Parents, *arguments: Any) -> None:
+        made.append(parents)
+        begin(parents, *arguments)
+
+    monkeypatch.setattr(Parents, "__init__", remembered)
+    life = Life(3, shards=4)
+    for _ in range(3):
+        life.join()
+    life.pass_time(60)
+    known = list[int]()
+    for _ in range(24):
+        life.reshard()
+        life.put(6)
+        life.pass_time(45, 1.0)
+        known.append(max(len(of) for one in made for of in vars(one).values() if isinstance(of, dict | set)))
+    assert len(made) == 3
+    assert max(known) > 0
+    assert max(known) <= max(len(life.stream.leases.list()), 12)

@@ -13,6 +13,7 @@ from soak_consumer import STORES, Soak, run
 SIZE = {"short": (2000, 2), "long": (8000, 6)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("store", STORES)
 def test_every_user_record_is_handled(store: str) -> None:
     records, kills = SIZE[os.environ.get("HYPOTHESIS_PROFILE", "short")]

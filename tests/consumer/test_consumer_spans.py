@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aggregate_bytes import frame
 from consumer_setup import consumer, fake
 
 import shardpack as sp
@@ -15,7 +15,6 @@ from shardpack.consumer import Batch
 from shardpack.consumer.spans import Spans
 from shardpack.testing import FakeKinesis, SystemClock
 from shardpack.wire._generated import kpl_pb2
-from shardpack.wire.format import MAGIC
 
 sdk = pytest.importorskip("opentelemetry.sdk.trace")
 export = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
@@ -47,8 +46,7 @@ def tagged(*parents: str | None) -> bytes:
         record = message.records.add(partition_key_index=0, data=b"x")
         if parent is not None:
             record.tags.add(key=b"traceparent", value=parent.encode())
-    body = message.SerializeToString()
-    return MAGIC + body + hashlib.md5(body, usedforsecurity=False).digest()
+    return frame(message.SerializeToString())
 
 
 def test_a_batch_has_a_span_with_the_names_of_the_conventions(traced: Any) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import servers
@@ -20,7 +20,8 @@ from consumer_setup import until
 
 import shardpack as sp
 from shardpack.consumer import Lease
-from shardpack.consumer.reading.streams import Directory, GoneError, ManyStreams, checked_names
+from shardpack.consumer.reading.directory import Directory, checked_names
+from shardpack.consumer.reading.streams import AsyncManyStreams, GoneError, ManyStreams
 from shardpack.leases.items import item_of, lease_of
 from shardpack.testing import AsyncFakeKinesis, FakeKinesis, ManualClock, SystemClock
 
@@ -250,6 +251,58 @@ def test_a_function_that_fails_is_asked_again() -> None:
         assert read(reading, bool) == [("clicks", b"1")]
 
 
+def test_a_function_that_fails_for_long_is_told_each_time_and_shows_in_the_health(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kinesis, errors = fake(clicks=1), list[Exception]()
+    failures: list[Exception] = [RuntimeError("no catalog"), KeyError("x"), TypeError(), ConnectionError("away")]
+
+    def find() -> Any:
+        if errors:
+            raise errors[-1]
+        return ["clicks"]
+
+    many = Directory(find)
+    with consumer(kinesis, find) as reading:
+        put(kinesis, "clicks", b"1")
+        assert read(reading, bool) == [("clicks", b"1")]
+        errors += failures  # a mistake of the application's does not end what is read already
+        until(lambda: not reading.is_healthy())
+        put(kinesis, "clicks", b"2")
+        assert read(reading, bool) == [("clicks", b"2")]
+        errors.clear()
+        until(reading.is_healthy)
+    assert [one for one in caplog.messages if "ConnectionError: away); the streams stay as they were" in one]
+    caplog.clear()
+
+    assert many.names() == ["clicks"]
+    for number, error in enumerate(failures, 1):
+        assert many.is_well == (number <= 3)
+        errors[:] = [error]
+        assert many.names() == ["clicks"]
+        assert f"has failed {number} times in a row ({type(error).__name__}" in caplog.messages[-1]
+    errors.clear()
+    many = Directory(lambda: found)
+    found: Any = ["clicks", "orders"]
+    assert many.names() == ["clicks", "orders"]
+    found = [["no name"]]
+    assert many.names() == ["clicks", "orders"]
+    assert "TypeError" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("wrong", ["clicks", [""], RuntimeError("no catalog"), None])
+def test_a_function_that_never_gives_streams_ends_the_consumer(wrong: Any) -> None:
+    def find() -> Any:
+        if isinstance(wrong, Exception):
+            raise wrong
+        return wrong
+
+    with consumer(fake(clicks=1), find) as reading:
+        with pytest.raises((TypeError, ValueError, RuntimeError)):
+            reading.next_batch(30)
+        assert not reading.is_healthy()
+
+
 def test_an_iterator_of_a_stream_that_rests_gives_nothing() -> None:
     kinesis, names = fake(clicks=1, orders=1), ["clicks", "orders"]
     put(kinesis, "clicks", b"1")
@@ -330,6 +383,54 @@ def test_with_asyncio() -> None:
     assert sorted(seen) == sorted(wanted)
 
 
+class DeniedError(Exception):
+    """As boto3 raises it, but for its class."""
+
+    response: ClassVar = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+
+
+class TwoAccounts:
+    """A client of one account that may read a stream of another.
+
+    Attributes:
+        asked: how calls for records have named streams.
+    """
+
+    def __init__(self, own: FakeKinesis, others: FakeKinesis, *, may_ask: bool) -> None:
+        self.asked: set[str] = set()
+        self.meta = own.meta
+        self._own, self._others, self._may_ask = own, others, may_ask
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            if operation == "describe_stream_summary" and not self._may_ask:
+                raise DeniedError
+            arn = arguments.get("StreamARN", "")
+            if operation == "get_shard_iterator":
+                self.asked.add(arn or arguments["StreamName"])
+            if ":210987654321:" not in arn:
+                is_page = operation == "get_records" and self.asked != {"clicks"}
+                return getattr(self._others if is_page else self._own, operation)(**arguments)
+            arguments["StreamARN"] = arn.replace("210987654321", "123456789012")
+            return getattr(self._others, operation)(**arguments)
+
+        return call
+
+
+class AwaitedCalls:
+    """The same for asyncio."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.meta = client.meta
+
+    def __getattr__(self, operation: str) -> Any:
+        async def call(**arguments: Any) -> Any:
+            return getattr(self._client, operation)(**arguments)
+
+        return call
+
+
 class TestAnEpochOfSomebodysOwn:
     """An application of the KCL names its streams with any epoch, such as the 12345 of AWS's examples."""
 
@@ -369,6 +470,29 @@ class TestAnEpochOfSomebodysOwn:
         ):
             read(reading, bool)
         assert [lease.key for lease in leases.list()] == [key]
+
+    @pytest.mark.parametrize("namesakes", [1, 0])
+    @pytest.mark.parametrize("may_ask", [True, False])
+    def test_a_stream_of_another_account_is_asked_for_by_its_arn(self, namesakes: int, may_ask: bool) -> None:
+        """By its name, the stream of that name in one's own account would be read."""
+        own, others = fake(**{"clicks": 1} if namesakes else {}), fake(clicks=1)
+        if namesakes:
+            put(own, "clicks", b"own")
+        put(others, "clicks", b"other's")
+        client = TwoAccounts(own, others, may_ask=may_ask)
+        with consumer(client, ["210987654321:clicks:12345"]) as reading:
+            assert read(reading, bool) == [("clicks", b"other's")]
+        assert client.asked == {"arn:aws:kinesis:us-east-1:210987654321:stream/clicks"}
+
+        async def main() -> None:
+            client = TwoAccounts(own, others, may_ask=may_ask)
+            many = AsyncManyStreams(AwaitedCalls(client), Directory(lambda: ["210987654321:clicks:12345"]))
+            (shard,) = (await many.list_shards())["Shards"]
+            assert shard["ShardId"] == "210987654321:clicks:12345:shardId-000000000000"
+            await many.get_shard_iterator(ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
+            assert client.asked == {"arn:aws:kinesis:us-east-1:210987654321:stream/clicks"}
+
+        asyncio.run(main())
 
     def test_those_of_a_stream_that_is_no_more_are_left_alone(self) -> None:
         old = fake(clicks=1)

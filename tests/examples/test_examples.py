@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 TEMPLATES = sorted(EXAMPLES.glob("*/template.yaml"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("example", "lines"),
     [

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aggregate_bytes import MAGIC, frame
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,8 +29,6 @@ import shardpack as sp
 from shardpack.files import _blobs, read
 from shardpack.files._blobs import Blobs, end_of_aggregate
 from shardpack.testing import strategies
-
-MAGIC = bytes.fromhex("f3899ac2")
 
 
 def zstd(data: bytes) -> bytes:
@@ -208,7 +207,7 @@ class TestAggregatesInARow:
             b"\xaa\x06\x03abc",
             b"\x2a\x81\x01" + b"x" * 129,
         ):
-            blob = MAGIC + body + more + hashlib.md5(body + more).digest()
+            blob = frame(body + more)
             whole = bytearray(blob + FIRST)
             assert end_of_aggregate(whole, 0, len(whole)) == len(blob)
 

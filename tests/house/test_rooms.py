@@ -82,6 +82,22 @@ def test_no_room_has_more_than_twelve_files_and_no_file_more_than_400_lines(room
     assert {path.name: lines for path in files if (lines := len(path.read_text("utf-8").splitlines())) > 400} == {}
 
 
+def test_a_function_fits_a_screen() -> None:
+    """Without its arguments and its docstring; ruff bounds how many statements it has, and how many ways through."""
+    long = {
+        f"{path.relative_to(SOURCE)}:{node.name}": lines
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (lines := lines_of(node)) > 50
+    }
+    assert long == {}
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = function.body[1:2] if ast.get_docstring(function) is not None else function.body
+    return (function.end_lineno or 0) - first[0].lineno + 1 if first else 0
+
+
 @pytest.mark.parametrize("room", WITHOUT_A_CLOCK)
 def test_what_decides_does_not_ask_what_time_it_is(room: str) -> None:
     for path in (SOURCE / room).rglob("*.py"):

@@ -7,7 +7,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-MAGIC = bytes.fromhex("f3899ac2")
+from aggregate_bytes import delimited, frame, varint
+
 MAX_HASH_KEY = 2**128 - 1
 
 _KEYS = (b"", b"a", b"k", b"key", b"k" * 256, "\u00e9\u20ac\U0001f600".encode(), b"\xff\xfe", b"\xed\xa0\x80", b"a\xc3")
@@ -49,8 +50,8 @@ class _Body:
         clean = rng.random() < 0.4
         self.keys = [self._key(clean) for _ in range(rng.choice((0, 1, 1, 2, 3, 8) if not clean else (1, 2, 5)))]
         self.hash_keys = [self._hash_key(clean) for _ in range(rng.choice((0, 0, 1, 1, 2, 4)))]
-        fields = [_delimited(1, key) for key in self.keys] + [_delimited(2, key) for key in self.hash_keys]
-        fields += [_delimited(3, self._record(clean)) for _ in range(rng.choice((0, 1, 1, 2, 3, 5, 40)))]
+        fields = [delimited(1, key) for key in self.keys] + [delimited(2, key) for key in self.hash_keys]
+        fields += [delimited(3, self._record(clean)) for _ in range(rng.choice((0, 1, 1, 2, 3, 5, 40)))]
         if not clean:
             for _ in range(rng.choice((0, 0, 0, 1, 2))):
                 fields.insert(rng.randrange(len(fields) + 1), self._odd_field())
@@ -73,7 +74,7 @@ class _Body:
         parts = [_number(1, self._index(len(self.keys), clean))]
         if self.hash_keys and rng.random() < 0.5:
             parts.append(_number(2, self._index(len(self.hash_keys), clean)))
-        parts.append(_delimited(3, rng.randbytes(rng.choice((0, 1, 5, 127, 128, 200)))))
+        parts.append(delimited(3, rng.randbytes(rng.choice((0, 1, 5, 127, 128, 200)))))
         if not clean and rng.random() < 0.15:
             odd = rng.randrange(6)
             if odd == 0:
@@ -83,9 +84,9 @@ class _Body:
             elif odd == 2:
                 parts.append(_number(2, self._index(len(self.hash_keys), clean)))
             elif odd == 3:
-                parts.append(_delimited(4, _delimited(1, b"tag") + _delimited(2, b"value")))
+                parts.append(delimited(4, delimited(1, b"tag") + delimited(2, b"value")))
             elif odd == 4:
-                parts.append(_delimited(4, _delimited(2, b"a tag without its key")))
+                parts.append(delimited(4, delimited(2, b"a tag without its key")))
             else:
                 parts.insert(rng.randrange(len(parts) + 1), self._odd_field())
             if rng.random() < 0.3:
@@ -113,19 +114,19 @@ class _Body:
         if kind == 3:
             depth = rng.choice((1, 1, 2, 97, 98, 99, 100, 101, 102))
             end = self._overlong((number if rng.random() < 0.8 else number + 1) << 3 | 4)
-            inside = (b"", _number(1, 5), _number(0, 5), _delimited(0, b"abc"), self._overlong(7 << 3) + b"\x01")
-            outer = _varint(7 << 3 | 3) * (depth - 1)
-            return tag + outer + rng.choice(inside) + _varint(7 << 3 | 4) * (depth - 1) + end
+            inside = (b"", _number(1, 5), _number(0, 5), delimited(0, b"abc"), self._overlong(7 << 3) + b"\x01")
+            outer = varint(7 << 3 | 3) * (depth - 1)
+            return tag + outer + rng.choice(inside) + varint(7 << 3 | 4) * (depth - 1) + end
         return tag + (bytes(4) if kind == 5 else b"")
 
     def _overlong(self, value: int) -> bytes:
         """A varint with more bits than its reader has room for, or with more bytes than it needs; sometimes."""
         rng = self.rng
         if rng.random() < 0.6:
-            return _varint(value)
+            return varint(value)
         if rng.random() < 0.5:
-            return _varint(value | rng.choice((2**32, 2**34, 2**35, 2**63, 2**64, 2**69)))
-        needed = _varint(value)
+            return varint(value | rng.choice((2**32, 2**34, 2**35, 2**63, 2**64, 2**69)))
+        needed = varint(value)
         return needed[:-1] + bytes([needed[-1] | 128]) + b"\x80" * rng.choice((0, 1, 3, 8, 9)) + b"\x00"
 
 
@@ -138,7 +139,7 @@ def _framed(rng: random.Random, body: bytes) -> bytes:
         body = body[: rng.randrange(len(body) + 1)]
     elif damage == 2:
         body += rng.randbytes(rng.choice((1, 2, 16)))
-    blob = MAGIC + body + hashlib.md5(body).digest()
+    blob = frame(body)
     if damage == 3:
         at = rng.randrange(len(blob))
         blob = blob[:at] + bytes([blob[at] ^ 1 << rng.randrange(8)]) + blob[at + 1 :]
@@ -147,9 +148,9 @@ def _framed(rng: random.Random, body: bytes) -> bytes:
     elif damage == 5:
         blob += rng.randbytes(rng.choice((1, 16)))
     elif damage == 6 and rng.random() < 0.3:
-        inner = MAGIC + body + hashlib.md5(body).digest()
-        outer = _delimited(1, b"outer") + _delimited(3, _number(1, 0) + _delimited(3, inner))
-        blob = MAGIC + outer + hashlib.md5(outer).digest()
+        inner = frame(body)
+        outer = delimited(1, b"outer") + delimited(3, _number(1, 0) + delimited(3, inner))
+        blob = frame(outer)
     return blob
 
 
@@ -168,16 +169,4 @@ def _hash_range(rng: random.Random, body: _Body) -> tuple[int, int]:
 
 
 def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
-
-
-def _delimited(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
+    return varint(number << 3) + varint(value)

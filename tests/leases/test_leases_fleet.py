@@ -299,6 +299,17 @@ class TestOneTable:
         fleet.forget(WorkerStats("b"))
         assert fleet.survey(Tables.COMPLETE).workers == []
 
+    def test_items_of_kinds_that_a_later_kcl_may_add_are_no_leases_though_they_have_owners(
+        self, client: Any, leases: sp.DynamoDBLeases, table: str
+    ) -> None:
+        item = {"leaseKey": {"S": "new"}, "entityType": {"S": "NEW"}, "leaseOwner": {"S": "a"}}
+        client.put_item(TableName=table, Item=item)
+        leases.create(Lease("shard", owner="a"))
+        assert leases.list() == leases.fleet.survey(Tables.COMPLETE).leases == [Lease("shard", owner="a")]
+        assert leases.fleet.survey(Tables.COMPLETE).workers == []
+        assert sorted(leases.assigned("a") or ()) == ["new", "shard"]  # the index holds keys alone
+        assert leases.get("new") is None
+
     def test_a_lock_is_taken_on_conditions(self, client: Any, leases: sp.DynamoDBLeases, table: str) -> None:
         fleet, other = leases.fleet, LeaderLock("b", "v2", 30.0)
         assert fleet.write_lock(Tables.COMPLETE, None, LOCK)
@@ -347,6 +358,21 @@ class TestOneTable:
         assert stats_of(good, "leaseKey") is not None
         assert stats_of(good | broken, "leaseKey") is None
 
+    @pytest.mark.parametrize("name", ["shard", "Leader", "Migration3.0"])
+    def test_a_worker_that_is_called_like_another_item_leaves_that_alone(
+        self, client: Any, leases: sp.DynamoDBLeases, table: str, name: str
+    ) -> None:
+        leases.create(Lease("shard"))
+        leases.fleet.begin(Tables.COMPLETE, "a")
+        leases.fleet.write_lock(Tables.COMPLETE, None, LOCK)
+        before = item(client, (table, "leaseKey"), name)
+        for tables in (Tables.PENDING, Tables.COMPLETE):
+            with pytest.raises(sp.LeaseStoreError, match=rf"worker_id is '{name}'.*give the worker another") as error:
+                leases.fleet.report(tables, WorkerStats(name))
+            assert not error.value.retriable
+        leases.fleet.forget(WorkerStats(name))
+        assert item(client, (table, "leaseKey"), name) == before
+
     def test_a_lock_that_cannot_be_read_is_named(self, client: Any, leases: sp.DynamoDBLeases, table: str) -> None:
         client.put_item(TableName=table, Item={"leaseKey": {"S": "Leader"}, "ownerName": {"S": "a"}})
         with pytest.raises(sp.LeaseStoreError, match="Leader"):
@@ -387,6 +413,24 @@ class TestSeveralTables:
         assert stats.is_apart == tables.has_reports_apart
         fleet.forget(stats)
         assert fleet.survey(tables).workers == []
+
+    def test_without_a_table_for_reports_nothing_is_reported(
+        self, client: Any, leases: sp.DynamoDBLeases, table: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The KCL's migration tool deletes it for a rollback, before all workers know of that; a KCL makes it late."""
+        caplog.set_level("INFO", "shardpack.consumer")
+        legacy_tables(client, table)
+        client.delete_table(TableName=f"{table}-WorkerMetricStats")
+        client.get_waiter("table_not_exists").wait(
+            TableName=f"{table}-WorkerMetricStats", WaiterConfig={"Delay": 0.05, "MaxAttempts": 100}
+        )
+        for _ in range(2):
+            leases.fleet.report(Tables.INIT, STATS)
+        assert [record.message for record in caplog.records] == [
+            f"the table {table}-WorkerMetricStats is not there, so nothing is reported"
+        ]
+        assert leases.fleet.survey(Tables.INIT).workers == []
+        leases.fleet.forget(WorkerStats("a", is_apart=True))
 
     def test_a_state_that_nobody_knows_is_named(self, client: Any, leases: sp.DynamoDBLeases, table: str) -> None:
         legacy_tables(client, table)

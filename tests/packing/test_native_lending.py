@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack as sp
-from shardpack.packing import columnar
+from shardpack.packing import columnar, finishing
 from shardpack.packing.columnar import ColumnPacker, ColumnRows
 from shardpack.testing import strategies
 from shardpack.wire import pure_core as _pure
@@ -101,6 +101,30 @@ def test_a_list_that_is_emptied_while_it_is_packed() -> None:
     assert list(packer.add_all(records)) == expected[:3]
     records.clear()
     assert packer.flush() == expected[3:]
+
+
+@pytest.mark.parametrize(("most_bytes", "most"), [(64 << 20, 16), (200_000, 6), (90_000, 3), (1000, 1)])
+def test_fewer_large_kinesis_records_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch, most_bytes: int, most: int
+) -> None:
+    monkeypatch.setattr(finishing, "_MOST_TOGETHER_BYTES", most_bytes)
+    records = [("k", bytes(1000))] * 2000
+    limit = sp.Limits(30_000)
+    expected = with_core(_pure, lambda: list(sp.pack(records, limits=limit)))
+    doubled = min(2 * most, most_bytes // 30_000 or 1)
+
+    packings: list[tuple[Any, int]] = [
+        (sp.pack(records, limits=limit), most),
+        (ColumnPacker(limits=limit).pack_columns([part(records)]), doubled),
+    ]
+    for packing, at_once in packings:
+        sizes: list[int] = []
+        packed = []
+        for one in packing:
+            packed.append(one)
+            sizes.append(len(packing._group))
+        assert packed == expected
+        assert max(sizes[:-most]) == at_once
 
 
 def test_nothing_is_kept_once_it_is_packed_or_given_up() -> None:

@@ -21,6 +21,7 @@ from shardpack.arrow import SCHEMA
 from shardpack.polars import scan_kinesis, scanning
 from shardpack.ranges.core import rows
 from shardpack.ranges.core.bounds import Bounds
+from shardpack.ranges.core.options import Connection
 from shardpack.ranges.shells import reading
 from shardpack.ranges.shells.reading import StreamTable
 from shardpack.testing import FakeKinesis, SystemClock
@@ -140,7 +141,9 @@ def test_a_filter_is_applied_before_rows_are_counted(stream: Resharded) -> None:
     expected = [row["data"] for row in stream.rows if row["partition_key"] == "key-7"]
     assert frame.select("data").collect()["data"].to_list() == expected
     assert frame.head(3).select("data").collect()["data"].to_list() == expected[:3]
-    source = scanning._Source(StreamTable(NAME, Bounds(), client=stream.client))  # Polars may hand over both one day
+    source = scanning._Source(
+        StreamTable(Connection(NAME), Bounds(), client=stream.client)
+    )  # Polars may hand over both one day
     found = source(["data", "partition_key"], pl.col("partition_key") == "key-7", 3, None)
     assert [data for batch in found for data in batch["data"]] == expected[:3]
     mixed = frame.filter((pl.col("shard_id") != LAST) & (pl.col("sub_sequence_number") == 0)).collect()
@@ -152,7 +155,7 @@ def test_a_filter_is_applied_before_rows_are_counted(stream: Resharded) -> None:
 
 
 def test_batches_are_as_large_as_polars_asks_for(stream: Resharded) -> None:
-    source = scanning._Source(StreamTable(NAME, Bounds(), client=stream.client))
+    source = scanning._Source(StreamTable(Connection(NAME), Bounds(), client=stream.client))
     batches = list(source(["data"], None, None, 7))
     assert {len(batch) for batch in batches} >= {7}
     assert max(map(len, batches)) == 7
@@ -161,7 +164,7 @@ def test_batches_are_as_large_as_polars_asks_for(stream: Resharded) -> None:
 
 def test_a_source_travels_with_its_plan(stream: Resharded) -> None:
     """As Polars sends it where it runs elsewhere, by value."""
-    source = scanning._Source(StreamTable(**stream.where, bounds=Bounds()))
+    source = scanning._Source(StreamTable(Connection.of(**stream.where), Bounds()))
     travelled = pickle.loads(pickle.dumps(source))
     assert [row for df in travelled(None, None, None, None) for row in df.to_dicts()] == stream.rows
 

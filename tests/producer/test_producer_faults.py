@@ -182,6 +182,7 @@ def test_one_call_at_a_time_keeps_a_partition_key_s_records_in_order(
     assert verdict.duplicates == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("hash_keys", "ordering", "route"),
     [("pinned", "none", "shard"), ("kpl", "none", "shard"), ("pinned", "key", "shard"), ("pinned", "none", "any")],

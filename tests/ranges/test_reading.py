@@ -15,10 +15,13 @@ from resharded import NAME, Resharded, resharded
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("boto3")
+botocore = pytest.importorskip("botocore.exceptions")
 import shardpack as sp
 from shardpack import arrow
 from shardpack.ranges.core.bounds import Bounds
+from shardpack.ranges.core.options import Connection
 from shardpack.ranges.shells import reading
+from shardpack.ranges.shells.clients import PATIENCE, Caller
 from shardpack.ranges.shells.reading import StreamTable
 from shardpack.testing import FakeKinesis, ManualClock, SystemClock
 
@@ -182,10 +185,10 @@ def test_records_that_come_later_are_not_in_it() -> None:
 
 def test_threads_that_begin_together_plan_once(stream: Resharded) -> None:
     client, calls = stream.counted()
-    StreamTable(NAME, Bounds(), client=client).ranges()
+    StreamTable(Connection(NAME), Bounds(), client=client).ranges()
     once = calls.copy()
     calls.clear()
-    table = StreamTable(NAME, Bounds(), client=client)
+    table = StreamTable(Connection(NAME), Bounds(), client=client)
     with ThreadPoolExecutor(4) as pool:
         plans = list(pool.map(lambda _: table.ranges(), range(4)))
     assert all(plan is plans[0] for plan in plans)
@@ -194,7 +197,7 @@ def test_threads_that_begin_together_plan_once(stream: Resharded) -> None:
 
 def test_so_many_rows_are_read_and_no_call_is_made_for_more(stream: Resharded) -> None:
     client, calls = stream.counted()
-    table = StreamTable(NAME, Bounds(), client=client, max_records=2)
+    table = StreamTable(Connection(NAME), Bounds(), client=client, max_records_per_fetch=2)
     table.ranges()
     for most in (0, 1, 10, 21, len(stream.rows)):
         calls.clear()
@@ -234,14 +237,14 @@ def test_hash_ranges_are_looked_up_by_shard_whatever_columns_are_wanted() -> Non
 
 
 def test_a_plan_travels_and_is_read_the_same(stream: Resharded) -> None:
-    table = StreamTable(**stream.where, bounds=Bounds())
+    table = StreamTable(Connection.of(**stream.where), Bounds())
     ranges = table.ranges()
     other = pickle.loads(pickle.dumps(table))
     assert other.ranges() == ranges
     rows = [row for one in ranges for batch in other.read_range(one) for row in batch.to_pylist()]
     assert rows == stream.rows
     with pytest.raises(TypeError, match="a client cannot travel to another process; give region_name"):
-        pickle.dumps(StreamTable("clicks", Bounds(), client=stream.counted()[0]))
+        pickle.dumps(StreamTable(Connection("clicks"), Bounds(), client=stream.counted()[0]))
 
 
 def old(ages: list[float]) -> tuple[FakeKinesis, dict[str, sp.Position]]:
@@ -382,7 +385,7 @@ def test_a_position_of_another_stream_is_told() -> None:
     [
         ({"start": "LATEST"}, ValueError, "start is 'LATEST'; give \"TRIM_HORIZON\" or a datetime with a time zone"),
         ({"end": 7}, TypeError, 'end is 7; give "LATEST" or a datetime'),
-        ({"start": datetime(2026, 7, 21)}, ValueError, "without a time zone"),  # noqa: DTZ001
+        ({"start": datetime(2026, 7, 21)}, ValueError, "without a time zone"),  # noqa: DTZ001  # just so
         (
             {"start": datetime(2026, 7, 22, tzinfo=UTC), "end": datetime(2026, 7, 21, tzinfo=UTC)},
             ValueError,
@@ -448,3 +451,30 @@ def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError, match=r"a Kinesis client needs boto.*: pip install 'shardpack\[aws\]'"):
         arrow.read_stream("s", region_name="eu-west-1")
+
+
+@pytest.mark.parametrize("error", [TypeError("list_shards() got an unexpected keyword"), KeyError("Shards")])
+def test_a_bug_of_a_client_is_told_at_once(error: Exception) -> None:
+    waits: list[float] = []
+
+    class Broken:
+        def list_shards(self, **_: object) -> None:
+            raise error
+
+    with pytest.raises(type(error)) as told:
+        Caller(Connection("s"), Broken(), sleep=waits.append)("list_shards")
+    assert told.value is error
+    assert not waits
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), botocore.EndpointConnectionError(endpoint_url="x")])
+def test_what_may_pass_is_tried_again_for_a_while(error: Exception) -> None:
+    waits: list[float] = []
+
+    class Away:
+        def list_shards(self, **_: object) -> None:
+            raise error
+
+    with pytest.raises(sp.CallError, match=f"has failed for 1.. s, at last with {type(error).__name__}"):
+        Caller(Connection("s"), Away(), sleep=waits.append)("list_shards")
+    assert sum(waits) >= PATIENCE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,3 +135,22 @@ def test_without_ray_the_extra_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "shardpack.ray needs ray" in done.stderr
     assert "pip install 'shardpack[ray]'" in done.stderr
+
+
+def test_all_ways_to_read_between_bounds_spell_their_arguments_alike() -> None:
+    pytest.importorskip("polars")
+    from shardpack.arrow import read_stream
+    from shardpack.polars import scan_kinesis
+    from shardpack.ray import KinesisDatasource
+
+    def arguments(way: Any) -> dict[str, inspect.Parameter]:
+        return dict(inspect.signature(way).parameters)
+
+    by_arrow, by_polars, by_ray = map(arguments, (read_stream, scan_kinesis, KinesisDatasource))
+    shared = by_arrow.keys() & by_ray.keys() - {"columns", "client"}
+    assert len(shared) == 10
+    for name in shared:
+        assert by_arrow[name] == by_polars[name] == by_ray[name]
+    assert by_arrow["client"] == by_polars["client"]
+    assert by_arrow["columns"] == by_ray["columns"]
+    assert by_polars["on_corrupt"] == by_ray["on_corrupt"]

@@ -27,7 +27,6 @@ from shardpack.ranges.shells.leases import marks_behind
 from shardpack.ranges.shells.stream import KinesisStream
 from shardpack.records import Position
 from shardpack.spark.core.options import source_options
-from shardpack.spark.core.words import SPARK
 
 HOUR = 3600.0
 
@@ -567,7 +566,7 @@ def ranges(setting: Setting, **given: str) -> tuple[MiniSpark, list[Any]]:
     query = setting.query()
     options = source_options({"streamName": "s", "initialPosition": "trim_horizon", **given}, is_stream=False)
     query.restart()
-    call = Caller(setting.kinesis, "s", SPARK, sleep=setting.clock.wait)
+    call = Caller(options.connection, setting.kinesis, sleep=setting.clock.wait)
     stream = KinesisStream(call, "s", clock=setting.clock.now, sleep=setting.clock.wait)
     query.driver._options = options
     return query, ranges_between(query.driver, stream, options)

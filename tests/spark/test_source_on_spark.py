@@ -138,18 +138,21 @@ def test_the_example_of_the_page_reads_a_stream_into_a_table_and_writes_one_back
     written = {(one.partition_key, one.data) for one in streams.everything("clean")}
     assert written == {one for one in put if int(one[1]) < 300}
 
-    offsets = (checkpoints / "table" / "offsets").glob("[0-9]*")
-    offset = json.loads(max(offsets, key=lambda one: int(one.name)).read_text().splitlines()[-1])
-    assert offset["stream"].endswith("/clicks")
-    assert {key for key, mark in offset["shards"].items() if mark.get("position") != "SHARD_END"} == {
-        *(f"shardId-{number:012}" for number in (2, 3, 4, 5)),
-    }
+    assert stream_and_open_shards(checkpoints / "table") == ("clicks", {f"shardId-{nth:012}" for nth in (2, 3, 4, 5)})
 
     exec(compile(second, "docs/spark.md", "exec"), names)
     assert patiently(names["day"].count) == 0  # nothing arrived on that day
     rows = session.read.format("kinesis").option("streamName", "clicks").load()
     rows.write.format("kinesis").option("streamName", "copy").mode("append").save()
     assert Counter((one.partition_key, one.data) for one in streams.everything("copy")) == put
+
+
+def stream_and_open_shards(checkpoint: Path) -> tuple[str, set[str]]:
+    """The stream's name, and the shards that go on, as the newest offset of a query has them."""
+    offsets = (checkpoint / "offsets").glob("[0-9]*")
+    offset = json.loads(max(offsets, key=lambda one: int(one.name)).read_text().splitlines()[-1])
+    name = offset["stream"].rpartition("/")[2]
+    return name, {key for key, mark in offset["shards"].items() if mark.get("position") != "SHARD_END"}
 
 
 def is_lag_told(session: Any, queries: list[Any]) -> bool:

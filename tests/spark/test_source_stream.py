@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("botocore")
 from shardpack.ranges.core.ends import First, Found, Page
 from shardpack.ranges.core.marks import BEGINNING
+from shardpack.ranges.core.options import Connection
 from shardpack.ranges.shells.clients import Caller
 from shardpack.ranges.shells.stream import KinesisStream
 
@@ -59,7 +60,7 @@ def test_an_empty_answer_is_asked_again_where_more_can_follow(
 ) -> None:
     for method, expected in (("first", first), ("page", page)):
         client = Answering(*answers, is_open=is_open)
-        stream = KinesisStream(Caller(client, "s", sleep=lambda _: None), "s", sleep=lambda _: None)
+        stream = KinesisStream(Caller(Connection("s"), client, sleep=lambda _: None), "s", sleep=lambda _: None)
         stream.shards()
         assert getattr(stream, method)("s", BEGINNING) == expected
         assert not client.answers

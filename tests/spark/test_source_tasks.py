@@ -25,7 +25,6 @@ from shardpack.ranges.shells.clients import Caller, kinesis_of, session_of
 from shardpack.ranges.shells.tasks import RangeReader
 from shardpack.spark.core.options import source_options
 from shardpack.spark.core.rows import Rows
-from shardpack.spark.core.words import SPARK
 from shardpack.testing import FakeKinesis, ManualClock
 
 # What pyspark and pandas warn of is not ours to judge.
@@ -44,9 +43,9 @@ def stored(records: int, size: int = 10) -> tuple[FakeKinesis, ManualClock]:
 
 def reader(client: Any, clock: ManualClock, **given: str) -> RangeReader:
     options = source_options({"streamName": "s", **given}, is_stream=True)
-    call = Caller(client, "the stream s", SPARK, sleep=clock.wait)
+    call = Caller(options.connection, client, sleep=clock.wait)
     rows = Rows("s", ["data"], options.on_corrupt)
-    return RangeReader(call, {"StreamName": "s"}, options, rows.of, clock=clock.now, sleep=clock.wait)
+    return RangeReader(call, options, rows.of, clock=clock.now, sleep=clock.wait)
 
 
 def data_of(reader: RangeReader, one: Range) -> list[bytes]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aggregate_bytes import frame
 
 import shardpack as sp
 
@@ -50,7 +50,7 @@ def _with_key(characters: int) -> bytes:
     """An aggregate of two empty user records with a key of so many characters, from 128 on."""
     body = bytes([0x0A, characters & 127 | 128, characters >> 7]) + b"k" * characters
     body += b"\x1a\x04\x08\x00\x1a\x00" * 2
-    return bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
+    return frame(body)
 
 
 EXPECTED = sorted([*USER_RECORDS, ("user-0", b"plain")])

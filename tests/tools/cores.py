@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import shardpack as sp
-from shardpack.wire.format import MAGIC
-
-
-def frame(body: bytes) -> bytes:
-    return MAGIC + body + hashlib.md5(body).digest()
 
 
 def answer(call: Callable[[], Any]) -> tuple[str, object]:

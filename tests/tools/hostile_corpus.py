@@ -6,27 +6,15 @@ all that packers write. A hostile one costs much if it costs more than that.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
-MAGIC = bytes.fromhex("f3899ac2")
+from aggregate_bytes import MAGIC, frame, varint
+
 FRAME = len(MAGIC) + 16
-
-
-def varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
 
 
 def field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2]) + varint(len(content)) + content
-
-
-def framed(body: bytes) -> bytes:
-    return MAGIC + body + hashlib.md5(body).digest()
 
 
 KEY, PIN = field(1, b"k"), field(2, b"7")
@@ -38,7 +26,7 @@ TAG = field(4, field(1, b"t"))
 
 def sound(size: int) -> bytes:
     """The measure: the smallest records, one key."""
-    return framed(KEY + fill(SMALLEST, size - len(KEY)))
+    return frame(KEY + fill(SMALLEST, size - len(KEY)))
 
 
 def fill(piece: bytes, size: int) -> bytes:
@@ -105,7 +93,7 @@ SOUND: dict[str, Body] = {
     "the table in the middle": lambda n: fill(SMALLEST, n // 2) + KEY + fill(SMALLEST, n // 2),
     "lengths that take more bytes than they need": lambda n: KEY + fill(b"\x1a\x84\x00\x08\x00\x1a\x00", n),
     "an index that takes more bytes than it needs": lambda n: KEY + fill(field(3, b"\x08\x80\x00\x1a\x00"), n),
-    "aggregates in an aggregate": lambda n: (KEY + fill(field(3, b"\x08\x00" + field(3, framed(KEY + SMALLEST))), n)),
+    "aggregates in an aggregate": lambda n: (KEY + fill(field(3, b"\x08\x00" + field(3, frame(KEY + SMALLEST))), n)),
 }
 
 # None of these is an aggregate, but each must be looked at for long to find that out.
@@ -129,7 +117,7 @@ UNSOUND: dict[str, Body] = {
 
 def blobs(size: int) -> dict[str, bytes]:
     """All fifty, of about that size, by what is hostile about them."""
-    of_bodies = {name: framed(body(size - FRAME)) for name, body in (SOUND | UNSOUND).items()}
+    of_bodies = {name: frame(body(size - FRAME)) for name, body in (SOUND | UNSOUND).items()}
     of_bytes = {
         "a sound one with a wrong checksum": sound(size)[:-1] + b"?",
         "nothing but the magic, again and again": fill(MAGIC, size),

@@ -47,7 +47,7 @@ def round_trip() -> None:
         assert next(records).data  # given up in the middle
         hash(tuple(records))
     sp.decode(TAGGED)
-    native_core.read(BLOB).data  # noqa: B018
+    native_core.read(BLOB).data  # noqa: B018  # makes the object
     for views in (False, True):
         for cut in native_core.cut(
             [[BLOB, UNSOUND], (memoryview(BLOB), memoryview(array("q", [0, len(BLOB)])))], views
@@ -88,7 +88,8 @@ def main(rounds: int) -> int:
     """
     left_by(200)  # caches fill
     left = left_by(rounds)
-    print(f"left by {rounds:,} round trips:", ", ".join(f"{count:,} {what}" for what, count in left.items()))  # noqa: T201
+    told = ", ".join(f"{count:,} {what}" for what, count in left.items())
+    print(f"left by {rounds:,} round trips: {told}")  # noqa: T201  # what it is for
     return any(count > max(500, rounds // 10) for count in left.values())
 
 

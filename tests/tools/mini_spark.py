@@ -24,7 +24,6 @@ from shardpack.ranges.shells.stream import KinesisStream
 from shardpack.ranges.shells.tasks import RangeReader
 from shardpack.spark.core.options import source_options
 from shardpack.spark.core.rows import COLUMNS, Rows
-from shardpack.spark.core.words import SPARK
 from shardpack.testing import FakeKinesis, ManualClock
 
 Row = tuple[str, int, int, bytes]
@@ -64,7 +63,7 @@ class MiniSpark:
 
     def restart(self) -> Driver:
         """A new driver, which knows what is in the checkpoint alone."""
-        call = Caller(self.client, "the stream s", SPARK, sleep=self.clock.wait)
+        call = Caller(self.options.connection, self.client, sleep=self.clock.wait)
         stream = KinesisStream(call, "s", max_records=self.page, clock=self.clock.now, sleep=self.clock.wait)
         self.stream = stream
         self.driver = Driver(
@@ -103,11 +102,9 @@ class MiniSpark:
     def run(self, ranges: Iterable[Range], is_halfway: bool = False) -> list[Row]:
         rows: list[Row] = []
         for one in ranges:
-            call = Caller(self.client, "the stream s", SPARK, sleep=self.clock.wait)
+            call = Caller(self.options.connection, self.client, sleep=self.clock.wait)
             rows_of = Rows("s", [*COLUMNS], self.options.on_corrupt).of
-            reader = RangeReader(
-                call, {"StreamName": "s"}, self.options, rows_of, clock=self.clock.now, sleep=self.clock.wait
-            )
+            reader = RangeReader(call, self.options, rows_of, clock=self.clock.now, sleep=self.clock.wait)
             for found in reader.read(one):
                 told = zip(*(found[name].to_pylist() for name in NAMES), strict=True)
                 rows += [(shard, int(number), sub, data) for shard, number, sub, data in told]

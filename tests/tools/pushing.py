@@ -44,7 +44,7 @@ class Pushing:
             raise CodedError("ResourceNotFoundException")
         return {"ConsumerDescription": {"ConsumerStatus": "ACTIVE", "ConsumerARN": f"{StreamARN}/{ConsumerName}"}}
 
-    def register_stream_consumer(self, *, StreamARN: str, ConsumerName: str) -> None:  # noqa: ARG002
+    def register_stream_consumer(self, *, StreamARN: str, ConsumerName: str) -> None:  # noqa: ARG002  # as the service takes it
         self._check("register_stream_consumer")
         self.registered.append(ConsumerName)
 

@@ -238,11 +238,71 @@ def without_logs_of_executors() -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+class Struck:
+    """A query that is killed again and again, while its stream grows and is resharded.
+
+    Args:
+        arguments: of the command line.
+        url: where the query finds the stream.
+        stream: what it reads.
+        folder: where it keeps what it has read.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, url: str, stream: Stream, folder: Path) -> None:
+        self.arguments = arguments
+        self.url = url
+        self.stream = stream
+        self.folder = folder
+        self.dice = random.Random(arguments.seed)
+        is_cluster = arguments.master.startswith("local-cluster")
+        self.victims = [*KILLED, "both", *(KILLED_IN_CLUSTER if is_cluster else ())]
+        self.processes: Counter[str] = Counter()
+        self.kills = 0
+        self.query: Query | None = None
+
+    def strike(self, share: int) -> str:
+        """Let the query read twice so many user records, and kill some of it; which, and how far it had come."""
+        self.grow(share)
+        if self.query is not None and self.query.process.poll() is not None:  # it cannot go on without what was killed
+            self.end()
+        if self.query is None:
+            self.query = Query(self.arguments, self.url, self.folder)
+            assert self.query.line() == "up\n", self.log()
+        wait_for_batches(self.folder, self.dice.choice([0, 1, 1, 2]))
+        self.grow(share)
+        time.sleep(self.dice.uniform(0, self.arguments.most_seconds))
+        victim = self.dice.choice(self.victims) if self.kills % 5 else "all"
+        hit = strike(self.query, victim)
+        self.kills += 1
+        self.processes[victim] += hit
+        if victim == "all":
+            self.query = None
+        planned, committed = (len(batches_of(self.folder, kind)) for kind in ("offsets", "commits"))
+        return f"kill {self.kills}: {victim}, {hit} processes; batches {planned} planned, {committed} committed"
+
+    def grow(self, share: int) -> None:
+        self.stream.put(share)
+        self.stream.reshard()
+
+    def end(self) -> None:
+        """Kill what is left of the query."""
+        if self.query is not None:
+            self.query.kill()
+            self.query = None
+
+    def finish(self) -> Any:
+        """What the sink holds when a last query has read all there is; None: that one failed."""
+        self.end()
+        last = Query(self.arguments, self.url, self.folder, finish=True)
+        line = last.line()
+        last.process.communicate()
+        return json.loads(line) if line else None
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")[-5000:]
+
+
 def soak(arguments: argparse.Namespace) -> bool:
-    dice = random.Random(arguments.seed)
-    is_cluster = arguments.master.startswith("local-cluster")
-    victims = [*KILLED, "both", *(KILLED_IN_CLUSTER if is_cluster else ())]
-    struck: Counter[str] = Counter()
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="shardpack-spark-") as name,
@@ -250,54 +310,27 @@ def soak(arguments: argparse.Namespace) -> bool:
         servers.kinesalite() as server,
         FaultProxy(server, Kinesis(), FAULTS, seed=arguments.seed) as proxy,
     ):
-        folder = Path(name)
         stream = Stream(server, arguments.seed)
         servers.create_stream(stream.kinesis, STREAM, 3)
-        share = arguments.records // (2 * arguments.kills + 1)
-        this = None
-        kills = 0
-        for nth in range(arguments.kills):
-            if time.monotonic() - began > arguments.seconds:
-                break
-            kills += 1
-            stream.put(share)
-            stream.reshard()
-            if this is not None and this.process.poll() is not None:  # it cannot go on without what was killed
-                this.kill()
-                this = None
-            if this is None:
-                this = Query(arguments, proxy.url, folder)
-                assert this.line() == "up\n", (folder / "log").read_text(errors="replace")[-5000:]
-            wait_for_batches(folder, dice.choice([0, 1, 1, 2]))
-            stream.put(share)
-            stream.reshard()
-            time.sleep(dice.uniform(0, arguments.most_seconds))
-            victim = dice.choice(victims) if nth % 5 else "all"
-            hit = strike(this, victim)
-            struck[victim] += hit
-            if victim == "all":
-                this = None
-            planned, committed = (len(batches_of(folder, kind)) for kind in ("offsets", "commits"))
-            state = f"{hit} processes; batches {planned} planned, {committed} committed"
-            print(f"{time.monotonic() - began:6.0f} s  kill {nth + 1}: {victim}, {state}", flush=True)
-        if this is not None:
-            this.kill()
+        struck = Struck(arguments, proxy.url, stream, Path(name))
+        while struck.kills < arguments.kills and time.monotonic() - began <= arguments.seconds:
+            state = struck.strike(arguments.records // (2 * arguments.kills + 1))
+            print(f"{time.monotonic() - began:6.0f} s  {state}", flush=True)
+        struck.end()
         stream.put(arguments.records - stream.digest.count)
         proxy.faults = Faults()
-        last = Query(arguments, proxy.url, folder, finish=True)
-        line = last.line()
-        last.process.communicate()
-        if not line:
-            print((folder / "log").read_text(errors="replace")[-5000:])
-            return False
-        told = json.loads(line)
+        told = struck.finish()
         counts = dict(proxy.counts)
+        if told is None:
+            print(struck.log())
+            return False
     lost = stream.digest.count - told["different"]
     print(
-        f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {kills} kills,"
+        f"Spark {told['version']}, {arguments.master}: {stream.digest.count:,} user records, {struck.kills} kills,"
         f" {stream.reshards} reshards, {sum(counts.values())} faults, {told['batches']} batches,"
         f" {time.monotonic() - began:.0f} s: {lost} lost, {told['twice']} twice, digests"
-        f" {'equal' if told['digest'] == stream.digest.hexdigest() else 'DIFFERENT'}; processes killed: {dict(struck)}"
+        f" {'equal' if told['digest'] == stream.digest.hexdigest() else 'DIFFERENT'}; processes killed:"
+        f" {dict(struck.processes)}"
     )
     return bool(told["digest"] == stream.digest.hexdigest() and not lost and not told["twice"])
 

@@ -8,6 +8,7 @@ import random
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple, Self
@@ -203,6 +204,25 @@ class Verdict:
             where = f"{stored.shard_id} {stored.sequence_number}"
             self.unexplained.append(f"{where} has {number} and {len(stored.records) - 1} more, tried: {errors}")
 
+    def compare(self, outcomes: Mapping[int, Outcome], read: AbstractSet[int], placed: AbstractSet[int]) -> None:
+        """Count what the producer said of each user record, and keep those that are not where it said.
+
+        Args:
+            outcomes: of each user record, by its number.
+            read: the numbers of those that the stream holds.
+            placed: the numbers of those that are where the producer said.
+        """
+        for number, outcome in outcomes.items():
+            if isinstance(outcome, sp.DeliveryError):
+                self.failed[_reason(outcome)] += 1
+                self.failed_but_stored += number in read
+                continue
+            self.acknowledged += 1
+            if number not in read:
+                self.missing.append(number)
+            elif number not in placed:
+                self.misplaced.append(number)
+
 
 def judge(
     stored: Iterable[Stored],
@@ -253,16 +273,7 @@ def judge(
             verdict.off_path += sum(
                 not _descends(parents, after, before) for (_, before), (_, after) in pairwise(sorted(way))
             )
-    for number, outcome in outcomes.items():
-        if isinstance(outcome, sp.DeliveryError):
-            verdict.failed[_reason(outcome)] += 1
-            verdict.failed_but_stored += number in read
-            continue
-        verdict.acknowledged += 1
-        if number not in read:
-            verdict.missing.append(number)
-        elif number not in placed:
-            verdict.misplaced.append(number)
+    verdict.compare(outcomes, read.keys(), placed)
     return verdict
 
 

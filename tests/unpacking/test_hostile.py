@@ -6,7 +6,6 @@ Each runs in a process of its own, which reports how far its memory rose above w
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aggregate_bytes import delimited, frame
 from google.protobuf.internal import api_implementation
 
 import shardpack as sp
@@ -55,18 +55,6 @@ measured = pytest.mark.skipif(
     sys.platform != "linux" or api_implementation.Type() != "upb",
     reason="reads /proc; and protobuf in pure Python takes several times as much",
 )
-
-
-def frame(body: bytes) -> bytes:
-    return bytes.fromhex("f3899ac2") + body + hashlib.md5(body).digest()
-
-
-def delimited(number: int, content: bytes) -> bytes:
-    length, size = len(content), bytearray()
-    while length > 127:
-        size.append(length & 127 | 128)
-        length >>= 7
-    return bytes([number << 3 | 2, *size, length]) + content
 
 
 KEY = delimited(1, b"k")

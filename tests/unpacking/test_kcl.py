@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 
 import pytest
+from aggregate_bytes import MAGIC, frame
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -15,7 +16,6 @@ import shardpack as sp
 from shardpack.unpacking.kcl import big_integer, java_string
 from shardpack.wire._generated.kpl_pb2 import AggregatedRecord
 
-MAGIC = bytes.fromhex("f3899ac2")
 MAX_HASH_KEY = 2**128 - 1
 
 Delivered = list[tuple[str, bytes, str | None]]
@@ -167,10 +167,6 @@ def kcl(blob: bytes, starting: int = 0, ending: int = MAX_HASH_KEY) -> Delivered
     assert [r.sub_sequence_number for r in received] == list(range(len(received)))
     assert {(r.aggregated, r.sequence_number, r.tags) for r in received} <= {(True, "1", ())}
     return [(r.partition_key or "", r.data, r.explicit_hash_key) for r in received]
-
-
-def frame(body: bytes) -> bytes:
-    return MAGIC + body + hashlib.md5(body).digest()
 
 
 indices = st.sampled_from([0] * 24 + [1, 1, 2, 3, 2**31 - 1, 2**31, 2**32, 2**32 + 1, 2**63, 2**64 - 1])

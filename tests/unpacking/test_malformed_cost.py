@@ -6,11 +6,11 @@ The work is counted in calls. What happens inside of one call is timed by test_h
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aggregate_bytes import frame
 from hostile_readers import calls
 
 import shardpack as sp
@@ -19,15 +19,10 @@ from shardpack.wire import diagnosis as _diagnosis
 
 arrow = pytest.importorskip("shardpack.arrow", reason="pyarrow is not here")
 
-MAGIC = bytes.fromhex("f3899ac2")
 KEY = b"\x0a\x01k"
 RECORD = b"\x1a\x05\x08\x00\x1a\x01d"
 COUNT = 2**16 // len(RECORD)
 MOST_TIMES = 3
-
-
-def frame(body: bytes) -> bytes:
-    return MAGIC + body + hashlib.md5(body).digest()
 
 
 SOUND = frame(KEY + RECORD * COUNT)

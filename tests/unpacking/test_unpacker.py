@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import pickle
 import time
 from collections.abc import Iterator
@@ -12,22 +11,18 @@ from itertools import chain
 from typing import Any
 
 import pytest
+from aggregate_bytes import MAGIC, frame
 from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack as sp
 
-MAGIC = bytes.fromhex("f3899ac2")
 MAX_HASH_KEY = 2**128 - 1
 EVERYTHING = (0, MAX_HASH_KEY)
 SEQUENCE_NUMBER = "49546986683135544286507457936321625675700192471156785154"
 TIME = datetime(2026, 7, 21, 12, 30, 15, 250_000, UTC)
 
 BLOB = sp.encode([("k", b"one", "5"), ("l", b"two")])
-
-
-def frame(body: bytes) -> bytes:
-    return MAGIC + body + hashlib.md5(body).digest()
 
 
 def b64(data: bytes) -> str:

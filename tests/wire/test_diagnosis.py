@@ -12,6 +12,19 @@ from collections.abc import Callable
 
 import google.protobuf
 import pytest
+from aggregate_bytes import (
+    DELIMITED,
+    END_GROUP,
+    FIXED32,
+    FIXED64,
+    MAGIC,
+    START_GROUP,
+    VARINT,
+    delimited,
+    frame,
+    tag,
+    varint,
+)
 from google.protobuf.internal import api_implementation
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from hypothesis import example, given
@@ -21,10 +34,6 @@ import shardpack as sp
 from shardpack.wire._generated.kpl_pb2 import AggregatedRecord
 from shardpack.wire.diagnosis import diagnose
 from shardpack.wire.walking import Message, Row, walk
-
-MAGIC = bytes.fromhex("f3899ac2")
-
-VARINT, FIXED64, DELIMITED, START_GROUP, END_GROUP, FIXED32 = range(6)
 
 # What this release of protobuf takes and we refuse, so that all releases give the same answers.
 UPB = api_implementation.Type() == "upb"
@@ -36,23 +45,6 @@ TAKEN = {
     6: "takes more than 5 bytes",
     7: "a field has number 0 and wire type",
 }[RELEASE]
-
-
-def frame(body: bytes) -> bytes:
-    return MAGIC + body + hashlib.md5(body).digest()
-
-
-def varint(number: int, padding: int = 0) -> bytes:
-    groups = [number >> shift & 0x7F for shift in range(0, number.bit_length() or 1, 7)] + [0] * padding
-    return bytes([group | 0x80 for group in groups[:-1]] + groups[-1:])
-
-
-def tag(number: int, wire_type: int) -> bytes:
-    return varint(number << 3 | wire_type)
-
-
-def delimited(number: int, *content: bytes) -> bytes:
-    return tag(number, DELIMITED) + varint(sum(map(len, content))) + b"".join(content)
 
 
 KEY = delimited(1, b"k")

@@ -14,7 +14,8 @@ from itertools import repeat
 from typing import Any, Literal
 
 import pytest
-from cores import Bytes, Str, answer, frame, with_core
+from aggregate_bytes import frame
+from cores import Bytes, Str, answer, with_core
 from hypothesis import given
 from hypothesis import strategies as st
 from packer_model import MAGIC, aggregate

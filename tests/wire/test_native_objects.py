@@ -254,6 +254,31 @@ def test_records_of_plain_fields_are_hidden_from_the_collector_as_plain_tuples_a
         assert not any(map(gc.is_tracked, sp.unpack([{"Data": blob, "PartitionKey": "a", **ARRIVED}])))
 
 
+def test_fields_may_be_nested_as_deep_as_they_like() -> None:
+    nested: tuple[object, ...] = ()
+    for _ in range(300_000):
+        nested = (nested,)
+    (aggregate,) = native.read_ahead([sp.encode([("k", b"data")])])
+    assert aggregate is not None
+
+    (record,) = aggregate.received(nested, None, None)  # no caller of ours gives that
+
+    assert record.sequence_number is nested
+    assert gc.is_tracked(record)
+
+
+def test_nobody_finds_the_fields_that_are_filled_again() -> None:
+    blob = sp.encode([("k", bytes([nth])) for nth in range(9)])
+    gc.collect()
+    received = sp.unpack({**ARRIVED, "Data": blob} for _ in range(2))
+    next(received)
+
+    tuples = [one for one in gc.get_objects() if type(one) is tuple and len(one) == 1]
+
+    assert not [one for (one,) in tuples if type(one) is tuple and "495903" in one]
+    assert [record.data[0] for record in received] == [*range(1, 9), *range(9)]
+
+
 class Time(datetime):
     """A time that something else can hang on, as those of freezegun and pendulum are."""
 

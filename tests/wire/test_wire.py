@@ -10,30 +10,24 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from cores import frame
+from aggregate_bytes import (
+    DELIMITED,
+    END_GROUP,
+    FIXED32,
+    FIXED64,
+    MAGIC,
+    START_GROUP,
+    VARINT,
+    delimited,
+    frame,
+    tag,
+    varint,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack as sp
 from shardpack.wire._generated.kpl_pb2 import AggregatedRecord
-
-MAGIC = bytes.fromhex("f3899ac2")
-
-VARINT, FIXED64, DELIMITED, START_GROUP, END_GROUP, FIXED32 = range(6)
-
-
-def varint(number: int, padding: int = 0) -> bytes:
-    groups = [number >> shift & 0x7F for shift in range(0, number.bit_length() or 1, 7)] + [0] * padding
-    return bytes([group | 0x80 for group in groups[:-1]] + groups[-1:])
-
-
-def tag(number: int, wire_type: int) -> bytes:
-    return varint(number << 3 | wire_type)
-
-
-def delimited(number: int, *content: bytes) -> bytes:
-    return tag(number, DELIMITED) + varint(sum(map(len, content))) + b"".join(content)
-
 
 KEY = delimited(1, b"k")
 INDEX = tag(1, VARINT) + varint(0)

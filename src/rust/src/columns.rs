@@ -74,7 +74,8 @@ impl Default for Data {
 
 /// All user records, without their tags, of those blobs that are sound aggregates.
 ///
-/// The blobs have less than 2^31 bytes together.
+/// The blobs have at most a third of 2^31 bytes together, because a byte of a key that is no UTF-8 becomes three; and what
+/// views lead to ends before 2^31.
 pub fn cut(blobs: &[&[u8]], how: How) -> Columns {
     let bodies: Vec<&[u8]> = blobs.iter().filter_map(|blob| body(blob)).collect();
     let mut digests = md5::digests(&bodies).into_iter();

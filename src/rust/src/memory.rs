@@ -5,8 +5,8 @@
 
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// Most that is kept, by all threads together.
 pub const MOST_SPARE_BYTES: usize = 32 << 20;
@@ -16,6 +16,17 @@ const SMALLEST: usize = 64 << 10;
 const MOST_TIMES: usize = 8;
 
 static SPARE_BYTES: AtomicUsize = AtomicUsize::new(0);
+static KEEPS: AtomicBool = AtomicBool::new(true);
+
+/// Whether memory is kept at all.
+pub fn keeps() -> bool {
+    KEEPS.load(Ordering::Relaxed)
+}
+
+/// Leave memory to the C library from now on, and its settings as they are.
+pub fn keep_nothing() {
+    KEEPS.store(false, Ordering::Relaxed);
+}
 
 /// What buffers are made of.
 pub trait Item: Copy + Send + Sync + 'static {
@@ -92,12 +103,24 @@ impl<T: Item> Drop for Buffer<T> {
         if bytes < SMALLEST {
             return;
         }
-        let mut spare = T::spare().lock().unwrap_or_else(PoisonError::into_inner);
-        if SPARE_BYTES.load(Ordering::Relaxed) + bytes <= MOST_SPARE_BYTES {
+        let Some(mut spare) = shared::<T>() else { return };
+        if keeps() && SPARE_BYTES.load(Ordering::Relaxed) + bytes <= MOST_SPARE_BYTES {
             SPARE_BYTES.fetch_add(bytes, Ordering::Relaxed);
             given_up.clear();
             spare.push(given_up);
         }
+    }
+}
+
+/// What is kept, for as long as a thread looks at it.
+///
+/// None: another thread does. It is not waited for, because to make a buffer takes little longer; and because a process
+/// that was forked meanwhile does not have that other thread, and would wait for ever.
+fn shared<T: Item>() -> Option<MutexGuard<'static, Vec<Vec<T>>>> {
+    match T::spare().try_lock() {
+        Ok(spare) => Some(spare),
+        Err(TryLockError::Poisoned(spare)) => Some(spare.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -106,7 +129,7 @@ fn spare<T: Item>(count: usize) -> Option<Vec<T>> {
     if size_of::<T>() * count < SMALLEST {
         return None;
     }
-    let mut spare = T::spare().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut spare = shared::<T>()?;
     let suits = |one: &Vec<T>| (count..=count.saturating_mul(MOST_TIMES)).contains(&one.capacity());
     let (nth, _) = spare.iter().enumerate().filter(|(_, one)| suits(one)).min_by_key(|(_, one)| one.capacity())?;
     let found = spare.swap_remove(nth);
@@ -118,11 +141,13 @@ fn spare<T: Item>(count: usize) -> Option<Vec<T>> {
 pub struct Room<'a> {
     bytes: &'a mut [MaybeUninit<u8>],
     written: usize,
+    /// There was something that had no room.
+    is_over: bool,
 }
 
 impl<'a> Room<'a> {
     pub fn new(bytes: &'a mut [MaybeUninit<u8>]) -> Self {
-        Room { bytes, written: 0 }
+        Room { bytes, written: 0, is_over: false }
     }
 
     /// Where something was, which is written over.
@@ -133,16 +158,27 @@ impl<'a> Room<'a> {
 
     #[inline]
     pub fn push(&mut self, byte: u8) {
-        self.bytes[self.written].write(byte);
-        self.written += 1;
+        match self.bytes.get_mut(self.written) {
+            Some(place) => {
+                place.write(byte);
+                self.written += 1;
+            }
+            None => self.is_over = true,
+        }
     }
 
+    /// All of the bytes, or none of them where they have no room.
     #[inline]
     pub fn extend(&mut self, bytes: &[u8]) {
         // SAFETY: what has been written has the layout of what may not have been.
         let bytes = unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<MaybeUninit<u8>>(), bytes.len()) };
-        self.bytes[self.written..self.written + bytes.len()].copy_from_slice(bytes);
-        self.written += bytes.len();
+        match self.bytes[self.written..].get_mut(..bytes.len()) {
+            Some(places) => {
+                places.copy_from_slice(bytes);
+                self.written += bytes.len();
+            }
+            None => self.is_over = true,
+        }
     }
 
     #[inline]
@@ -156,8 +192,9 @@ impl<'a> Room<'a> {
         self.bytes.len()
     }
 
+    /// Whether it was written to its end, and nothing was too much for it.
     pub fn is_full(&self) -> bool {
-        self.written == self.bytes.len()
+        self.written == self.bytes.len() && !self.is_over
     }
 }
 
@@ -172,17 +209,15 @@ const MANY_BYTES: usize = 1 << 20;
 /// libraries take no notice.
 pub fn count_made(bytes: usize) {
     static MADE: AtomicUsize = AtomicUsize::new(0);
-    static ONCE: Once = Once::new();
-    if MADE.load(Ordering::Relaxed) > MANY_BYTES {
-        ONCE.call_once(|| {
-            let mut large = Vec::<u8>::new();
-            // It only saves time: a process that may not have so much goes on without.
-            if large.try_reserve_exact(MOST_SPARE_BYTES - SMALLEST).is_ok() {
-                drop(std::hint::black_box(large));
-            }
-        });
-    } else {
+    static IS_SHOWN: AtomicBool = AtomicBool::new(false);
+    if MADE.load(Ordering::Relaxed) <= MANY_BYTES {
         MADE.fetch_add(bytes, Ordering::Relaxed);
+    } else if !IS_SHOWN.load(Ordering::Relaxed) && !IS_SHOWN.swap(true, Ordering::Relaxed) && keeps() {
+        let mut large = Vec::<u8>::new();
+        // It only saves time: a process that may not have so much goes on without.
+        if large.try_reserve_exact(MOST_SPARE_BYTES - SMALLEST).is_ok() {
+            drop(std::hint::black_box(large));
+        }
     }
 }
 
@@ -211,8 +246,16 @@ pub fn prefetch_at(place: *const u8) {
 mod tests {
     use super::*;
 
+    /// One test, because what it counts is shared by all threads.
     #[test]
-    fn what_is_given_up_is_used_again_and_holds_nothing() {
+    fn what_is_given_up_is_used_again_and_no_more_than_may_be() {
+        it_is_used_again_and_holds_nothing();
+        nobody_waits_for_it();
+        keeping_may_be_left();
+        it_is_bounded_and_small_ones_are_not_kept();
+    }
+
+    fn it_is_used_again_and_holds_nothing() {
         let mut first = Buffer::<u128>::with_capacity(100_000);
         first.push(7);
         let place = first.as_ptr();
@@ -222,8 +265,23 @@ mod tests {
         assert_ne!(Buffer::<u128>::with_capacity(90_000).as_ptr(), place); // it is in use
     }
 
-    #[test]
-    fn what_is_kept_is_bounded_and_small_ones_are_not_kept() {
+    fn nobody_waits_for_it() {
+        let of_another_thread = u128::spare().lock().unwrap();
+        let mut buffer = Buffer::<u128>::with_capacity(100_000);
+        buffer.push(7);
+        drop(buffer);
+        drop(of_another_thread);
+    }
+
+    fn keeping_may_be_left() {
+        keep_nothing();
+        let kept = u128::spare().lock().unwrap().len();
+        drop(Buffer::<u128>::with_capacity(100_000)); // one of those that were kept
+        assert_eq!(u128::spare().lock().unwrap().len(), kept - 1);
+        KEEPS.store(true, Ordering::Relaxed);
+    }
+
+    fn it_is_bounded_and_small_ones_are_not_kept() {
         drop(Buffer::<i64>::with_capacity(10));
         assert!(i64::spare().lock().unwrap().is_empty());
         for _ in 0..3 {
@@ -240,11 +298,16 @@ mod tests {
         room.push(1);
         room.extend(&[2, 3]);
         assert_eq!((room.written(), room.is_full(), room.size()), (&[1, 2, 3][..], false, 4));
-        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| room.extend(&[4, 5]))).is_err());
         room.push(4);
         assert!(room.is_full());
-        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| room.push(5))).is_err());
-        assert_eq!(bytes, [1, 2, 3, 4]);
+        room.push(5);
+        assert!(!room.is_full() && room.written() == [1, 2, 3, 4]);
+        let mut room = Room::over(&mut bytes);
+        room.extend(&[5, 6, 7]);
+        room.extend(&[8, 9]);
+        room.extend(&[8]);
+        assert!(!room.is_full()); // something was left out, though it is written to its end
+        assert_eq!(bytes, [5, 6, 7, 8]);
     }
 
     #[test]

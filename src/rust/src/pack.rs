@@ -6,8 +6,9 @@ use crate::frame::{
 };
 use crate::md5;
 use crate::memory::Room;
+use crate::number::{number, number_size};
+use crate::spare;
 use crate::table::Table;
-use std::cell::RefCell;
 
 /// So many records before it is needed, data is fetched from memory.
 const AHEAD: usize = 8;
@@ -38,12 +39,15 @@ pub struct Builder<L: Lender> {
     pub count: usize,
 }
 
-struct Lent<P> {
+pub struct Lent<P> {
     /// Bytes of `copied` that come before it.
     at: u32,
     partition_key: u32,
     data: P,
 }
+
+/// What `Builder::give_back` gives back: who has lent, and what.
+pub struct GivenBack<L: Lender>(#[allow(dead_code)] L, #[allow(dead_code)] Vec<Lent<L::Place>>); // only to be dropped
 
 /// A record's message without its data and tags.
 struct Head {
@@ -138,7 +142,7 @@ impl<L: Lender> Builder<L> {
         let out = &mut self.copied;
         let needed = head.size();
         if out.capacity() - out.len() < needed {
-            larger(out, needed);
+            spare::larger(out, needed);
         }
         head.write(|byte| out.push(byte));
         out.extend_from_slice(data);
@@ -223,17 +227,19 @@ impl<L: Lender> Builder<L> {
         Some(head)
     }
 
-    /// Copy what is lent, so that nothing need be kept for it any more.
-    pub fn give_back(&mut self)
+    /// Copy what is lent; what need not be kept for it any more is returned, and may be let go anywhere.
+    #[must_use = "who has it in his hands chooses when it is let go"]
+    pub fn give_back(&mut self) -> GivenBack<L>
     where
         L: Default,
     {
-        let Some(first) = self.lent.first().map(|record| record.at as usize) else { return };
+        let (lender, lent) = (std::mem::take(&mut self.lender), std::mem::take(&mut self.lent));
+        let Some(first) = lent.first().map(|record| record.at as usize) else { return GivenBack(lender, lent) };
         let behind = self.copied.split_off(first);
         self.copied.reserve(self.lent_bytes + behind.len());
-        let (lender, explicit_hash_key) = (std::mem::take(&mut self.lender), self.pinned.then_some(0));
+        let explicit_hash_key = self.pinned.then_some(0);
         let mut done = 0;
-        for record in self.lent.drain(..) {
+        for record in &lent {
             let before = record.at as usize - first;
             self.copied.extend_from_slice(&behind[done..before]);
             done = before;
@@ -243,6 +249,7 @@ impl<L: Lender> Builder<L> {
         }
         self.copied.extend_from_slice(&behind[done..]);
         self.lent_bytes = 0;
+        GivenBack(lender, lent)
     }
 }
 
@@ -270,6 +277,8 @@ impl<L: Lender> Builder<L> {
 }
 
 /// Finish aggregates, each in a room of its size; their checksums are made side by side.
+///
+/// A room is not full in the end, or something was too much for it, where what is lent has another size than it had.
 pub fn finish<L: Lender>(builders: &[&Builder<L>], rooms: &mut [Room]) {
     for (builder, room) in builders.iter().zip(rooms.iter_mut()) {
         builder.write(room);
@@ -291,7 +300,7 @@ pub fn finished<L: Lender>(builders: &[&Builder<L>]) -> Vec<Vec<u8>> {
 
 impl<L: Lender> Drop for Builder<L> {
     fn drop(&mut self) {
-        give_up(std::mem::take(&mut self.copied));
+        spare::give_up(std::mem::take(&mut self.copied));
     }
 }
 
@@ -316,62 +325,6 @@ impl Lender for Nobody {
     fn data(&self, (): &()) -> &[u8] {
         &[]
     }
-}
-
-// Memory that is new to the process costs a page fault for every 4 KiB, as much as all other work on it.
-const MOST_SPARE: usize = 16;
-const SPARE_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
-
-thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
-fn give_up(mut buffer: Vec<u8>) {
-    // A thread that ends has no spare buffers any more.
-    let _ = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.len() < MOST_SPARE && SPARE_BYTES.contains(&buffer.capacity()) {
-            buffer.clear();
-            spare.push(buffer);
-        }
-    });
-}
-
-/// Make room in a buffer that is full.
-#[cold]
-fn larger(buffer: &mut Vec<u8>, needed: usize) {
-    let spare = if buffer.len() + needed < *SPARE_BYTES.start() / 4 {
-        None // small ones cost little, and may be many
-    } else {
-        SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten()
-    };
-    match spare {
-        Some(mut spare) if spare.capacity() >= buffer.len() + needed => {
-            spare.extend_from_slice(buffer);
-            *buffer = spare;
-        }
-        _ => buffer.reserve(needed),
-    }
-}
-
-/// Bytes of a number in protobuf's base 128.
-#[inline]
-fn number_size(number: usize) -> usize {
-    match number {
-        0..=0x7f => 1,
-        0x80..=0x3fff => 2,
-        0x4000..=0x1f_ffff => 3,
-        _ => (usize::BITS - number.leading_zeros()).div_ceil(7) as usize,
-    }
-}
-
-#[inline(always)]
-fn number(mut push: impl FnMut(u8), mut number: usize) {
-    while number > 0x7f {
-        push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    push(number as u8);
 }
 
 #[cfg(test)]
@@ -465,7 +418,7 @@ mod tests {
                     assert!(is_taken && lending.knows(key.as_bytes()));
                     if nth == 700 {
                         assert_eq!(finished(&lending), finished(&copying));
-                        lending.give_back();
+                        drop(lending.give_back());
                         assert!(lending.lent.is_empty());
                     }
                     assert_eq!((lending.size(), lending.count), (copying.size(), copying.count));

@@ -6,7 +6,7 @@ Needs pyarrow: ``pip install 'shardpack[arrow]'``. docs/arrow.md shows each engi
 from __future__ import annotations
 
 try:
-    import pyarrow as _  # noqa: F401, ICN001
+    import pyarrow as _  # noqa: F401, ICN001  # only whether it is there
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"shardpack.arrow needs {error.name}: pip install 'shardpack[arrow]'", name=error.name

@@ -55,6 +55,8 @@ REMEDIES = {
 }
 """Of what the AWS SDK says without saying what to do."""
 
+_SDK = frozenset({"boto3", "botocore", "urllib3"})  # the last one's errors come through while an answer is read
+
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 
@@ -67,6 +69,19 @@ def backoff(failures: int, random: Callable[[], float]) -> float:
     return random() * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures - 1, 16))
 
 
+def is_mistake(error: BaseException) -> bool:
+    """Whether what a call raised is a mistake in a program for certain, such as TypeError, which no other try mends.
+
+    For what runs for months, and must not end over a passing error of a library that `is_of_call` does not know.
+    """
+    return type(error).__module__ == "builtins" and not isinstance(error, OSError | EOFError | UnicodeError)
+
+
+def may_pass(error: BaseException, code: str) -> bool:
+    """Whether what a call raised may pass by itself, so that another try is worth it; its code is `error_of`'s."""
+    return code not in PERMANENT and not is_mistake(error)
+
+
 def error_of(error: BaseException) -> tuple[str, str]:
     """Code and message of what a call raised: the service's own code, else the name of the exception's class."""
     response = getattr(error, "response", None)
@@ -74,3 +89,17 @@ def error_of(error: BaseException) -> tuple[str, str]:
         return str(response["Error"].get("Code", type(error).__name__)), str(response["Error"].get("Message", error))
     code = type(error).__name__
     return code, REMEDIES.get(code, str(error))
+
+
+def is_of_sdk(error: BaseException) -> bool:
+    """Whether the AWS SDK raised it: its errors have no class in common."""
+    return any(kind.__module__.partition(".")[0] in _SDK for kind in type(error).__mro__)
+
+
+def is_of_call(error: BaseException) -> bool:
+    """Whether a call can raise it: the AWS SDK's errors, a connection's, and those that carry a service's answer.
+
+    Anything else is a bug, of ours or of a client that an application has made. No retry mends that, and no message
+    about the stream explains it.
+    """
+    return is_of_sdk(error) or isinstance(error, OSError) or isinstance(getattr(error, "response", None), Mapping)

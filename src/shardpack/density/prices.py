@@ -7,16 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..limits import MIB, shown
+from ..limits import shown
 
 _MOST = 1_000_000_000  # above it, sums may be too large for a number
 HOURS_PER_MONTH = 730
 SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
 ON_DEMAND_STEP_BYTES = 1024
 """On-demand data is billed by the Kinesis record, rounded up to this (Amazon Kinesis Data Streams pricing)."""
-
-ADVANTAGE_COMMITMENT = 25 * MIB
-"""Bytes a second that an account in on-demand advantage mode pays for, over all its streams. Not verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +22,7 @@ class Prices:
 
     The defaults are of us-east-1 in November 2025; `from_file` replaces them. The price of advantage mode follows from
     the developer guide ("Choose the right mode to stream in"), by which it is at least 60 % below that of standard
-    on-demand mode. It was not held against the price page, nor was `ADVANTAGE_COMMITMENT`.
+    on-demand mode. It was not held against the price page, nor were the 25 MiB.
 
     Attributes:
         shard_hour: a provisioned shard for an hour.
@@ -34,7 +31,7 @@ class Prices:
         on_demand_gigabyte: 10^9 bytes written to an on-demand stream, each record rounded up to 1 KiB.
         source: where they are from, and of when.
         advantage_gigabyte: the same in on-demand advantage mode, in which streams cost nothing by the hour, and the
-            account pays for `ADVANTAGE_COMMITMENT` bytes a second at least.
+            account pays for 25 MiB a second at least, over all of them.
     """
 
     shard_hour: float = 0.015
@@ -49,7 +46,8 @@ class Prices:
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, str):
-            raise ValueError(f"source is {shown(self.source)}; give a text with the region and the date")  # noqa: TRY004
+            what = f"source is {shown(self.source)}; give a text with the region and the date"
+            raise ValueError(what)  # noqa: TRY004  # it may come from a file, of which every fault is a ValueError
         for name in _PRICES:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from random import Random
 from typing import NamedTuple, Protocol
@@ -87,6 +88,8 @@ class LeaseView:
         leases: by key.
         foreign: keys of leases whose shards the stream does not have any more, though it has others with their ids.
             That they are at their ends means nothing, so they are taken like others, to be told of.
+        disputed: keys of leases that another process of this worker's name has taken from it. They are left alone until
+            they expire.
         is_partial: whether only this worker's leases are looked at, because a leader looks at all of them.
     """
 
@@ -96,6 +99,7 @@ class LeaseView:
         self._random = random
         self.leases: dict[str, Lease] = {}
         self.foreign: set[str] = set()
+        self.disputed: AbstractSet[str] = frozenset()
         self.is_partial = False
         self._unchanged_since: dict[str, float] = {}
         self._owned_since: dict[str, float] = {}
@@ -312,7 +316,8 @@ class LeaseView:
     def _is_free(self, lease: Lease, now: float) -> bool:
         # This worker's own name on a lease that it does not hold is left from before it was restarted, or another has
         # given it the lease. While there is a checkpoint owner, that one may finish, but not for ever.
-        if lease.owner in (None, self._worker_id) and (lease.checkpoint_owner is None or self._is_overdue(lease, now)):
+        is_let_go = lease.checkpoint_owner is None or self._is_overdue(lease, now)
+        if lease.owner in (None, self._worker_id) and is_let_go and lease.key not in self.disputed:
             return True
         return self._is_unchanged(lease, now, 1)
 

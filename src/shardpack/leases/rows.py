@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from ..errors import LeaseStoreError
-from .items import Item, Values, key_of, lease_of
+from .items import Item, Values, is_lease_item, key_of, lease_of
 from .lease import Lease
 from .table import RefusedError, Table
 
@@ -131,9 +131,9 @@ class TableRows:
         return written
 
     def get(self, key: str) -> Lease | None:
-        """The lease with a key, read consistently; None: there is none."""
+        """The lease with a key, read consistently; None: there is none, or the item is none of a lease."""
         item = self.table.call("GetItem", Key=key_of(key), ConsistentRead=True).get("Item")
-        return None if item is None else self.lease(item)
+        return None if item is None or not is_lease_item(item) else self.lease(item)
 
     def lease(self, item: Item) -> Lease:
         """The lease that an item is.

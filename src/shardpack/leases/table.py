@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..aws.errors import PERMANENT, backoff, error_of
+from ..aws.errors import PERMANENT, backoff, error_of, is_mistake
 from ..errors import LeaseStoreError
 
 _log = logging.getLogger("shardpack.consumer")
@@ -93,9 +93,9 @@ class Table:
         for failures in itertools.count(1):
             try:
                 answer: Mapping[str, Any] = method(TableName=self.name, **arguments)
-            except (AttributeError, ImportError, TypeError):
-                raise  # no answer of DynamoDB's
             except Exception as error:  # botocore lets errors of its dependencies through
+                if is_mistake(error):
+                    raise
                 code, message = error_of(error)
                 if code in expected:
                     raise RefusedError(code, unsure=failures > 1 or _was_retried(error)) from None

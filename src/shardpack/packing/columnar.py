@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from ..records import PackedRecord, UserRecordLike
 from ..wire.core import Rows
+from .finishing import together
 from .handing_out import Packing
 from .packer import Packer
 
 _TOGETHER = 32
-"""So many Kinesis records come out together, because twice as many checksums are made in little more time."""
+"""So many Kinesis records come out together, or 64 MiB: twice as many checksums are made in little more time."""
 _MOST_LENT_BYTES = 64 * 1024 * 1024
 """Open aggregates refer to what is in columns, and keep alive so many bytes of those that nothing more is read from."""
 _PLACE_BYTES = 8
@@ -58,10 +59,10 @@ class ColumnPacker(Packer):
         yield self._alone(self._close_all)
 
     def _groups_of_rows(self, part: ColumnRows) -> Iterator[list[PackedRecord]]:
-        start = 0
+        start, most_together = 0, together(_TOGETHER, self._limits)
         try:
             while self._simple is not None and (start := part.rows.fill(start, self._simple)) < part.size:
-                yield self._alone(partial(self._add_record, part.record(start)), _TOGETHER)
+                yield self._alone(partial(self._add_record, part.record(start)), most_together)
                 start += 1
         except Exception:
             yield self._alone(lambda: None)  # what was complete before the record that is refused

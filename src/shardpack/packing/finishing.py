@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 
 from ..errors import RecordTooLargeError
 from ..hashing import hash_key
+from ..limits import MIB, Limits
 from ..records import PackedRecord, UserRecord
 from ..wire import is_aggregated
 from ..wire.core import Builder
 from .route import Closed
+
+_MOST_TOGETHER_BYTES = 64 * MIB
 
 
 def finished(
@@ -34,6 +37,11 @@ def finished(
         _aggregate(one, next(blobs), by_key=by_key) if is_aggregate else _lone(one)
         for one, is_aggregate in zip(closed, aggregated, strict=True)
     ]
+
+
+def together(most: int, limits: Limits) -> int:
+    """How many Kinesis records may wait to come out together: so many at most, and fewer where they may be large."""
+    return max(1, min(most, _MOST_TOGETHER_BYTES // limits.max_record_bytes))
 
 
 def must_wrap(record: UserRecord, lanes: int) -> bool:

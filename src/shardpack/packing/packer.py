@@ -28,7 +28,7 @@ from ..records import (
 )
 from ..wire.backend import Adding, backend, native
 from ..wire.core import Builder, Routes
-from .finishing import effective_hash_key, finished, must_wrap, too_large
+from .finishing import effective_hash_key, finished, must_wrap, together, too_large
 from .handing_out import Packing
 from .lookahead import Lookahead
 from .route import Closed, Route
@@ -158,7 +158,7 @@ class Packer(Adding):
     def add_all(self, user_records: Iterable[UserRecordLike]) -> Iterator[PackedRecord]:
         """Take each user record of an iterable, lazily. What is still open afterwards waits for `flush`.
 
-        From a list or tuple, up to 16 Kinesis records come out together, because their checksums are made side by side.
+        From a list or tuple, up to 16 Kinesis records, or 64 MiB, come out together: checksums are made side by side.
         From any other iterable, each comes out as soon as it is complete. When the iterator is left before its end,
         what has not come out comes with the next call. Raises what `add` raises, and TypeError for no iterable.
         """
@@ -178,7 +178,7 @@ class Packer(Adding):
         if fill is None or self._simple is None:
             yield from itertools.starmap(self.add, map(fields_of, user_records))
         else:
-            most_together = _TOGETHER if isinstance(user_records, list | tuple) else 1
+            most_together = together(_TOGETHER, self._limits) if isinstance(user_records, list | tuple) else 1
             records = iter(user_records)
             try:
                 while taken := fill(records, self._simple):
@@ -397,4 +397,4 @@ def pack(
         max_buffered_bytes=max_buffered_bytes,
         lookahead=lookahead,
     )
-    return packer._all(user_records, flush=True)  # noqa: SLF001
+    return packer._all(user_records, flush=True)  # noqa: SLF001  # the packer is our own

@@ -7,9 +7,9 @@ May import `ranges`, `arrow` and what is below them. Needs polars and a Kinesis 
 from __future__ import annotations
 
 try:
-    import pyarrow as __  # noqa: F401, ICN001
+    import pyarrow as __  # noqa: F401, ICN001  # only whether it is there
 
-    import polars as _  # noqa: F401, ICN001
+    import polars as _  # noqa: F401, ICN001  # the same
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"shardpack.polars needs {error.name}: pip install 'shardpack[polars]'", name=error.name

@@ -12,7 +12,7 @@ import polars as pl
 
 from ..arrow import SCHEMA as COLUMNS
 from ..ranges.core.bounds import Bounds, Moment, Positions
-from ..ranges.core.options import MAX_RECORDS
+from ..ranges.core.options import MAX_RECORDS, Connection
 from ..ranges.shells.reading import StreamTable
 from ..unpacking.unpacker import OnCorrupt
 
@@ -75,15 +75,12 @@ def scan_kinesis(
         ModuleNotFoundError: boto3 is not installed and no client is given.
     """
     table = StreamTable(
-        stream,
+        Connection.of(stream, region_name, endpoint_url, profile_name),
         Bounds.of(start, end, after, until),
         on_corrupt=on_corrupt,
         fail_on_data_loss=fail_on_data_loss,
-        max_records=max_records_per_fetch,
+        max_records_per_fetch=max_records_per_fetch,
         client=client,
-        region_name=region_name,
-        endpoint_url=endpoint_url,
-        profile_name=profile_name,
     )
     return register_io_source(_Source(table), schema=SCHEMA, is_pure=True)
 

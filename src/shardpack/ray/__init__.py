@@ -7,7 +7,7 @@ May import `ranges`, `producer`, `arrow` and what is below them. Needs Ray and a
 from __future__ import annotations
 
 try:
-    import ray.data as _  # noqa: F401
+    import ray.data as _  # noqa: F401  # only whether it is there
 except ModuleNotFoundError as error:
     what = f"shardpack.ray needs {error.name}: pip install 'shardpack[ray]'"
     raise ModuleNotFoundError(what, name=error.name) from error

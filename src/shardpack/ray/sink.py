@@ -9,8 +9,7 @@ import pyarrow as pa
 from ray.data import Datasink
 from ray.data.block import BlockAccessor
 
-from ..aws.streams import stream_argument
-from ..limits import check_optional, check_type, listed
+from ..limits import check_type, listed
 from ..producer import ProducerConfig
 from ..ranges.core.options import Connection
 from ..ranges.shells.clients import Caller, kinesis_of
@@ -53,15 +52,11 @@ class KinesisDatasink(Datasink):
         endpoint_url: str | None = None,
         profile_name: str | None = None,
     ) -> None:
-        argument = stream_argument(stream)
-        where = {"region_name": region_name, "endpoint_url": endpoint_url, "profile_name": profile_name}
-        for name, value in where.items():
-            check_optional(name, value, str)
+        self._connection = Connection.of(stream, region_name, endpoint_url, profile_name)
         if config is not None:
             check_type("config", config, ProducerConfig, "a ProducerConfig, or leave it out")
-        self._connection = Connection(stream, region_name, endpoint_url, profile=profile_name)
         self._config = ProducerConfig(metrics_level="none") if config is None else config
-        Caller(kinesis_of(self._connection), f"the stream {stream}")("describe_stream_summary", **argument)
+        Caller(self._connection, kinesis_of(self._connection))("describe_stream_summary", **self._connection.argument)
 
     def on_write_start(self, schema: Any = None) -> None:
         """Refuse columns that cannot be put, before the first task.

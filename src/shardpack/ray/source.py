@@ -13,7 +13,7 @@ from ray.data.block import BlockMetadata
 from ..arrow import unpacked_schema
 from ..limits import MAX_PARTITION_KEY_CHARACTERS
 from ..ranges.core.bounds import Bounds, Moment, Positions
-from ..ranges.core.options import MAX_RECORDS
+from ..ranges.core.options import MAX_RECORDS, Connection
 from ..ranges.core.ranges import Range
 from ..ranges.shells.reading import StreamTable, checked_columns
 from ..unpacking.unpacker import OnCorrupt
@@ -68,14 +68,11 @@ class KinesisDatasource(Datasource):
         super().__init__()
         self._columns = checked_columns(columns)
         self._table = StreamTable(
-            stream,
+            Connection.of(stream, region_name, endpoint_url, profile_name),
             Bounds.of(start, end, after, until),
             on_corrupt=on_corrupt,
             fail_on_data_loss=fail_on_data_loss,
-            max_records=max_records_per_fetch,
-            region_name=region_name,
-            endpoint_url=endpoint_url,
-            profile_name=profile_name,
+            max_records_per_fetch=max_records_per_fetch,
         )
 
     def estimate_inmemory_data_size(self) -> int | None:

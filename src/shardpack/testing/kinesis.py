@@ -387,7 +387,7 @@ class AsyncFakeKinesis(AsyncClient):
         fake = self.fake
         call, fault = fake._begin(operation, parameters)  # noqa: SLF001  # two halves of one thing
         await fake.clock.wait_async(fault.latency)
-        fake._perform(call, fault)  # noqa: SLF001
+        fake._perform(call, fault)  # noqa: SLF001  # the second
         if fault.latency_after:
             await fake.clock.wait_async(fault.latency_after)
         return call.outcome()

@@ -126,8 +126,7 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[tuple[
             position += _FIXED_SIZES[wire_type]
         elif wire_type == f.START_GROUP:
             groups.append(number)
-            if depth + len(groups) > _MOST_NESTED:  # checkRecursionLimit
-                raise _malformed("too many groups are nested", offset)
+            _check_nesting(depth + len(groups), offset)
         elif not groups or groups.pop() != number:  # checkLastTagWas
             raise _malformed("a group ends that did not begin", offset)
         if position > end:
@@ -136,6 +135,11 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[tuple[
             yield tag, value, position
     if groups:
         raise _malformed("a group does not end", end)
+
+
+def _check_nesting(depth: int, offset: int) -> None:
+    if depth > _MOST_NESTED:  # checkRecursionLimit
+        raise _malformed("too many groups are nested", offset)
 
 
 def _varint(body: bytes, position: int, end: int) -> tuple[int, int]:

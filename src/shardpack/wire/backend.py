@@ -14,8 +14,11 @@ def _chosen() -> str:
     """What SHARDPACK_NATIVE allows.
 
     "0" means the pure core alone, "1" the native one alone, and the name of a way to make checksums the native one with
-    that way alone. Without it, the better core there is runs.
+    that way alone. Without it, the better core there is runs. With SHARDPACK_KEEP_MEMORY=0, it keeps no memory.
     """
+    keep = os.environ.get("SHARDPACK_KEEP_MEMORY", "")
+    if keep not in ("", "0", "1"):
+        raise ImportError(f'SHARDPACK_KEEP_MEMORY is {keep!r}; choose "0" or "1", or leave it out')
     wish = os.environ.get("SHARDPACK_NATIVE", "")
     if wish == "0":
         return "pure"
@@ -25,6 +28,8 @@ def _chosen() -> str:
         if wish:
             raise
         return "pure"
+    if keep == "0":
+        _native.keep_nothing()
     path = _native.path()
     if wish not in ("", "1", path):
         raise ImportError(

@@ -128,10 +128,7 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[_Field
             position = value + length
         elif wire_type == f.START_GROUP:
             groups.append((offset, number))
-            if depth + len(groups) > _MOST_NESTED:
-                raise _FoundError(
-                    MalformedError, offset, f"groups and messages are nested more than {_MOST_NESTED} deep"
-                )
+            _check_nesting(depth + len(groups), offset)
         elif not groups or groups.pop()[1] != number:
             raise _FoundError(MalformedError, offset, f"a group {number} ends that did not begin")
         if position > end:
@@ -142,6 +139,11 @@ def _fields(body: bytes, position: int, end: int, depth: int) -> Iterator[_Field
             yield _Field(offset, number, wire_type, value, position)
     if groups:
         raise _FoundError(TruncatedError, groups[-1][0], f"group {groups[-1][1]} does not end")
+
+
+def _check_nesting(depth: int, offset: int) -> None:
+    if depth > _MOST_NESTED:
+        raise _FoundError(MalformedError, offset, f"groups and messages are nested more than {_MOST_NESTED} deep")
 
 
 _FIXED_SIZES = {f.FIXED64: 8, f.FIXED32: 4}

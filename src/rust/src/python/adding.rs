@@ -1,9 +1,9 @@
 //! User records into the builders of their routes: the way of most records, without a step in Python.
 
 use super::routes::Routes;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyString, PyTuple};
+use pyo3::{ffi, intern};
 
 /// What `Packer` is a kind of, for its `add`. It has no state of its own: that is in the packer's attributes.
 #[pyclass(frozen, subclass, module = "shardpack.wire._native")]
@@ -92,7 +92,7 @@ pub fn fill<'py>(
     routes: &Bound<'py, Routes>,
 ) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
     let routes = routes.get();
-    if !is_of_list(records)? {
+    if !is_of_list(records) {
         return take(records, |key, data| into_route(routes, key, data, false));
     }
     match routes.builder_of_all(records.py())? {
@@ -102,9 +102,10 @@ pub fn fill<'py>(
     }
 }
 
-fn is_of_list(records: &Bound<'_, PyIterator>) -> PyResult<bool> {
-    let name = records.get_type().name()?;
-    Ok(name == "list_iterator" || name == "tuple_iterator")
+/// Whether it is an iterator of Python's own over a list or a tuple.
+fn is_of_list(records: &Bound<'_, PyIterator>) -> bool {
+    let class = records.get_type_ptr().cast_const();
+    class == &raw const ffi::PyListIter_Type || class == &raw const ffi::PyTupleIter_Type
 }
 
 #[inline(always)]

@@ -56,7 +56,8 @@ impl Filling {
 }
 
 impl Builder {
-    /// Nothing of Python's runs while it is locked, so nobody waits long, and nobody for himself.
+    /// Nothing of Python's runs while it is locked, so nobody waits long, and nobody for himself. That goes for what is
+    /// let go, too: a buffer calls its owner, which may be of the application.
     #[inline]
     fn filling(&self) -> MutexGuard<'_, Filling> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -107,7 +108,8 @@ impl Builder {
 
     /// Copy what is only referred to.
     pub fn give_back(&self) {
-        self.filling().inner.give_back();
+        let given_back = self.filling().inner.give_back();
+        drop(given_back); // when it is no longer locked
     }
 }
 

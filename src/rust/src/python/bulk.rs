@@ -10,6 +10,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple, PyType};
 
+/// Room is made for so many records at once, and for more when they come.
+const MOST_EXPECTED: usize = 1 << 16;
+
 /// The records of an iterable as `UserRecord` objects, each checked as `records.check_user_record` does.
 #[pyfunction]
 pub fn checked<'py>(user_records: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
@@ -19,7 +22,8 @@ pub fn checked<'py>(user_records: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyL
     let check = module.getattr(intern!(py, "check_user_record"))?;
     let none = || py.None().into_bound(py);
     let mut maker = Maker::<4>::new(&class, [none(), none(), none(), PyTuple::empty(py).into_any()])?;
-    let mut records = Vec::with_capacity(user_records.len().unwrap_or(0));
+    // As many as it says, which may be more than there are, or than any memory holds.
+    let mut records = Vec::with_capacity(user_records.len().unwrap_or(0).min(MOST_EXPECTED));
     for record in user_records.try_iter()? {
         let record = record?;
         records.push(match simple(&record) {

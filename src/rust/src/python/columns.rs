@@ -85,6 +85,9 @@ impl Spread {
     }
 }
 
+/// So many bytes are cut together: a byte of a key may become three, and offsets of 32 bits lead to all of them.
+const MOST_BYTES: usize = i32::MAX as usize / 3;
+
 /// Kinesis records whose user records are cut out together.
 #[derive(FromPyObject)]
 pub enum Group<'py> {
@@ -125,8 +128,9 @@ impl<'py> Group<'py> {
                 Blobs { slices, ends: Some(ends) }
             }
         };
-        if blobs.slices.iter().map(|slice| slice.len()).sum::<usize>() > i32::MAX as usize {
-            return Err(PyValueError::new_err("the Kinesis records have 2^31 bytes or more"));
+        let last = blobs.ends.as_ref().and_then(|ends| ends.last()).map_or(0, |&end| end as usize); // it lies in `data`
+        if blobs.slices.iter().map(|slice| slice.len()).sum::<usize>().max(last) > MOST_BYTES {
+            return Err(PyValueError::new_err(format!("the Kinesis records have more than {MOST_BYTES} bytes")));
         }
         Ok(blobs)
     }

@@ -25,7 +25,10 @@ pub use aggregate::{Aggregate, Texts};
 /// Work on fewer bytes than this is done before other threads have noticed that they may run.
 pub const WORTH_DETACHING: usize = 8 * 1024;
 
-/// Free-threaded Python included: nothing here is shared but what does not change.
+/// Free-threaded Python included. Threads share what is made once and never changes: types, names, the classes of records,
+/// the way to make MD5. They share counters, which are atomic; buffers to use again, of which each is in one pair of hands
+/// at a time (`memory`); and the state of builders and iterators, each behind a lock of its own. `docs/native-threads.md`
+/// goes through all of it.
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Aggregate>()?;
@@ -38,6 +41,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<routes::Routes>()?;
     module.add_class::<rows::Rows>()?;
     module.add_function(wrap_pyfunction!(path, module)?)?;
+    module.add_function(wrap_pyfunction!(keep_nothing, module)?)?;
     module.add_function(wrap_pyfunction!(read_one, module)?)?;
     module.add_function(wrap_pyfunction!(read_many, module)?)?;
     module.add_function(wrap_pyfunction!(is_aggregated, module)?)?;
@@ -58,6 +62,12 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyfunction]
 fn path() -> &'static str {
     md5::path().name()
+}
+
+/// Keep no memory that is given up, and leave the C library's allocator as it is.
+#[pyfunction]
+fn keep_nothing() {
+    memory::keep_nothing();
 }
 
 /// One aggregate, or an error that says what is wrong with it.

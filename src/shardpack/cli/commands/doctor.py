@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ... import __version__, native
-from ...aws.errors import error_of
+from ...aws.errors import error_of, is_of_sdk
 from ...aws.streams import stream_argument
 from ..messages import LONGEST_MESSAGE
 from ..options import EndpointURL, Profile, Region
@@ -307,7 +307,7 @@ def _all(
     try:
         session = boto3.session.Session(profile_name=profile, region_name=region)
     except Exception as error:
-        if not type(error).__module__.startswith("botocore."):
+        if not is_of_sdk(error):
             raise
         yield Finding("profile", "failed", str(error), "look at the names in ~/.aws/config")
         return

@@ -9,7 +9,7 @@ from random import random
 from typing import Any
 
 from ...aws.client import ClientSettings, kinesis_client
-from ...aws.errors import PERMANENT, REMEDIES, backoff, error_of
+from ...aws.errors import PERMANENT, REMEDIES, backoff, error_of, is_of_call, is_of_sdk
 from ...aws.streams import stream_argument
 from ...consumer.config import ConsumerConfig
 from ..messages import report
@@ -53,7 +53,9 @@ def check_stream(stream: str, where: Mapping[str, Any]) -> None:
     name = stream_argument(stream)
     try:
         client.list_shards(**name, MaxResults=1)
-    except Exception as error:  # noqa: BLE001  # botocore's, of which there are many
+    except Exception as error:
+        if not is_of_call(error):
+            raise
         if error_of(error)[0] in _HOPELESS:
             raise refusal(stream, error, client) from None
 
@@ -72,7 +74,9 @@ def reached_client(stream: str, where: Mapping[str, Any]) -> Any:
     for failures in range(1, _TRIES + 1):
         try:
             client.list_shards(**name, MaxResults=1)
-        except Exception as error:  # noqa: BLE001  # botocore's, of which there are many
+        except Exception as error:
+            if not is_of_call(error):
+                raise
             code, message = error_of(error)
             if code in PERMANENT:
                 raise refusal(stream, error, client) from None
@@ -108,6 +112,6 @@ def _client(settings: ClientSettings, where: Mapping[str, Any]) -> Any:
     except ModuleNotFoundError as error:
         raise InputError(error) from None
     except Exception as error:
-        if not type(error).__module__.startswith("botocore."):
+        if not is_of_sdk(error):
             raise
         raise InputError(error_of(error)[1]) from None  # no region, no such profile

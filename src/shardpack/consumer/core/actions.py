@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ...aws.errors import PERMANENT
+from ...aws.errors import may_pass
 from ...errors import LeaseStoreError
 from ...leases.lease import Lease
 from ...records import Position
@@ -162,5 +162,5 @@ def key_of(action: LeaseChange | GetLease) -> str:
 def is_permanent(action: Action, error: Exception, code: str) -> bool:
     """Whether no retry mends the failure of a call, which has this code."""
     if isinstance(action, KinesisAction):
-        return code in PERMANENT
+        return not may_pass(error, code)
     return not (isinstance(error, LeaseStoreError) and error.retriable)

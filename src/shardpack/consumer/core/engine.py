@@ -280,7 +280,7 @@ class Engine:
         elif isinstance(action, ReleaseLease) or answer is None:
             if isinstance(answer, Lease) and answer.checkpoint_owner is None:
                 self._leaving.given(answer, now)
-            self._holds.lose(hold, now)
+            self._holds.lose(hold, now, is_let_go=isinstance(action, ReleaseLease))
         else:
             self._holds.written(hold, action, answer, now)
 

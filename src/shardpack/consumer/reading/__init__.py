@@ -1,4 +1,5 @@
-"""Ways to read a shard other than polling.
+"""Ways to read a shard other than polling, and several streams as one.
 
-`fan_out` stands behind the calls of polling, so that core and shells know nothing of it. May import `aws`.
+`fan_out` and `streams` stand behind the calls of polling, so that core and shells know nothing of them. `directory` is
+what `streams` knows. May import `aws`, and the keys of `leases`.
 """

@@ -19,7 +19,7 @@ from ..config import ConsumerConfig
 from ..core.engine import Engine
 from ..core.fleet.member import Member
 from ..metrics import INSTRUMENTS, Metrics
-from ..reading.streams import Directory, checked_names
+from ..reading.directory import Directory, checked_names
 from ..start import Start
 
 Streams: TypeAlias = Iterable[str] | Callable[[], Iterable[str]]

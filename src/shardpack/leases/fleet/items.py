@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from .states import LeaderLock, Tables, WorkerStats
+from .states import LED, LeaderLock, Tables, WorkerStats
 
 Item: TypeAlias = Mapping[str, Any]
 """An item as DynamoDB's API gives it. Those of a fleet hold lists and maps."""
@@ -52,7 +52,7 @@ def begun_item(key: str, worker_id: str, millis: int) -> dict[str, Any]:
     return {
         key: {"S": CLIENT_VERSION},
         "entityType": {"S": "CLIENT_VERSION_MIGRATION"},
-        "cv": {"S": "CLIENT_VERSION_3X"},
+        "cv": {"S": LED},
         "mb": {"S": worker_id},
         "mts": {"N": str(millis)},
     }

@@ -38,6 +38,10 @@ class Tables(StrEnum):
         return self is not Tables.COMPLETE
 
 
+LED = "CLIENT_VERSION_3X"
+"""The client version of a fleet that has never known another way than a leader."""
+
+
 class FleetState(NamedTuple):
     """Which way of sharing holds, and where it is written down.
 
@@ -52,16 +56,17 @@ class FleetState(NamedTuple):
     @property
     def is_led(self) -> bool:
         """Whether leases are assigned by a leader; else workers take them."""
-        return self.client_version in ("CLIENT_VERSION_3X", "CLIENT_VERSION_3X_WITH_ROLLBACK")
+        return self.client_version in (LED, "CLIENT_VERSION_3X_WITH_ROLLBACK")
+
+    @property
+    def is_understood(self) -> bool:
+        """Whether it is known what the client version means; of others, a worker takes leases."""
+        return self.client_version in (None, "CLIENT_VERSION_2X") or self.wants_reports
 
     @property
     def wants_reports(self) -> bool:
         """Whether workers report, be it only that the fleet may go over to a leader once all of them do."""
         return self.is_led or self.client_version == "CLIENT_VERSION_UPGRADE_FROM_2X"
-
-
-LED = "CLIENT_VERSION_3X"
-"""The client version of a fleet that has never known another way than a leader."""
 
 
 @dataclass(frozen=True, slots=True)

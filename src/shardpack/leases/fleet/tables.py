@@ -29,6 +29,7 @@ from .states import FleetState, LeaderLock, Survey, Tables, WorkerStats
 
 _MISSING = "ResourceNotFoundException"
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
+_IS_REPORT = "attribute_exists(lut)"  # as nothing else has it
 
 _log = logging.getLogger("shardpack.consumer")
 
@@ -46,6 +47,7 @@ class FleetTables:
         self._states = table.beside("-CoordinatorState")
         self._reports = table.beside("-WorkerMetricStats")
         self._is_told = False  # that a table may not be read
+        self._lacks_reports = False  # whether the table for reports was missing when it was last written
 
     def state(self) -> FleetState:
         """Which way of sharing holds, and which tables are used."""
@@ -131,16 +133,37 @@ class FleetTables:
             )
 
     def report(self, tables: Tables, stats: WorkerStats) -> None:
-        """Write what a worker reports, and the time."""
+        """Write what a worker reports, and the time; nothing where the table for that is not there.
+
+        The KCL's migration tool deletes that table for a rollback, before all workers know of it.
+
+        Raises:
+            LeaseStoreError: the table cannot be written, or another item has the worker's name for its key.
+        """
         table, key = (self._reports, "wid") if tables.has_reports_apart else (self._leases, "leaseKey")
         change, names, values = report_change(stats, int(time.time()))
-        table.call(
-            "UpdateItem",
-            Key={key: {"S": stats.worker_id}},
-            UpdateExpression=change,
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues=values,
-        )
+        try:
+            table.call(
+                "UpdateItem",
+                {CONDITION_FAILED, _MISSING} if table is self._reports else {CONDITION_FAILED},
+                Key={key: {"S": stats.worker_id}},
+                UpdateExpression=change,
+                ConditionExpression=f"attribute_not_exists({key}) OR {_IS_REPORT}",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+            )
+        except RefusedError as refused:
+            if refused.code == CONDITION_FAILED:
+                raise LeaseStoreError(
+                    f"worker_id is {stats.worker_id!r}, which is the key of another item of the table {table.name!r};"
+                    " give the worker another name",
+                    retriable=False,
+                ) from None
+            if not self._lacks_reports:
+                _log.info("the table %s is not there, so nothing is reported", table.name)
+            self._lacks_reports = True
+        else:
+            self._lacks_reports = False
 
     def survey(self, tables: Tables) -> Survey:
         """All leases and all reports, read together, as one scan of the lease table brings both."""
@@ -155,7 +178,7 @@ class FleetTables:
     def forget(self, stats: WorkerStats) -> None:
         """Remove a worker's report, if it is not a newer one; `updated` None: whichever it is."""
         table, key = (self._reports, "wid") if stats.is_apart else (self._leases, "leaseKey")
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"ConditionExpression": _IS_REPORT}
         if stats.updated is not None:
             more = {"ConditionExpression": "lut = :lut", "ExpressionAttributeValues": {":lut": _number(stats.updated)}}
         with suppress(RefusedError):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...aws.streams import stream_argument
+from ...limits import check_optional, check_type
 from ...unpacking.unpacker import OnCorrupt
 from .words import PYTHON, Words
 
@@ -43,6 +45,34 @@ class Connection:
     sts_endpoint: str | None = None
     profile: str | None = None
     words: Words = PYTHON
+
+    @classmethod
+    def of(
+        cls,
+        stream: str,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        profile_name: str | None = None,
+    ) -> Connection:
+        """What an application gives, checked.
+
+        Raises:
+            ValueError, TypeError: it makes no sense; the message names the argument and what to give.
+        """
+        check_type("stream", stream, str, "the stream's name or ARN")
+        stream_argument(stream)  # checks it
+        for name, value in (
+            ("region_name", region_name),
+            ("endpoint_url", endpoint_url),
+            ("profile_name", profile_name),
+        ):
+            check_optional(name, value, str)
+        return cls(stream, region_name, endpoint_url, profile=profile_name)
+
+    @property
+    def argument(self) -> dict[str, str]:
+        """How calls name the stream."""
+        return stream_argument(self.stream)
 
 
 @dataclass(frozen=True, slots=True)

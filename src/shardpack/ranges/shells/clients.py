@@ -10,12 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 from ...aws.client import client_settings
-from ...aws.errors import PERMANENT, backoff, error_of
+from ...aws.errors import PERMANENT, backoff, error_of, is_of_call
 from ...aws.responses import read_natively
 from ...errors import CallError
 from ...limits import shown
 from ..core.options import Connection
-from ..core.words import PYTHON, Words
 
 PATIENCE = 120.0
 """For how many seconds a call is tried again that throttling or an outage keeps from being answered."""
@@ -111,28 +110,26 @@ def shared_kinesis_of(connection: Connection) -> Any:
 
 
 class Caller:
-    """Makes calls, and makes them again as long as their failure may pass.
+    """Makes calls about a stream, and makes them again as long as their failure may pass.
 
     Args:
+        connection: which stream.
         client: of Kinesis.
-        stream: how messages name the stream.
-        words: how they name the options.
         patience: see `PATIENCE`.
         sleep: waits some seconds.
     """
 
     def __init__(
         self,
+        connection: Connection,
         client: Any,
-        stream: str,
-        words: Words = PYTHON,
         *,
         patience: float = PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
-        self._stream = stream
-        self._words = words
+        self._stream = f"the stream {connection.stream}"
+        self._words = connection.words
         self._patience = patience
         self._sleep = sleep
 
@@ -141,12 +138,15 @@ class Caller:
 
         Raises:
             CallError: the failure does not pass, or has not in time; the message says what to do.
+            Exception: what no call raises; it is a bug, of ours or of the client's, and passes through.
         """
         waited, failures = 0.0, 0
         while True:
             try:
                 answer: Mapping[str, Any] = getattr(self._client, operation)(**arguments)
-            except Exception as error:  # noqa: BLE001  # whatever the AWS SDK raises is judged by its code
+            except Exception as error:
+                if not is_of_call(error):
+                    raise
                 code, message = error_of(error)
                 if code in PERMANENT or code in _EXPIRED or waited >= self._patience:
                     raise CallError(self._told(operation, code, message, waited), code=code) from None

@@ -15,10 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from ...arrow import unpack_batches, unpacked_schema
-from ...aws.streams import stream_argument
 from ...consumer.core.shards import ListedShard, ancestors
 from ...errors import CallError
-from ...limits import check_integer, check_iterable, check_optional, check_type, shown
+from ...limits import check_integer, check_iterable, check_type, shown
 from ...unpacking.unpacker import OnCorrupt
 from ..core import rows
 from ..core.bounds import Bounds, Moment, Positions, begun, cut
@@ -36,16 +35,13 @@ class StreamTable:
     """A stream between two bounds. Threads may share it, and it may be pickled, if it makes its client itself.
 
     Args:
-        stream: the stream's name or ARN.
+        connection: which stream, and where.
         bounds: between what it is read.
         on_corrupt: see `shardpack.unpack`.
         fail_on_data_loss: whether it is an error that records expire between the plan and the reading, or after
             positions that were given.
-        max_records: the most Kinesis records in a `GetRecords` call.
-        client: a boto3 Kinesis client; None: one is made from the following.
-        region_name: as boto3 takes it.
-        endpoint_url: the same.
-        profile_name: the same.
+        max_records_per_fetch: the most Kinesis records in a `GetRecords` call.
+        client: a boto3 Kinesis client; None: one is made for the connection.
 
     Raises:
         ValueError, TypeError: an argument makes no sense.
@@ -54,36 +50,26 @@ class StreamTable:
 
     def __init__(
         self,
-        stream: str,
+        connection: Connection,
         bounds: Bounds,
         *,
         on_corrupt: OnCorrupt = "raw",
         fail_on_data_loss: bool = True,
-        max_records: int = MAX_RECORDS,
+        max_records_per_fetch: int = MAX_RECORDS,
         client: Any = None,
-        region_name: str | None = None,
-        endpoint_url: str | None = None,
-        profile_name: str | None = None,
     ) -> None:
-        self._argument = _checked_name(stream)
-        for name, value in (
-            ("region_name", region_name),
-            ("endpoint_url", endpoint_url),
-            ("profile_name", profile_name),
-        ):
-            check_optional(name, value, str)
         check_type("fail_on_data_loss", fail_on_data_loss, bool, "True or False")
-        check_integer("max_records_per_fetch", max_records)
-        if not 1 <= max_records <= MAX_RECORDS:
-            raise ValueError(f"max_records_per_fetch is {shown(max_records)}; give 1 to {MAX_RECORDS:,}")
+        check_integer("max_records_per_fetch", max_records_per_fetch)
+        if not 1 <= max_records_per_fetch <= MAX_RECORDS:
+            raise ValueError(f"max_records_per_fetch is {shown(max_records_per_fetch)}; give 1 to {MAX_RECORDS:,}")
         unpack_batches((), on_corrupt=on_corrupt)  # checks it
         self._bounds = bounds
         start = Start("trim_horizon") if bounds.start is None else Start("at_timestamp", time=bounds.start)
         self._options = SourceOptions(
-            connection=Connection(stream, region_name, endpoint_url, profile=profile_name),
+            connection=connection,
             initial=start,
             final=Start("latest"),
-            max_records_per_fetch=max_records,
+            max_records_per_fetch=max_records_per_fetch,
             fail_on_data_loss=fail_on_data_loss,
             on_corrupt=on_corrupt,
         )
@@ -197,21 +183,16 @@ class StreamTable:
         if most is not None:  # a Kinesis record holds one at least, or hardly ever none
             options = replace(options, max_records_per_fetch=min(options.max_records_per_fetch, max(most, 1)))
         of = partial(rows.user_records_of, columns=columns, **{"on_corrupt": options.on_corrupt, **unpacking})
-        yield from RangeReader(self._call(), self._argument, options, of, sleep=sleep).read(one)
+        yield from RangeReader(self._call(), options, of, sleep=sleep).read(one)
 
     def _call(self) -> Caller:
         connection = self._options.connection
         if self._client is None:
             self._client = kinesis_of(connection)
-        return Caller(self._client, f"the stream {connection.stream}", sleep=sleep)
+        return Caller(connection, self._client, sleep=sleep)
 
     def _stream(self) -> KinesisStream:
         return KinesisStream(self._call(), self._options.connection.stream, sleep=sleep)
-
-
-def _checked_name(stream: object) -> dict[str, str]:
-    check_type("stream", stream, str, "the stream's name or ARN")
-    return stream_argument(str(stream))
 
 
 def read_stream(
@@ -266,14 +247,11 @@ def read_stream(
     shape = {name: options[name] for name in ("repeated", "views") if name in options}
     schema = unpacked_schema(pa.schema({"data": pa.binary()}), **shape)
     table = StreamTable(
-        stream,
+        Connection.of(stream, region_name, endpoint_url, profile_name),
         Bounds.of(start, end, after, until),
         fail_on_data_loss=fail_on_data_loss,
-        max_records=max_records_per_fetch,
+        max_records_per_fetch=max_records_per_fetch,
         client=client,
-        region_name=region_name,
-        endpoint_url=endpoint_url,
-        profile_name=profile_name,
     )
     table.ranges()
     return pa.RecordBatchReader.from_batches(

@@ -32,7 +32,6 @@ class RangeReader:
 
     Args:
         call: makes calls.
-        argument: how calls name the stream.
         options: of the query.
         rows: makes rows of what is read.
         clock: seconds that pass.
@@ -42,7 +41,6 @@ class RangeReader:
     def __init__(
         self,
         call: Caller,
-        argument: dict[str, str],
         options: SourceOptions,
         rows: Rows,
         *,
@@ -50,7 +48,7 @@ class RangeReader:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._call = call
-        self._argument = argument
+        self._argument = options.connection.argument
         self._options = options
         self._words = options.connection.words
         self._rows = rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from ...aws.errors import PERMANENT, backoff, error_of
+from ...aws.errors import backoff, error_of, may_pass
 from .stretch import Stretch
 
 _MOST_IN_A_PAGE = 10_000  # GetRecords API reference
@@ -98,7 +98,7 @@ class StretchReader:
             self.call, self.wait = AskStream(), 0.0
             return
         self._failures += 1
-        if is_gone or code in PERMANENT or self._failures > _MOST_FAILURES:
+        if is_gone or not may_pass(error, code) or self._failures > _MOST_FAILURES:
             raise error
         self.wait = backoff(self._failures, self._random)
         if code == "ExpiredIteratorException":

@@ -14,7 +14,6 @@ from ...producer import ProducerConfig
 from ...ranges.shells.clients import Caller, kinesis_of
 from ...ranges.shells.putting import Columns, meaning_of, put_batches
 from ..core.options import SinkOptions
-from ..core.words import SPARK
 
 _KINDS = {"partition_key": ("string",), "data": ("binary", "string"), "explicit_hash_key": ("string",)}
 
@@ -69,9 +68,8 @@ class _Writer:
     def __init__(self, options: SinkOptions, columns: Columns) -> None:
         self._options = options
         self._columns = columns
-        name = options.connection.stream
-        call = Caller(kinesis_of(options.connection), f"the stream {name}", SPARK)
-        call("describe_stream_summary", **{"StreamARN" if name.startswith("arn:") else "StreamName": name})
+        connection = options.connection
+        Caller(connection, kinesis_of(connection))("describe_stream_summary", **connection.argument)
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
         """Put all rows of a task, and return when all of them are stored.
@@ -100,8 +98,8 @@ class BatchWriter(_Writer, DataSourceArrowWriter):
 class StreamWriter(_Writer, DataSourceStreamWriter, DataSourceArrowWriter):
     """For ``df.writeStream``. Spark asks by the second class whether to hand over Arrow."""
 
-    def commit(self, messages: Sequence[Any], batchId: int) -> None:  # noqa: N803  # Spark's name
+    def commit(self, messages: Sequence[Any], batchId: int) -> None:
         """Nothing: what a task has put is stored."""
 
-    def abort(self, messages: Sequence[Any], batchId: int) -> None:  # noqa: N803  # Spark's name
+    def abort(self, messages: Sequence[Any], batchId: int) -> None:
         """Nothing can be taken back."""

@@ -25,7 +25,6 @@ from ...ranges.shells.stream import KinesisStream
 from ...ranges.shells.tasks import RangeReader
 from ..core.options import sink_options, source_options
 from ..core.rows import COLUMNS, DDL, Rows
-from ..core.words import SPARK
 from .sink import BatchWriter, StreamWriter, check_columns
 
 _limits: Any = None
@@ -52,7 +51,7 @@ class KinesisSource(DataSource):
         """For ``spark.read``."""
         return BatchReader(source_options(self.options, is_stream=False), _names(schema))
 
-    def streamReader(self, schema: Any) -> StreamReader:  # noqa: N802  # Spark's name
+    def streamReader(self, schema: Any) -> StreamReader:
         """For ``spark.readStream``."""
         return StreamReader(source_options(self.options, is_stream=True), _names(schema))
 
@@ -62,7 +61,7 @@ class KinesisSource(DataSource):
             raise ValueError('the mode is "overwrite", and a stream can only be added to; write .mode("append")')
         return BatchWriter(sink_options(self.options), check_columns(schema))
 
-    def streamWriter(self, schema: Any, overwrite: bool) -> StreamWriter:  # noqa: N802  # Spark's name
+    def streamWriter(self, schema: Any, overwrite: bool) -> StreamWriter:
         """For ``df.writeStream``."""
         if overwrite:
             raise ValueError('the output mode is "complete", and a stream can only be added to; use "append"')
@@ -89,9 +88,8 @@ class _Reader:
 
     def _driver(self) -> tuple[Driver, KinesisStream]:
         if self._made is None:
-            name = self._options.connection.stream
-            call = Caller(kinesis_of(self._options.connection), f"the stream {name}", SPARK)
-            stream = KinesisStream(call, name)
+            connection = self._options.connection
+            stream = KinesisStream(Caller(connection, kinesis_of(connection)), connection.stream)
             self._made = Driver(stream, self._options, marks_of_leases), stream
         return self._made
 
@@ -103,15 +101,13 @@ class _Reader:
         one = None if partition is None else partition.value
         if not isinstance(one, Range):
             return
-        options, name = self._options, self._options.connection.stream
-        client: Any = shared_kinesis_of(options.connection)
-        argument = KinesisStream(Caller(client, name), name).argument
-        fan_out = FanOut(client, argument, options.consumer_name) if options.consumer_mode == "efo" else None
-        call = Caller(fan_out or client, f"the stream {name}", SPARK)
-        stream = name.rpartition("/")[2] if name.startswith("arn:") else name
+        options, connection = self._options, self._options.connection
+        client = shared_kinesis_of(connection)
+        fan_out = FanOut(client, connection.argument, options.consumer_name) if options.consumer_mode == "efo" else None
+        call = Caller(connection, fan_out or client)
         try:
-            rows = Rows(stream, self._names, options.on_corrupt)
-            yield from RangeReader(call, argument, options, rows.of).read(one)
+            rows = Rows(connection.stream.rpartition("/")[2], self._names, options.on_corrupt)
+            yield from RangeReader(call, options, rows.of).read(one)
         finally:
             if fan_out is not None:
                 fan_out.close()
@@ -134,11 +130,11 @@ class StreamReader(_Reader, DataSourceStreamReader):
         self._last: Offset | None = None
         self._initial: Offset | None = None
 
-    def initialOffset(self) -> dict[str, Any]:  # noqa: N802  # Spark's name
+    def initialOffset(self) -> dict[str, Any]:
         """Where a new query starts."""
         return self._first().as_json()
 
-    def latestOffset(self, start: Mapping[str, Any] | None = None, limit: Any = None) -> dict[str, Any]:  # noqa: N802
+    def latestOffset(self, start: Mapping[str, Any] | None = None, limit: Any = None) -> dict[str, Any]:
         """Where the next batch ends. Spark gives the start since 4.2; before, it is the end that was planned last."""
         driver, _ = self._driver()
         before = (self._last or self._first()) if start is None else Offset.from_json(start)
@@ -150,7 +146,7 @@ class StreamReader(_Reader, DataSourceStreamReader):
         self._last = Offset.from_json(end)
         return self._partitions(driver.plan(Offset.from_json(start), self._last))
 
-    def getDefaultReadLimit(self) -> Any:  # noqa: N802  # Spark's name
+    def getDefaultReadLimit(self) -> Any:
         """The limit that the options give."""
         options = self._options
         if options.max_rows is not None:
@@ -159,11 +155,11 @@ class StreamReader(_Reader, DataSourceStreamReader):
             return _limits.ReadMaxBytes(options.max_bytes or _NO_LIMIT_OF_ITS_OWN)
         return _limits.ReadAllAvailable()
 
-    def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802  # Spark's name
+    def prepareForTriggerAvailableNow(self) -> None:
         """Read no further than to what is there now."""
         self._driver()[0].stop_at()
 
-    def reportLatestOffset(self) -> dict[str, Any]:  # noqa: N802  # Spark's name
+    def reportLatestOffset(self) -> dict[str, Any]:
         """How far the query is behind, for its progress."""
         driver, stream = self._driver()
         behind = driver.behind()

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ....aws.client import kinesis_client
-from ....aws.errors import error_of
+from ....aws.errors import error_of, is_of_call
 from ....aws.streams import ALL_SHARDS, list_shards, stream_argument
 from ....consumer.config import ConsumerConfig
 from ....leases.lease import is_started
@@ -29,11 +29,11 @@ def doubt_about(
     try:
         client = kinesis_client(ConsumerConfig(), region_name, None, profile_name)
         return _doubt(client, stream_argument(stream), position, shard_id, stream)
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, ValueError) as error:  # no endpoint, no stream's name, no aggregate
         raise InputError(error) from None
-    except InputError:
-        raise
-    except Exception as error:  # noqa: BLE001  # botocore's, of which there are many
+    except Exception as error:
+        if not is_of_call(error):
+            raise
         code, message = error_of(error)
         raise InputError(
             f"the stream {stream} cannot say whether it has {_told(position)}: {code}: {message}"

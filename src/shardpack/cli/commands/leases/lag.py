@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ....aws.client import kinesis_client
-from ....aws.errors import error_of
+from ....aws.errors import error_of, is_of_call
 from ....aws.streams import ALL_SHARDS, list_shards, stream_argument
 from ....consumer.config import ConsumerConfig
 from ....consumer.core.shards import ListedShard, listed_shards
@@ -47,7 +47,9 @@ def millis_behind(
                 behind[lease.key] = None
             else:
                 behind[lease.key] = OF_ANOTHER if shard.disowns(lease) else _millis_behind(client, name, lease)
-        except Exception as error:  # noqa: BLE001  # botocore's, of which there are many
+        except Exception as error:
+            if not is_of_call(error):
+                raise
             code, message = error_of(error)
             if code not in _OF_ONE_SHARD:
                 raise _failed(stream, error) from None
@@ -59,9 +61,11 @@ def _asked(stream: str, region_name: str | None, profile_name: str | None) -> tu
     try:
         client = kinesis_client(ConsumerConfig(), region_name, None, profile_name)
         return client, listed_shards(list_shards(client, stream_argument(stream), ALL_SHARDS), stream)
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, ValueError) as error:  # no endpoint, no stream's name
         raise InputError(error) from None
-    except Exception as error:  # noqa: BLE001  # botocore's, of which there are many
+    except Exception as error:
+        if not is_of_call(error):
+            raise
         raise _failed(stream, error) from None
 
 

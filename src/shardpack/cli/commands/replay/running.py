@@ -15,6 +15,7 @@ import typer
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from ....aws.errors import is_of_sdk
 from ....aws_lambda import DynamoDBProgress, InvokeFunction, Progress, PutAgain, SQLiteProgress, replay
 from ....aws_lambda._settings import check_synchronous
 from ....limits import check_callable
@@ -71,7 +72,7 @@ def run(choices: Choices) -> int:
         except ModuleNotFoundError as error:
             raise InputError(error) from None
         except Exception as error:
-            if not type(error).__module__.startswith("botocore."):
+            if not is_of_sdk(error):
                 raise
             raise InputError(f"{choices.source}: {error}") from None
     done = found[-1]

@@ -77,8 +77,8 @@ class Hot:
         print_table(printer, [Column("shard"), *numbers], shards)
         printer.print()
         print_table(printer, [Column("partition key"), numbers[0], numbers[2]], keys)
-        if self._lowered:
-            printer.print(f"There are many keys: a key's count may be too low by {self._lowered:,}.")
+        if self.too_low_by:
+            printer.print(f"There are many keys: a key's count may be too low by {self.too_low_by:,}.")
 
     def _share(self, count: int) -> str:
         return f"{count / self.total:.1%}" if self.total else "-"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ....aws.errors import is_of_sdk
 from ....consumer import Batch, Consumer, MemoryLeases
 from ....records import ReceivedRecord
 from ...interrupts import Interruption, leave
@@ -89,7 +90,7 @@ class Tail:
                 self._show_hot()
                 leave(interruption.status or 130)
             except Exception as error:
-                if not type(error).__module__.startswith("botocore."):
+                if not is_of_sdk(error):
                     raise
                 raise refusal(stream, error, client) from None
         self._show_hot()

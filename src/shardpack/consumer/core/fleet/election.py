@@ -23,9 +23,6 @@ class Election:
         worker_id: its name in the lock.
         config: the settings.
         random: for versions, and for waits.
-
-    Attributes:
-        leader: who was last seen to lead; None: nobody, or not known.
     """
 
     def __init__(self, worker_id: str, config: FleetConfig, random: Random) -> None:
@@ -45,7 +42,6 @@ class Election:
         self._to_take: tuple[LeaderLock | None] | None = None  # the lock that is to be taken, as it is now
         self._to_delete: DeleteLock | None = None
         self._is_closing = False
-        self.leader: str | None = None
 
     def is_leader(self, now: float) -> bool:
         """Whether this worker leads."""
@@ -93,7 +89,7 @@ class Election:
         """Lead no more, and let others."""
         if self._mine is not None and self._tables is not None:
             self._to_delete = DeleteLock(self._tables, self._mine)
-        self._mine = self._to_take = self.leader = None
+        self._mine = self._to_take = None
         self._is_revoked = True
         self._due = now + self._config.leader_heartbeat
 
@@ -122,7 +118,6 @@ class Election:
         """`ReadLock` has answered."""
         self._is_busy = False
         self._failures = 0
-        self.leader = None if lock is None else lock.owner
         if lock != self._seen:
             self._seen, self._seen_since = lock, now
         if lock is None or lock.owner == self._worker_id or now - self._seen_since > lock.duration:
@@ -139,14 +134,14 @@ class Election:
         was_leader = self._mine is not None
         self._due = self._began + self._config.leader_heartbeat
         if not answer:
-            self._mine = self.leader = None
+            self._mine = None
             if was_leader:  # perhaps an answer was lost: the next look tells who has it
                 self._due = now
             return False
         if self._is_revoked:
             self._to_delete = DeleteLock(action.tables, action.lock)
             return False
-        self._mine, self._renewed_at, self.leader = action.lock, self._began, self._worker_id
+        self._mine, self._renewed_at = action.lock, self._began
         return not was_leader
 
     def deleted(self) -> None:

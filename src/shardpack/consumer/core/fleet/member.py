@@ -212,7 +212,8 @@ class Member:
             if not state.is_led:
                 self.election.resign(now)
             how = "a leader assigns the leases" if state.is_led else "workers take the leases"
-            _log.info("%s: %s (%s, %s)", self._worker_id, how, state.client_version, state.tables.value)
+            level = logging.INFO if state.is_understood else logging.WARNING
+            _log.log(level, "%s: %s (%s, %s)", self._worker_id, how, state.client_version, state.tables.value)
             return True
         return False
 

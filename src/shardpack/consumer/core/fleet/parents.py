@@ -8,11 +8,15 @@ of a fleet of the KCL assigns such leases too, and leaves them to whoever has th
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from ....leases.balance import SETTLED, LeaseView
 from ....leases.lease import Lease
 from ....records import Position
 from ...config import ConsumerConfig
+
+_TO_AND_FRO = 10
+"""For so many times the time after which it may be deleted, a finished lease may be given to others and come back."""
 
 
 class Parents:
@@ -30,6 +34,19 @@ class Parents:
         self._children: dict[str, set[str]] = {}  # those that wait for a parent's
         self._gone: set[str] = set()  # parents' leases that were looked for, and are not there
         self._ended: dict[str, float] = {}  # since when leases that it was given are known to be at their ends
+
+    def keep(self, keys: Collection[str], now: float) -> None:
+        """These leases have this worker's name on them; what is known on account of others is not needed any more.
+
+        But for when it was seen that a lease is at its end: it may be given to others in between, and come back.
+        """
+        mine = (self._view.leases.get(key) for key in keys)
+        self._gone &= {parent for lease in mine if lease is not None for parent in lease.parents}
+        self._later = {key: moment for key, moment in self._later.items() if key in keys}
+        old = now - _TO_AND_FRO * self._settling
+        self._ended = {key: since for key, since in self._ended.items() if key in keys or since > old}
+        waiting = {key: children.intersection(keys) for key, children in self._children.items()}
+        self._children = {key: children for key, children in waiting.items() if children}
 
     def may_look(self, key: str, now: float) -> bool:
         """Whether it is worth it to look at a lease now."""

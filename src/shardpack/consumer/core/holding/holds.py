@@ -182,14 +182,16 @@ class Holds:
         hold.write_failed(now)
         self._metrics.count("RenewLease.Failures", 1, hold.lease.key)
 
-    def lose(self, hold: Hold, now: float) -> None:
-        """The lease is another worker's, or nobody's."""
+    def lose(self, hold: Hold, now: float, *, is_let_go: bool = False) -> None:
+        """The lease is another worker's, or nobody's; `is_let_go`: because this worker wanted it so."""
         if hold.is_overdue(now):
             self._coordinator.overdue.add(hold.lease.key)
         self.finished += [(token, lost(hold.lease.key)) for token in hold.take_tokens()]
         self._drop(hold)
         if self.is_closing:
             return
+        if not hold.is_handed_over and not is_let_go:
+            self._coordinator.lost(hold.lease)
         if not hold.is_handed_over:
             self._metrics.count("LostLeases", 1, hold.lease.key)
         tell(hold.lease, "%s: the lease of %s is not held any more", self._stream_name, hold.lease.key)

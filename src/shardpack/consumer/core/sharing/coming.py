@@ -105,7 +105,9 @@ class Coming:
 
     def found(self, keys: Iterable[str], now: float) -> None:
         """These leases have this worker's name on them."""
+        keys = set(keys)
         self._finding.succeeded(now)
+        self._parents.keep(keys | self._asked, now)
         self._has_looked = self._has_looked or self._is_last_look
         is_new = self._until is not None and now < self._until
         if self._member.is_led and is_new:  # a leader has given it more, before it knew

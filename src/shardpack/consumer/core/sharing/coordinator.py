@@ -33,6 +33,7 @@ from .changes import Changes
 from .coming import Coming
 from .creating import Creating
 from .listings import Listings
+from .namesakes import Namesakes
 
 _RETRY_SECONDS = 1.0  # before looking again at what did not work out
 
@@ -80,6 +81,8 @@ class Coordinator:
         self.look: Look | None = None
         self.round: Round | None = None
         self.member = member or Member(worker_id, config, random, is_alone=True)
+        self._namesakes = Namesakes(stream_name, worker_id)
+        self.view.disputed = self._namesakes.disputed
         self._changes = Changes()
         self._listings = Listings(config, random, self.member)
         self._creating = Creating(config, start, self.view, self._listings, self._changes)
@@ -109,6 +112,12 @@ class Coordinator:
     def ensure(self, children: Iterable[ListedShard], now: float) -> bool:
         """See `Creating.ensure`."""
         return self._creating.ensure(children, self.shards or {}, now)
+
+    def lost(self, lease: Lease) -> None:
+        """Somebody else has a lease that this worker held, as it was last written; who, shows in a look at it."""
+        self._namesakes.lost(lease)
+        if self.member.is_led and self._coming.can_find:  # else all leases are listed soon
+            self._changes.add(GetLease(lease.key))
 
     def look_at_shards(self, moment: float) -> None:
         """See `Listings.look_at_shards`."""
@@ -152,6 +161,7 @@ class Coordinator:
         elif isinstance(action, MemberAction):
             if self.member.answered(action, answer, now):
                 self.view.is_partial = self.member.is_led
+                self._coming.can_find = True  # the KCL makes the index while it goes over to a leader
                 self._listings.look_at_all_leases(now)
                 self._listings.look_at_shards(now)
             if self.member.is_over:
@@ -179,6 +189,8 @@ class Coordinator:
         """
         self._listings.got_leases(now, can_find=self._coming.can_find)
         self.view.observe(leases, now)
+        for key in self._namesakes.lost_keys - self.held:
+            self._namesakes.seen(key, self.view.leases.get(key), now)
         self.round = None
         if self._is_closing:
             return
@@ -239,6 +251,7 @@ class Coordinator:
         if answer is None:  # not at once, because whoever was faster would be met again
             self.look_at_leases(now + self._random.random() * _RETRY_SECONDS)
             return
+        self._namesakes.taken(answer.key)
         self.view.update(answer, now)
         if isinstance(action, AssignLease) or answer.checkpoint_owner is not None:
             if action.owner == self._worker_id:
@@ -259,6 +272,8 @@ class Coordinator:
     def seen(self, key: str, lease: Lease | None, now: float) -> None:
         """`GetLease` has succeeded."""
         self._changes.over(key)
+        if key not in self.held:
+            self._namesakes.seen(key, lease, now)
         if not self._coming.seen(key, lease, now) or lease is None or key in self.overdue:
             return
         if self._is_closing:  # nobody waits for it here any more

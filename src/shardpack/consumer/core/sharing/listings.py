@@ -33,7 +33,7 @@ class Listings:
         self._shards_asked_for = self._leases_asked_for = _NEVER
         self._looks = 0  # at all leases
         self._looks_before = -1  # the shards were last asked for
-        self.leases_listed = _NEVER
+        self.leases_listed = self._leases_as_of = _NEVER
 
     def poll(self, now: float) -> list[Action]:
         """The lists to ask for now."""
@@ -84,8 +84,8 @@ class Listings:
         return self._looks_before < self._looks
 
     def are_leases_old(self, now: float, times: int) -> bool:
-        """Whether the leases were listed longer ago than so many times the failover time."""
-        return now - self.leases_listed > times * self._failover_time
+        """Whether the leases were asked for longer ago than so many times the failover time."""
+        return now - self._leases_as_of > times * self._failover_time
 
     def took(self, now: float) -> float:
         """How many seconds the list of leases took that has come now."""
@@ -100,7 +100,7 @@ class Listings:
     def got_leases(self, now: float, *, can_find: bool) -> None:
         """The leases were listed; `can_find`: and the store can tell a worker which are its own."""
         self._leases.succeeded(now, self._member.listing_interval(now) if can_find else None)
-        self.leases_listed = now
+        self.leases_listed, self._leases_as_of = now, self._leases_asked_for
         self._looks += 1
 
     def failed(self, action: Action, now: float) -> None:

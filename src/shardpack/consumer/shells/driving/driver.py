@@ -40,14 +40,16 @@ class Driver:
     """Runs an engine in a thread that starts with `start`; until then it may be carried over a fork.
 
     Args:
-        engine: the engine.
+        make: makes an engine, anew in a process that was forked before the start, for a worker's name is its own.
         leases: the store. It is called by threads of its own, since leases must be renewed while calls to Kinesis hang.
         call: begins a call to Kinesis; `report` tells how it went.
         at_end: called by the driver's thread when it has ended.
     """
 
-    def __init__(self, engine: Engine, leases: Leases, call: KinesisCall, at_end: Callable[[], object]) -> None:
-        self._engine = engine
+    def __init__(
+        self, make: Callable[[], Engine], leases: Leases, call: KinesisCall, at_end: Callable[[], object]
+    ) -> None:
+        self._make, self._engine, self._made_in = make, make(), os.getpid()
         self._leases = leases
         self._call = call
         self._at_end = at_end
@@ -76,6 +78,8 @@ class Driver:
         if self._is_started:
             ticket.settle()
         else:
+            if self._made_in != os.getpid():
+                self._engine, self._made_in = self._make(), os.getpid()
             self._process_id = os.getpid()
             apart(self._begin, "shardpack-start", ticket)
 

@@ -1,0 +1,95 @@
+"""Which failures of a call are worth another try: those that the service or the network can cause."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+import shardpack as sp
+from shardpack.aws.errors import error_of, is_mistake, may_pass
+from shardpack.consumer import ConsumerConfig
+from shardpack.consumer.core.actions import ListShards
+from shardpack.consumer.core.engine import Engine
+from shardpack.consumer.start import Start
+from shardpack.ranges.core.options import Connection
+from shardpack.ranges.shells.clients import Caller
+
+exceptions = pytest.importorskip("botocore.exceptions")
+
+MISTAKES = [
+    TypeError("'NoneType' object is not subscriptable"),
+    AttributeError("no such method"),
+    KeyError("Records"),
+    IndexError(0),
+    NameError("x"),
+    ZeroDivisionError(),
+    RuntimeError("cannot schedule new futures after shutdown"),
+    AssertionError(),
+    ValueError("Invalid endpoint"),
+    MemoryError(),
+    ImportError("no module"),
+]
+
+
+class TokenError(Exception):
+    """Of some library that a provider of credentials uses."""
+
+
+def passing() -> Iterator[Exception]:
+    from urllib3.exceptions import ProtocolError
+
+    for code in ("InternalFailure", "ThrottlingException", "SomethingNew"):
+        yield exceptions.ClientError({"Error": {"Code": code, "Message": "later"}}, "GetRecords")
+    yield exceptions.ReadTimeoutError(endpoint_url="https://x")
+    yield exceptions.EndpointConnectionError(endpoint_url="https://x")
+    yield exceptions.CredentialRetrievalError(provider="iam", error_msg="later")
+    yield ProtocolError("broken")
+    yield TokenError()
+    yield from (ConnectionResetError(), TimeoutError(), ssl.SSLError(), OSError(28, "no space"), EOFError())
+    yield UnicodeDecodeError("utf-8", b"\xff", 0, 1, "what a broken proxy sends")
+
+
+class Raising:
+    """A client whose calls raise."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.calls = 0
+
+    def _call(self, **_: Any) -> None:
+        self.calls += 1
+        raise self.error
+
+    get_records = scan = _call
+
+
+@pytest.mark.parametrize("error", MISTAKES, ids=lambda error: type(error).__name__)
+def test_a_mistake_is_raised_at_once_wherever_calls_are_made(error: Exception) -> None:
+    assert is_mistake(error)
+    waits: list[float] = []
+    client = Raising(error)
+    with pytest.raises(type(error)) as raised:
+        Caller(Connection("s"), client, sleep=waits.append)("get_records")
+    assert raised.value is error  # with its own traceback, and not as something that AWS has said
+    assert (waits, client.calls) == ([], 1)
+
+    client = Raising(error)
+    with pytest.raises(type(error)):
+        sp.DynamoDBLeases("fleet", client=client).list()
+    assert client.calls == 1
+
+    engine = Engine("s", "w", ConsumerConfig(), Start.of("TRIM_HORIZON", None), random=Random(1))
+    engine.failed(ListShards(), error, error_of(error)[0], 0.0)
+    assert engine.fatal is error
+
+
+@pytest.mark.parametrize("error", list(passing()), ids=lambda error: f"{type(error).__name__} {error_of(error)[0]}")
+def test_what_the_service_and_the_network_cause_is_waited_out(error: Exception) -> None:
+    assert may_pass(error, error_of(error)[0])
+    engine = Engine("s", "w", ConsumerConfig(), Start.of("TRIM_HORIZON", None), random=Random(1))
+    engine.failed(ListShards(), error, error_of(error)[0], 0.0)
+    assert engine.fatal is None
