@@ -250,6 +250,11 @@ class TestPack:
             counts.extend(one["user_record_count"][0].as_py() for one in packed)
         assert counts == [13] * 2  # the third was complete, and was to come out when its batch was
 
+    def test_batches_are_of_16_mib(self) -> None:
+        source = pa.table({"partition_key": ["k"] * 40, "data": pa.array([bytes(500_000)] * 40, pa.binary())})
+
+        assert [len(one) for one in arrow.pack_batches(source)] == [16, 4]
+
     def test_columns_of_nothing(self) -> None:
         source = pa.table({"partition_key": ["k"] * 3, "data": pa.array([b""] * 3, pa.binary())})
 

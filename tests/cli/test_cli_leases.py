@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import servers
-from command_line import COMMAND, json_lines, run
+from command_line import json_lines, run, started_warm
 from lease_steps import LONG as SEQUENCE_NUMBER
 from lease_steps import created, only, taken
 
@@ -373,7 +373,7 @@ class TestSetIsChecked:
         leases = sp.SQLiteLeases(tmp_path / "app.db")
         created(leases, CHILD)
         ours, theirs = os.openpty()
-        command = [*COMMAND, "leases", "set", f"sqlite:{tmp_path / 'app.db'}", CHILD.key, "LATEST"]
+        command = [*started_warm(), "leases", "set", f"sqlite:{tmp_path / 'app.db'}", CHILD.key, "LATEST"]
         with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             os.write(ours, answer)
             out, _ = process.communicate(timeout=60)

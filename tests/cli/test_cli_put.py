@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import servers
-from command_line import COMMAND, json_lines, run
+from command_line import json_lines, run, started_warm
 from producer_client import read_all
 
 import shardpack as sp
@@ -299,7 +299,7 @@ def test_a_full_disk_is_told() -> None:
 
 def started(*arguments: str) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    return subprocess.Popen([*COMMAND, *arguments], stdin=pipe, stdout=pipe, stderr=pipe)
+    return subprocess.Popen([*started_warm(), *arguments], stdin=pipe, stdout=pipe, stderr=pipe)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -406,9 +406,9 @@ def test_on_a_terminal_there_is_a_bar(ministack: tuple[Any, str], tmp_path: Path
     client, url = ministack
     name = new_stream(client, 1)
     file = tmp_path / "{x}[y].log"
-    file.write_bytes(b"line\n" * 100_000)
+    file.write_bytes(b"line\n" * 20_000)
     ours, theirs = pty.openpty()
-    command = [*COMMAND, "put", name, str(file), "--endpoint-url", url, "--json"]
+    command = [*started_warm(), "put", name, str(file), "--endpoint-url", url, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
         os.close(theirs)
         shown = b""
@@ -418,7 +418,7 @@ def test_on_a_terminal_there_is_a_bar(ministack: tuple[Any, str], tmp_path: Path
         except OSError:  # how Linux says that the other side is closed
             pass
         assert process.stdout is not None
-        assert told(process.stdout.read())["delivered"] == 100_000
+        assert told(process.stdout.read())["delivered"] == 20_000
     os.close(ours)
 
     assert b"delivered" in shown

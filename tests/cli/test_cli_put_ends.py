@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import servers
 import warm_python
-from command_line import COMMAND, json_lines
+from command_line import COMMAND, json_lines, started_warm
 from command_line import run as run_command
 
 import shardpack as sp
@@ -109,7 +109,7 @@ class TestWhatEndsTheReading:
         assert error.startswith("shardpack: -:5001: not JSON (it is nested too deeply); --user-records takes what")
 
     def test_a_stream_that_cannot_be_reached_ends_it_though_there_is_more(self) -> None:
-        command = f"yes line | {' '.join(COMMAND)} put s - {' '.join(NOWHERE)} --record-ttl 0.5 --json"
+        command = f"yes line | {' '.join(started_warm())} put s - {' '.join(NOWHERE)} --record-ttl 0.5 --json"
 
         done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120, check=False)
 
@@ -125,7 +125,7 @@ class TestWhatEndsTheReading:
     ) -> None:
         failed = tmp_path / "failed.jsonl"
         where = ("--endpoint-url", server[1], "--failed", str(failed))
-        command = f"yes line | {' '.join([*COMMAND, 'put', 'nowhere', *where])}"
+        command = f"yes line | {' '.join([*started_warm(), 'put', 'nowhere', *where])}"
 
         done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120, check=False)
 
@@ -175,8 +175,9 @@ class TestSignals:
     def started(self, silent: socket.socket, *more: str, **how: Any) -> subprocess.Popen[bytes]:
         where = ("--endpoint-url", f"http://127.0.0.1:{silent.getsockname()[1]}", "--request-timeout", "60")
         pipe = subprocess.PIPE
+        command = COMMAND if how else started_warm()
         process = subprocess.Popen(
-            [*COMMAND, "put", "s", "-", *where, *more], stdin=pipe, stdout=pipe, stderr=pipe, **how
+            [*command, "put", "s", "-", *where, *more], stdin=pipe, stdout=pipe, stderr=pipe, **how
         )
         assert process.stdin is not None
         process.stdin.write(b"one\ntwo\n")
@@ -319,7 +320,7 @@ class TestTheFileForWhatFails:
         failed = tmp_path / "failed.jsonl"
         failed.write_bytes(b"precious\n")
         (tmp_path / "link").symlink_to(failed)
-        shell = f"{' '.join(COMMAND)} put s - --failed {tmp_path / 'link'} {' '.join(NOWHERE)} < {failed}"
+        shell = f"{' '.join(started_warm())} put s - --failed {tmp_path / 'link'} {' '.join(NOWHERE)} < {failed}"
 
         done = subprocess.run(["bash", "-c", shell], capture_output=True, timeout=60, check=False)
 

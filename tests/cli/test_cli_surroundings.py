@@ -132,7 +132,7 @@ def test_inspect_asks_about_many_shards_as_fast_as_about_few(folder: Path) -> No
 
 @pytest.mark.parametrize("command", ["pack", "unpack", "inspect --first 1000"])
 def test_ctrl_c_is_no_traceback(command: str) -> None:
-    arguments = [sys.executable, "-m", "shardpack", *command.split(), "-"]
+    arguments = [*warm_python.for_shells(), "-m", "shardpack", *command.split(), "-"]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stderr is not None

@@ -17,7 +17,7 @@ import pytest
 import servers
 import warm_python
 from aggregate_bytes import frame
-from command_line import COMMAND
+from command_line import COMMAND, started_warm
 from relay import relay
 
 import shardpack as sp
@@ -179,7 +179,7 @@ class TestWhereItBegins:
         put(client, name, b"before")
         for number in (signal.SIGINT, signal.SIGTERM):
             process = subprocess.Popen(
-                [*COMMAND, "tail", name, "--endpoint-url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                [*started_warm(), "tail", name, "--endpoint-url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
             assert process.stdout is not None
             deadline = time.monotonic() + 60
@@ -235,14 +235,16 @@ class TestErrors:
     def test_a_reader_that_goes_away_is_no_error(self, server: tuple[Any, str]) -> None:
         name = new_stream(server[0])
         put(server[0], name, *(b"x" * 1000 for _ in range(500)))
-        command = " ".join([*COMMAND, "tail", name, "--endpoint-url", server[1], "--from", "TRIM_HORIZON", "| head -1"])
+        command = " ".join(
+            [*started_warm(), "tail", name, "--endpoint-url", server[1], "--from", "TRIM_HORIZON", "| head -1"]
+        )
         script = f"{command}; exit ${{PIPESTATUS[0]}}"
         done = subprocess.run(["bash", "-c", script], capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"x" * 1000 + b"\n", b"")
 
 
 def started(name: str, url: str, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [*COMMAND, "tail", name, "--endpoint-url", url, *arguments]
+    command = [*started_warm(), "tail", name, "--endpoint-url", url, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import servers
 import warm_python
-from command_line import COMMAND, run
+from command_line import COMMAND, run, started_warm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -229,7 +229,7 @@ def test_the_name_of_a_file_that_is_there(command: str, tmp_path: Path, monkeypa
         where = ["s", file, "--endpoint-url", "http://127.0.0.1:9", "--record-ttl", "0.1", "--region", "us-east-1"]
         arguments = where if command == "put" else [file]
         done = subprocess.run(
-            [*COMMAND, command, *arguments], stdout=subprocess.PIPE, stderr=theirs, timeout=60, check=False
+            [*started_warm(), command, *arguments], stdout=subprocess.PIPE, stderr=theirs, timeout=60, check=False
         )
         assert done.returncode == int(command == "put")
         shown = check(done.stdout)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm_python
 from rich.console import Console
 
 from shardpack.cli.commands import demo
 
 pytestmark = pytest.mark.skipif(find_spec("ministack") is None, reason="the demo's local server is not installed")
 
-COMMAND = [sys.executable, "-m", "shardpack", "demo"]
+COMMAND = ["-m", "shardpack", "demo"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, check=False, text=True, timeout=180)
+    status, out, error = warm_python.run([*COMMAND, *arguments], seconds=180)
+    return subprocess.CompletedProcess([*COMMAND, *arguments], status, out.decode(), error.decode())
 
 
 def digests(output: str) -> list[tuple[str, str]]:

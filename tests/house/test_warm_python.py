@@ -58,6 +58,22 @@ def test_from_a_shell_too(name: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == cold(*command[-4:], stdin=b"abc")
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("handled", [True, False])
+def test_signals_reach_it_from_a_shell(number: signal.Signals, handled: bool) -> None:
+    handle = f"import signal; signal.signal({number}, lambda number, _: sys.exit(100 + number));"
+    code = f"import sys; {handle if handled else ''} print('ready', flush=True); sys.stdin.read()"
+    ended = []
+    for python in ([sys.executable], warm_python.for_shells()):
+        with subprocess.Popen([*python, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(number)
+            ended.append(process.wait(60))
+
+    assert ended == [100 + number if handled else -number] * 2
+
+
 def test_a_shell_sees_when_it_closes_its_output() -> None:
     code = "import os, sys; print('all'); sys.stdout.flush(); os.close(1); sys.stdin.read()"
     with subprocess.Popen(

@@ -13,6 +13,11 @@ import warm_python
 COMMAND = [sys.executable, "-m", "shardpack"]
 
 
+def started_warm() -> list[str]:
+    """What stands for COMMAND in a process of one's own that begins warm; see `warm_python.for_shells`."""
+    return [*warm_python.for_shells(), "-m", "shardpack"]
+
+
 def run(
     *arguments: str | Path, stdin: bytes = b"", status: int = 0, environment: Mapping[str, str] | None = None
 ) -> tuple[bytes, str]:

@@ -114,17 +114,35 @@ READERS: Mapping[str, Read] = {
 
 def cost(read: Read, blob: bytes, runs: int = RUNS) -> Cost:
     """Measured in a process of its own, in which Python collects no garbage that it found there."""
+    (told,) = _in_a_process(lambda: [_measured(read, blob, _memory("VmRSS"), runs)])
+    return told
+
+
+def costs_in_turn(read: Read, blobs: Mapping[str, bytes]) -> dict[str, Cost]:
+    """Each read once, in one process for all: the memory is the most that any has taken until then."""
+
+    def work() -> list[Cost]:
+        before = _memory("VmRSS")
+        return [_measured(read, blob, before, 1) for blob in blobs.values()]
+
+    return dict(zip(blobs, _in_a_process(work), strict=True))
+
+
+def _measured(read: Read, blob: bytes, before: int, runs: int) -> Cost:
+    seconds = [_timed(read, blob)]
+    grew = _memory("VmHWM") - before
+    seconds += [_timed(read, blob) for _ in range(runs - 1)]
+    return Cost(min(seconds), max(grew, 0))
+
+
+def _in_a_process(work: Callable[[], list[Cost]]) -> list[Cost]:
     gc.freeze()
     come, go = os.pipe()
     child = os.fork()
     if child == 0:
         answer: dict[str, object] = {"error": "it ended"}
         try:
-            before = _memory("VmRSS")
-            seconds = [_timed(read, blob)]
-            grew = _memory("VmHWM") - before
-            seconds += [_timed(read, blob) for _ in range(runs - 1)]
-            answer = {"seconds": min(seconds), "memory": max(grew, 0)}
+            answer = {"costs": work()}
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is told
             answer = {"error": f"{type(error).__name__}: {error}"}
         finally:
@@ -137,7 +155,7 @@ def cost(read: Read, blob: bytes, runs: int = RUNS) -> Cost:
     os.waitpid(child, 0)
     if "error" in told:
         raise AssertionError(told["error"])
-    return Cost(**told)
+    return [Cost(*one) for one in told["costs"]]
 
 
 def calls(read: Read, blob: bytes) -> int:

@@ -1,10 +1,12 @@
 """What a shell runs in place of Python for a process that begins warm; see `for_shells` in warm_python.py.
 
-It hands its arguments and its standard streams over, and ends as the process does. It imports next to nothing.
+It hands its arguments and its standard streams over, then the signals that reach it, and ends as the process does. It
+imports next to nothing.
 """
 
 import _socket
 import os
+import signal
 import sys
 
 if __name__ == "__main__":
@@ -12,11 +14,18 @@ if __name__ == "__main__":
     asked = ascii([arguments, dict(os.environ), os.getcwd()]).encode()  # noqa: PTH109  # pathlib is slow to load
     connection = _socket.socket(_socket.AF_UNIX)
     connection.connect(address)
+    handed_on = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, handed_on)  # until there is a process that they can be handed on to
+    for number in handed_on:
+        signal.signal(number, lambda number, _frame: connection.send(bytes([number])) and None)
     streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
     connection.sendmsg([len(asked).to_bytes(4, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
     connection.sendall(asked)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handed_on)
     os.closerange(0, 3)  # whoever is at the other ends shall see when that process closes its own
     status = int(connection.recv(16) or 99)
     if status < 0:
+        if -status in handed_on:
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)

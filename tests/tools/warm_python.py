@@ -87,19 +87,22 @@ def run(
     wanted = {**os.environ, **(environment or {})}
     if not hasattr(os, "fork"):
         return _run_cold(arguments, stdin, wanted, seconds)
-    parent = _parent()
-    differs = {name for name, _ in wanted.items() ^ parent.environment.items()}
-    if any(not name.startswith(_HARMLESS) for name in differs):
+    if _could_matter(wanted):
         return _run_cold(arguments, stdin, wanted, seconds)
-    return _run_warm(parent, arguments, stdin, wanted, seconds)
+    return _run_warm(_parent(), arguments, stdin, wanted, seconds)
+
+
+def _could_matter(environment: Mapping[str, str]) -> bool:
+    differs = {name for name, _ in environment.items() ^ _parent().environment.items()}
+    return any(not name.startswith(_HARMLESS) for name in differs)
 
 
 def for_shells() -> list[str]:
     """What stands for ``python`` in a shell's line or a process of one's own, in the environment of the tests.
 
-    Signals do not reach it, and standard streams must be open.
+    SIGHUP, SIGINT and SIGTERM reach it, and are not ignored; standard streams must be open.
     """
-    if not hasattr(os, "fork"):
+    if not hasattr(os, "fork") or _could_matter(os.environ):
         return [sys.executable]
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("warm_client.py")), _parent().address]
 
@@ -174,8 +177,8 @@ def _serve(listener: socket.socket) -> list[str]:
                 os.kill(child, signal.SIGKILL)
             os._exit(0)
         for child, connection in children.items():
-            if connection in readable:  # nobody waits for it any more
-                os.kill(child, signal.SIGKILL)
+            if connection in readable:
+                _signal(child, connection)
         if ours in readable:
             ours.recv(4096)
         while children and (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -195,6 +198,12 @@ def _serve(listener: socket.socket) -> list[str]:
             for stream in streams:
                 os.close(stream)
             children[child] = connection
+
+
+def _signal(child: int, connection: socket.socket) -> None:
+    """Hand signals on; where nobody waits for it any more, it is killed."""
+    for number in connection.recv(64) or [signal.SIGKILL]:
+        os.kill(child, number)
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

@@ -16,7 +16,7 @@ from google.protobuf.internal import api_implementation
 pytest.importorskip("pyarrow")
 
 from hostile_corpus import SOUND, UNSOUND, blobs, sound
-from hostile_readers import READERS, RUNS, Cost, calls, cost
+from hostile_readers import READERS, Cost, calls, cost, costs_in_turn
 
 import shardpack as sp
 
@@ -55,8 +55,9 @@ def test_none_costs_much_more_than_a_sound_one(reader: str) -> None:
     costs: dict[str, str] = {}
     for nth in range(TRIES):
         measure = cost(read, sound(size))
-        # At first once: most take far less, and only what looks too slow is worth the least of several runs.
-        seen = {name: cost(read, blob, 1 if nth == 0 else RUNS) for name, blob in left.items()}
+        # At first once, all in one process: nearly all take far less, and only what looks too dear is worth a process
+        # of its own and the least of several runs.
+        seen = {name: cost(read, blob) for name, blob in left.items()} if nth else costs_in_turn(read, left)
         left = {name: blob for name, blob in left.items() if not is_within(seen[name], measure)}
         costs = {name: f"{seen[name]} against {measure}" for name in left}
         if not left:

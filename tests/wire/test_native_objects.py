@@ -254,6 +254,19 @@ def test_records_of_plain_fields_are_hidden_from_the_collector_as_plain_tuples_a
         assert not any(map(gc.is_tracked, sp.unpack([{"Data": blob, "PartitionKey": "a", **ARRIVED}])))
 
 
+def test_fields_may_be_nested_as_deep_as_they_like() -> None:
+    nested: tuple[object, ...] = ()
+    for _ in range(300_000):
+        nested = (nested,)
+    (aggregate,) = native.read_ahead([sp.encode([("k", b"data")])])
+    assert aggregate is not None
+
+    (record,) = aggregate.received(nested, None, None)  # no caller of ours gives that
+
+    assert record.sequence_number is nested
+    assert gc.is_tracked(record)
+
+
 def test_nobody_finds_the_fields_that_are_filled_again() -> None:
     blob = sp.encode([("k", bytes([nth])) for nth in range(9)])
     gc.collect()

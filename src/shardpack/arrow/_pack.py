@@ -10,13 +10,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..limits import check_type
+from ..limits import MIB, check_type
 from ..packing.columnar import ColumnPacker, ColumnRows
 from ..records import PackedRecord
 from ..wire.backend import backend
 from ._blobs import ends_and_buffer, memory_of
 from ._schema import column_of
-from ._unpack import MAX_BYTES, MAX_ROWS, check_limits, record_batches
+from ._unpack import MAX_ROWS, check_limits, record_batches
+
+MAX_PACKED_BYTES = 16 * MIB
+"""glibc takes what has more than 32 MiB from the system each time, and clearing its pages takes longer than packing."""
 
 PACKED_SCHEMA = pa.schema(
     [
@@ -37,7 +40,7 @@ def pack_batches(
     partition_key: str = "partition_key",
     explicit_hash_key: str = "explicit_hash_key",
     max_rows: int = MAX_ROWS,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int = MAX_PACKED_BYTES,
     **settings: Any,
 ) -> Iterator[pa.RecordBatch]:
     """The user records in record batches, packed into Kinesis records: record batches with `PACKED_SCHEMA`, lazily.
@@ -50,7 +53,8 @@ def pack_batches(
         partition_key: the name of the string column with the partition keys.
         explicit_hash_key: the name of the string column with the explicit hash keys; it may be missing.
         max_rows: most Kinesis records in an output batch.
-        max_bytes: most bytes of data in an output batch; a Kinesis record that is larger comes alone.
+        max_bytes: most bytes of data in an output batch; a Kinesis record that is larger comes alone. The default is
+            16 MiB.
         settings: those of `shardpack.pack`.
 
     Raises:

@@ -159,6 +159,7 @@ type Parts = (Vec<Option<Arc<dyn Part>>>, Option<Arc<Vec<i64>>>);
 // SAFETY: the pointers lead to what these structures own, and to what never changes; whoever has one may use it in any
 // thread, one at a time, as the interface says.
 unsafe impl Send for Schema {}
+// SAFETY: likewise.
 unsafe impl Send for Array {}
 
 impl Schema {

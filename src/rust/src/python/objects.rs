@@ -9,6 +9,9 @@ use pyo3::{PyTraverseError, PyVisit};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
+/// Tuples in each other that are looked through for what may be part of a cycle: no field that makes sense has more.
+const MOST_NESTED: u32 = 8;
+
 /// Makes the objects of a class made by `typing.NamedTuple`, as `tuple.__new__(class, fields)` does.
 ///
 /// CPython itself makes them, so that they have all that an object has in its version. What is saved is the tuple of
@@ -37,7 +40,7 @@ impl<const N: usize> Maker<N> {
         let Some(new) = new.filter(|_| class.is_subclass(&tuple).unwrap_or(false)) else {
             return Err(PyTypeError::new_err(format!("{} is no named tuple", class.name()?)));
         };
-        let is_hidden = !common.iter().any(may_be_in_cycle);
+        let is_hidden = !common.iter().any(|field| may_be_in_cycle(field, MOST_NESTED));
         let fields = PyTuple::new(py, common)?;
         if is_hidden {
             // SAFETY: a tuple has the collector's header.
@@ -158,12 +161,15 @@ fn is_free(py: Python<'_>, object: &Py<PyAny>, class: &Py<PyType>) -> bool {
 }
 
 /// Whether the collector might find a cycle through an object: one of a type that it knows, unless it is a tuple that
-/// CPython itself has hidden, or that holds nothing through which it might.
-fn may_be_in_cycle(object: &Bound<'_, PyAny>) -> bool {
+/// CPython itself has hidden, or that holds nothing through which it might. `deeper`: how many tuples in each other are
+/// looked through.
+fn may_be_in_cycle(object: &Bound<'_, PyAny>, deeper: u32) -> bool {
     // SAFETY: the object is alive; this only looks.
     let is_known = unsafe { ffi::PyType_IS_GC(ffi::Py_TYPE(object.as_ptr())) != 0 };
-    is_known
-        && !object.cast::<PyTuple>().is_ok_and(|tuple| is_bare(tuple) && !tuple.iter().any(|it| may_be_in_cycle(&it)))
+    let holds_none = |tuple: &Bound<'_, PyTuple>| {
+        deeper > 0 && is_bare(tuple) && !tuple.iter().any(|it| may_be_in_cycle(&it, deeper - 1))
+    };
+    is_known && !object.cast::<PyTuple>().is_ok_and(holds_none)
 }
 
 /// Whether a tuple has its items and nothing more, as named tuples have; one that never changes, in any case.

@@ -18,17 +18,17 @@ from ..batch import AsyncBatch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
 from ..loss import DataLoss
-from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from ..reading.streams import NAME as MANY
 from ..spans import Spans
 from .async_running import AsyncDivert, AsyncRun
 from .beginning import Streams, check_arguments, check_hook, directory_of, engine_for
 from .driving.seat import Seat
+from .observing import Observed
 from .tasks import AsyncShell
 
 
-class AsyncConsumer:
+class AsyncConsumer(Observed):
     """`Consumer` for asyncio: the same promises, settings and errors.
 
     Iterate over it in one task, or let `run` await a handler in several. It belongs to the event loop in which it is
@@ -96,7 +96,7 @@ class AsyncConsumer:
             config = replace(config, idle_time_between_reads=LOOKING_SECONDS)
         make = partial(engine_for, stream_name, worker_id, config, start, start_at, meter_provider, leases)
         source = pushed or directory
-        self._shell = AsyncShell(make, config, client, arguments, stream, leases, source, on_data_loss)
+        self._shell: AsyncShell = AsyncShell(make, config, client, arguments, stream, leases, source, on_data_loss)
         self._spans = Spans(stream_name, tracer_provider)
         self._seat = Seat()
 
@@ -189,33 +189,3 @@ class AsyncConsumer:
     ) -> None:
         self._spans.ended(exc)
         await self.close()
-
-    @property
-    def stats(self) -> ConsumerStats:
-        """What it has done so far: counts and times, under the names of the KCL's metrics."""
-        return self._shell.look(lambda engine: engine.stats)
-
-    def is_healthy(self) -> bool:
-        """Whether it works, for a liveness probe: leases are renewed in time, no reader hangs, the streams are found.
-
-        True before the first batch is asked for; False after `close`, and after what nothing mends.
-        """
-        return self._shell.is_healthy() and (self._directory is None or self._directory.is_well)
-
-    @property
-    def millis_behind_latest(self) -> dict[str, int | None]:
-        """For each shard that this worker holds, how many milliseconds its reading is behind; None: not known yet."""
-        return self._shell.look(lambda engine: engine.millis_behind_latest)
-
-    @property
-    def is_caught_up(self) -> bool:
-        """Whether everything was handed out, and is no longer in hand, that this worker's shards held when last read.
-
-        False until the first shards are read, and while shards that nobody holds wait to be taken.
-        """
-        return self._shell.look(lambda engine: engine.is_caught_up)
-
-    @property
-    def caught_up_shards(self) -> set[str]:
-        """The shards of this worker of which everything was handed out, and is no longer in hand, when last read."""
-        return self._shell.look(lambda engine: engine.caught_up_shards)

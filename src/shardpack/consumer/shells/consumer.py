@@ -18,18 +18,18 @@ from ..batch import Batch
 from ..config import ConsumerConfig
 from ..core.handling import OnFailure, Policy
 from ..loss import DataLoss
-from ..metrics import ConsumerStats
 from ..reading.fan_out import LOOKING_SECONDS, FanOut
 from ..reading.streams import NAME as MANY
 from ..reading.streams import ManyStreams
 from ..spans import Spans
 from .beginning import Streams, check_arguments, check_hook, directory_of, engine_for
 from .driving.seat import Seat
+from .observing import Observed
 from .running import Run
 from .threads import Shell
 
 
-class Consumer:
+class Consumer(Observed):
     """Reads a Kinesis stream's user records: shards shared with other workers by leases, resumed where they were left.
 
     Iterate over it from one thread, or let `run` call a handler from several. It starts when it is first asked for a
@@ -104,7 +104,7 @@ class Consumer:
             client = ManyStreams(client, directory)
         make = partial(engine_for, stream_name, worker_id, config, start, start_at, meter_provider, leases)
         self._failover_time = config.failover_time
-        self._shell = Shell(make, config, client, stream_argument(stream_name), leases, self._end, on_data_loss)
+        self._shell: Shell = Shell(make, config, client, stream_argument(stream_name), leases, self._end, on_data_loss)
         self._spans = Spans(stream_name, tracer_provider)
         self._seat = Seat()
 
@@ -236,33 +236,3 @@ class Consumer:
     ) -> None:
         self._spans.ended(exc)
         self.close()
-
-    @property
-    def stats(self) -> ConsumerStats:
-        """What it has done so far: counts and times, under the names of the KCL's metrics."""
-        return self._shell.look(lambda engine: engine.stats)
-
-    def is_healthy(self) -> bool:
-        """Whether it works, for a liveness probe: leases are renewed in time, no reader hangs, the streams are found.
-
-        True before the first batch is asked for; False after `close`, and after what nothing mends.
-        """
-        return self._shell.is_healthy() and (self._directory is None or self._directory.is_well)
-
-    @property
-    def millis_behind_latest(self) -> dict[str, int | None]:
-        """For each shard that this worker holds, how many milliseconds its reading is behind; None: not known yet."""
-        return self._shell.look(lambda engine: engine.millis_behind_latest)
-
-    @property
-    def is_caught_up(self) -> bool:
-        """Whether everything was handed out, and is no longer in hand, that this worker's shards held when last read.
-
-        False until the first shards are read, and while shards that nobody holds wait to be taken.
-        """
-        return self._shell.look(lambda engine: engine.is_caught_up)
-
-    @property
-    def caught_up_shards(self) -> set[str]:
-        """The shards of this worker of which everything was handed out, and is no longer in hand, when last read."""
-        return self._shell.look(lambda engine: engine.caught_up_shards)

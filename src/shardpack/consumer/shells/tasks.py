@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from ...aws.client import async_kinesis_client
 from ...aws.streams import ALL_SHARDS, list_shards_async
@@ -26,15 +26,13 @@ from ..reading.fan_out import FanOut
 from ..reading.streams import AsyncManyStreams
 from .beginning import name_of
 from .driving.calls import kinesis_call
+from .driving.driven import Driven
 from .driving.driver import Driver
-from .driving.health import is_healthy
 from .driving.seat import Seat
 from .driving.tickets import AsyncTicket
 
-Found = TypeVar("Found")
 
-
-class AsyncShell:
+class AsyncShell(Driven):
     """Runs an engine for the event loop of the first `take`; see `Shell`.
 
     The engine has a thread here too, so that leases are renewed while the loop is busy; calls to the store of leases
@@ -91,50 +89,17 @@ class AsyncShell:
         checkpoint = functools.partial(self.checkpoint, delivered.hold)
         return AsyncBatch.of(delivered, records, checkpoint, name_of(self._stream))
 
-    def done(self, seat: Seat, *, stop: bool = False) -> None:
-        """See `Engine.done`."""
-        self._driver.done(seat, stop=stop)
-
     async def checkpoint(self, hold: Hold, position: Position | None) -> None:
         """See `Shell.checkpoint`."""
         ticket = AsyncTicket()
         self._driver.checkpoint(hold, position, ticket)
         await ticket.come()
 
-    def checkpoint_soon(self, hold: Hold, position: Position) -> None:
-        """See `Driver.checkpoint_soon`."""
-        self._driver.checkpoint_soon(hold, position)
-
     async def pause(self, seconds: float) -> None:
         """Wait, but not after `stop`."""
         ticket = AsyncTicket()
         self._driver.pause(seconds, ticket)
         await ticket.come()
-
-    def stop(self) -> None:
-        """Have `take` give nothing more."""
-        self._driver.stop()
-
-    def check(self) -> None:
-        """See `Driver.start` for what it raises."""
-        self._driver.check()
-
-    def check_unbroken(self) -> None:
-        """See `Driver.check_unbroken`."""
-        self._driver.check_unbroken()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether `stop` or `close` was called."""
-        return self._driver.is_stopping
-
-    def look(self, at: Callable[[Engine], Found]) -> Found:
-        """What a function finds in the engine."""
-        return self._driver.look(at)
-
-    def is_healthy(self) -> bool:
-        """See `is_healthy`."""
-        return is_healthy(self._driver)
 
     async def close(self) -> None:
         """Write what was checkpointed, and give the leases up, as long as it takes but not longer than they last."""

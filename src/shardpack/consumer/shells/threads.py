@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from ...aws.streams import ALL_SHARDS, list_shards
 from ...leases.lease import Leases
@@ -19,15 +19,13 @@ from ..core.holding.hold import Hold
 from ..loss import DataLoss
 from .beginning import name_of
 from .driving.calls import kinesis_call
+from .driving.driven import Driven
 from .driving.driver import Driver
-from .driving.health import is_healthy
 from .driving.seat import Seat
 from .driving.tickets import Ticket
 
-Found = TypeVar("Found")
 
-
-class Shell:
+class Shell(Driven):
     """Runs an engine. Every method may be called from any thread, and interrupted anywhere; see `Driver`.
 
     Its threads start with the first `take`; until then it may be carried over a fork.
@@ -82,10 +80,6 @@ class Shell:
         checkpoint = functools.partial(self.checkpoint, delivered.hold)
         return Batch.of(delivered, records, checkpoint, name_of(self._stream))
 
-    def done(self, seat: Seat, *, stop: bool = False) -> None:
-        """See `Engine.done`."""
-        self._driver.done(seat, stop=stop)
-
     def checkpoint(self, hold: Hold, position: Position | None) -> None:
         """Have everything up to a position recorded; None: all that was delivered. Returns when it is.
 
@@ -98,40 +92,11 @@ class Shell:
         ticket.wait()
         ticket.result()
 
-    def checkpoint_soon(self, hold: Hold, position: Position) -> None:
-        """See `Driver.checkpoint_soon`."""
-        self._driver.checkpoint_soon(hold, position)
-
     def pause(self, seconds: float) -> None:
         """Wait, but not after `stop`."""
         ticket = Ticket()
         self._driver.pause(seconds, ticket)
         ticket.wait()
-
-    def stop(self) -> None:
-        """Have `take` give nothing more. A signal handler may call it."""
-        self._driver.stop()
-
-    def check(self) -> None:
-        """See `Driver.start` for what it raises."""
-        self._driver.check()
-
-    def check_unbroken(self) -> None:
-        """See `Driver.check_unbroken`."""
-        self._driver.check_unbroken()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether `stop` or `close` was called."""
-        return self._driver.is_stopping
-
-    def look(self, at: Callable[[Engine], Found]) -> Found:
-        """What a function finds in the engine."""
-        return self._driver.look(at)
-
-    def is_healthy(self) -> bool:
-        """See `is_healthy`."""
-        return is_healthy(self._driver)
 
     def close(self, timeout: float) -> None:
         """Write what was checkpointed, and give the leases up."""
