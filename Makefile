@@ -156,12 +156,14 @@ test-leaks-debug: ## the same on a debug build of Python, which counts all refer
 # The native core under AddressSanitizer, with Python's own allocator put aside so that it sees each object. A module that
 # Python loads has no run-time library of its own, so the compiler's is loaded first; leaks are what test-leaks counts.
 ASAN := build/asan
-ASAN_TESTS := tests/wire tests/packing tests/unpacking/test_unpacker.py tests/unpacking/test_kcl_vectors.py tests/arrow/test_arrow.py
+ASAN_TARGET := $(CURDIR)/$(ASAN)/target
+# The codec, columns in and out, answers of GetRecords, base64 of events, and what a producer does at once.
+ASAN_TESTS := tests/wire tests/packing tests/unpacking tests/arrow/test_arrow.py tests/arrow/test_columns_handed_over.py tests/aws/test_responses.py tests/aws_lambda/test_aws_lambda.py tests/aws_lambda/test_aws_lambda_events.py tests/producer/test_producer_bulk.py
 .PHONY: test-asan
 test-asan: $(BIN)/shardpack ## the codec's tests with the native core under AddressSanitizer
-	cd $(RUST) && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo build --quiet --locked --release --target $(HOST) --target-dir $(CURDIR)/$(ASAN)/target
+	cd $(RUST) && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo build --quiet --locked --release --target $(HOST) --target-dir $(ASAN_TARGET)
 	rm -rf $(ASAN)/src && mkdir -p $(ASAN)/src && cp -r src/shardpack $(ASAN)/src && rm -f $(ASAN)/src/shardpack/wire/_native.*.so
-	cp $(ASAN)/target/$(HOST)/release/lib_native.so \
+	cp $(ASAN_TARGET)/$(HOST)/release/lib_native.so \
 	  $(ASAN)/src/shardpack/wire/_native$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 	LD_PRELOAD=$$(cc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/$(ASAN)/src \
 	  SHARDPACK_NATIVE=1 $(BIN)/python -m pytest -q -p no:cacheprovider $(or $(ARGS),$(ASAN_TESTS))
