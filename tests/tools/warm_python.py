@@ -38,7 +38,8 @@ OTHERS = (
     "botocore.signers",
     "rich.table",
 )
-_HARMLESS = ("AWS_", "PYTEST_", "_RJEM_")  # nothing asks for these while it is imported; Polars sets the last one
+# Nothing asks for these while it is imported; Polars sets the last one.
+_HARMLESS = ("AWS_", "COLUMNS", "PYTEST_", "_RJEM_")
 
 
 class Parent:
