@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -51,6 +52,38 @@ def passing() -> Iterator[Exception]:
     yield TokenError()
     yield from (ConnectionResetError(), TimeoutError(), ssl.SSLError(), OSError(28, "no space"), EOFError())
     yield UnicodeDecodeError("utf-8", b"\xff", 0, 1, "what a broken proxy sends")
+
+
+STALE = "Credentials were refreshed, but the refreshed credentials are still expired."
+
+
+def test_the_sdk_says_with_these_words_that_its_credentials_are_stale() -> None:
+    from botocore.credentials import RefreshableCredentials
+
+    past = {"access_key": "a", "secret_key": "s", "token": "t", "expiry_time": "2020-01-01T00:00:00Z"}
+    before = datetime.now(UTC) - timedelta(days=1)
+    credentials = RefreshableCredentials("a", "s", "t", before, refresh_using=lambda: past, method="container")
+    with pytest.raises(RuntimeError, match=STALE):
+        credentials.get_frozen_credentials()
+
+
+@pytest.mark.parametrize("text", [STALE, "can't start new thread"])
+def test_what_passes_is_told_from_other_errors_of_its_kind(text: str) -> None:
+    error = RuntimeError(text)
+    assert may_pass(error, "RuntimeError")
+    engine = Engine("s", "w", ConsumerConfig(), Start.of("TRIM_HORIZON", None), random=Random(1))
+    engine.failed(ListShards(), error, "RuntimeError", 0.0)
+    assert engine.fatal is None
+
+    client = Raising(error)
+    with pytest.raises(sp.LeaseStoreError, match="may be tried again") as raised:
+        sp.DynamoDBLeases("fleet", client=client, retry_for=0.0).list()
+    assert raised.value.retriable
+
+    waits: list[float] = []
+    with pytest.raises(sp.CallError, match="has failed for"):
+        Caller(Connection("s"), Raising(error), patience=0.1, sleep=waits.append)("get_records")
+    assert waits
 
 
 class Raising:

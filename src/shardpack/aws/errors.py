@@ -57,6 +57,10 @@ REMEDIES = {
 
 _SDK = frozenset({"boto3", "botocore", "urllib3"})  # the last one's errors come through while an answer is read
 
+# What passes, though it comes as a RuntimeError: botocore was given credentials that had expired already
+# (RefreshableCredentials), or the system has no thread left at the moment.
+_PASSING = ("Credentials were refreshed, but", "can't start new thread")
+
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 
@@ -74,7 +78,12 @@ def is_mistake(error: BaseException) -> bool:
 
     For what runs for months, and must not end over a passing error of a library that `is_of_call` does not know.
     """
-    return type(error).__module__ == "builtins" and not isinstance(error, OSError | EOFError | UnicodeError)
+    is_python_s = type(error).__module__ == "builtins" and not isinstance(error, OSError | EOFError | UnicodeError)
+    return is_python_s and not _is_passing(error)
+
+
+def _is_passing(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and str(error).startswith(_PASSING)
 
 
 def may_pass(error: BaseException, code: str) -> bool:
@@ -102,4 +111,5 @@ def is_of_call(error: BaseException) -> bool:
     Anything else is a bug, of ours or of a client that an application has made. No retry mends that, and no message
     about the stream explains it.
     """
-    return is_of_sdk(error) or isinstance(error, OSError) or isinstance(getattr(error, "response", None), Mapping)
+    is_answer = isinstance(getattr(error, "response", None), Mapping)
+    return is_of_sdk(error) or is_answer or isinstance(error, OSError) or _is_passing(error)
