@@ -329,11 +329,9 @@ EXAMPLES = re.findall(
 )
 
 
+@pytest.mark.usefixtures("aws_credentials")
 def test_the_examples_on_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boto3 = pytest.importorskip("boto3")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     script = tmp_path / "example.py"
     script.write_text(EXAMPLES[0], encoding="utf-8")
     with servers.kinesalite() as url:

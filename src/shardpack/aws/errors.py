@@ -56,10 +56,8 @@ REMEDIES = {
 """Of what the AWS SDK says without saying what to do."""
 
 _SDK = frozenset({"boto3", "botocore", "urllib3"})  # the last one's errors come through while an answer is read
-
-# What passes, though it comes as a RuntimeError: botocore was given credentials that had expired already
-# (RefreshableCredentials), or the system has no thread left at the moment.
-_PASSING = ("Credentials were refreshed, but", "can't start new thread")
+_OLD_CREDENTIALS = "refreshed credentials are still expired"  # botocore's `RefreshableCredentials`, in a RuntimeError
+_NO_THREAD = "can't start new thread"  # Python's, while the system has none left
 
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
@@ -78,12 +76,8 @@ def is_mistake(error: BaseException) -> bool:
 
     For what runs for months, and must not end over a passing error of a library that `is_of_call` does not know.
     """
-    is_python_s = type(error).__module__ == "builtins" and not isinstance(error, OSError | EOFError | UnicodeError)
-    return is_python_s and not _is_passing(error)
-
-
-def _is_passing(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError) and str(error).startswith(_PASSING)
+    is_of_python = type(error).__module__ == "builtins" and not isinstance(error, OSError | EOFError | UnicodeError)
+    return is_of_python and not _tells_of_old_credentials(error) and not _lacks_thread(error)
 
 
 def may_pass(error: BaseException, code: str) -> bool:
@@ -102,7 +96,17 @@ def error_of(error: BaseException) -> tuple[str, str]:
 
 def is_of_sdk(error: BaseException) -> bool:
     """Whether the AWS SDK raised it: its errors have no class in common."""
-    return any(kind.__module__.partition(".")[0] in _SDK for kind in type(error).__mro__)
+    is_its_own = any(kind.__module__.partition(".")[0] in _SDK for kind in type(error).__mro__)
+    return is_its_own or _tells_of_old_credentials(error)
+
+
+def _tells_of_old_credentials(error: BaseException) -> bool:
+    """Whether a provider of credentials has handed out expired ones, which passes when it has new ones."""
+    return isinstance(error, RuntimeError) and _OLD_CREDENTIALS in str(error)
+
+
+def _lacks_thread(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and str(error) == _NO_THREAD
 
 
 def is_of_call(error: BaseException) -> bool:
@@ -112,4 +116,4 @@ def is_of_call(error: BaseException) -> bool:
     about the stream explains it.
     """
     is_answer = isinstance(getattr(error, "response", None), Mapping)
-    return is_of_sdk(error) or is_answer or isinstance(error, OSError) or _is_passing(error)
+    return is_of_sdk(error) or is_answer or isinstance(error, OSError) or _lacks_thread(error)

@@ -189,8 +189,8 @@ def _ways(name: str) -> Iterator[str]:
 
 def _named_twice(way: str, one: str, other: str) -> ValueError:
     return ValueError(
-        f"streams names the stream {way!r} in two ways, {one!r} and {other!r}; its leases would be kept twice: leave one"
-        " of them out"
+        f"streams names the stream {way!r} in two ways, {one!r} and {other!r}; its leases would be kept twice: leave"
+        " one of them out"
     )
 
 
