@@ -52,12 +52,23 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = [Path(argument) for argument in config.args]
     if worker is None or not all(path.exists() for path in asked):  # as for one test of a file
         return
-    found = [path for above in asked for path in (sorted(above.rglob("test_*.py")) if above.is_dir() else [above])]
-    files = [
-        str(path) for path in found if not any(path.resolve().is_relative_to(HERE / one) for one in collect_ignore)
-    ]
+    files = [str(path) for path in files_in(asked)]
     begin = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
     config.args[:] = files[begin:] + files[:begin]
+
+
+def files_in(asked: list[Path]) -> list[Path]:
+    """The files of tests that pytest finds in what it was asked for; what it ignores counts where it is asked for."""
+
+    def is_ignored(path: Path) -> bool:
+        return any(path.resolve().is_relative_to(HERE / one) for one in collect_ignore)
+
+    return [
+        path
+        for above in asked
+        for path in (sorted(above.rglob("test_*.py")) if above.is_dir() else [above])
+        if is_ignored(above) or not is_ignored(path)
+    ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
