@@ -14,7 +14,7 @@ from lossy_table import LossyTable
 
 import shardpack as sp
 from shardpack.consumer import FleetConfig
-from shardpack.consumer.core.actions import TakeLease
+from shardpack.consumer.core.actions import Action, GetLease, TakeLease
 
 QUARTER = 2**126
 ERROR = "another process works under the worker_id me too"
@@ -114,6 +114,33 @@ def test_a_lease_that_another_took_and_gives_back_is_taken_at_once(led: bool, ca
     assert leases.give(leases.get(shard(0)), "me")
     life.go(12, first)
     assert shard(0) in first.held
+    assert not told(caplog)
+
+
+def test_what_could_not_be_looked_at_is_taken_when_it_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    life = Life(led=True)
+    boss = life.worker("boss")
+    life.go(30, boss)
+    first = life.worker()
+    life.go(60, boss, first)
+    key = sorted(first.held)[0]
+    leases: Any = life.stream.leases
+    assert leases.take(leases.get(key), "other")
+    failed: list[Action] = []
+
+    def fate(action: Action) -> Exception | None:
+        if action != GetLease(key) or failed:
+            return None
+        failed.append(action)
+        return sp.LeaseStoreError("the table is away", retriable=True)
+
+    first.fate = fate
+    life.go(8, boss, first)
+    assert failed
+    assert key not in first.held
+    assert leases.give(leases.get(key), "me")
+    life.go(5, boss, first)
+    assert key in first.held
     assert not told(caplog)
 
 

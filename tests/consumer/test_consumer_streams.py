@@ -503,8 +503,13 @@ class TestAnEpochOfSomebodysOwn:
 
     @pytest.mark.parametrize(
         "names",
-        [["1:clicks:5", "clicks"], ["1:clicks:5", "1:clicks:6"], [f"{ARN}1:stream/clicks", "1:clicks:5"]],
-        ids=["name", "epochs", "ARN"],
+        [
+            ["1:clicks:5", "clicks"],
+            ["1:clicks:5", "clicks", "2:clicks:5"],
+            ["1:clicks:5", "1:clicks:6"],
+            [f"{ARN}1:stream/clicks", "1:clicks:5"],
+        ],
+        ids=["name", "name and accounts", "epochs", "ARN"],
     )
     def test_one_stream_in_two_ways_is_refused(self, names: list[str]) -> None:
         for given in (names, names[::-1]):
@@ -512,5 +517,5 @@ class TestAnEpochOfSomebodysOwn:
                 consumer(fake(clicks=1), given)
 
     def test_streams_of_two_accounts_may_have_one_name(self) -> None:
-        names = [f"{ARN}2:stream/clicks", "1:clicks:5", f"{ARN}3:stream/clicks"]
+        names = [f"{ARN}2:stream/clicks", "1:clicks:5", f"{ARN}3:stream/clicks", "4:clicks:5", "5:clicks:6"]
         assert checked_names(names) == names
