@@ -329,11 +329,9 @@ EXAMPLES = re.findall(
 )
 
 
+@pytest.mark.usefixtures("aws_credentials")
 def test_the_examples_on_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boto3 = pytest.importorskip("boto3")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     script = tmp_path / "example.py"
     script.write_text(EXAMPLES[0], encoding="utf-8")
     with servers.kinesalite() as url:
@@ -505,8 +503,13 @@ class TestAnEpochOfSomebodysOwn:
 
     @pytest.mark.parametrize(
         "names",
-        [["1:clicks:5", "clicks"], ["1:clicks:5", "1:clicks:6"], [f"{ARN}1:stream/clicks", "1:clicks:5"]],
-        ids=["name", "epochs", "ARN"],
+        [
+            ["1:clicks:5", "clicks"],
+            ["1:clicks:5", "clicks", "2:clicks:5"],
+            ["1:clicks:5", "1:clicks:6"],
+            [f"{ARN}1:stream/clicks", "1:clicks:5"],
+        ],
+        ids=["name", "name and accounts", "epochs", "ARN"],
     )
     def test_one_stream_in_two_ways_is_refused(self, names: list[str]) -> None:
         for given in (names, names[::-1]):
@@ -514,5 +517,5 @@ class TestAnEpochOfSomebodysOwn:
                 consumer(fake(clicks=1), given)
 
     def test_streams_of_two_accounts_may_have_one_name(self) -> None:
-        names = [f"{ARN}2:stream/clicks", "1:clicks:5", f"{ARN}3:stream/clicks"]
+        names = [f"{ARN}2:stream/clicks", "1:clicks:5", f"{ARN}3:stream/clicks", "4:clicks:5", "5:clicks:6"]
         assert checked_names(names) == names

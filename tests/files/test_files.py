@@ -268,7 +268,7 @@ class TestAggregatesInARow:
         tracemalloc.start()
         try:
             peaks = []
-            for blobs in (1000, 3000):  # 50 and 150 MB
+            for blobs in (500, 1500):  # 25 and 75 MB
                 tracemalloc.reset_peak()
                 assert sum(1 for _ in read(Endless(blobs))) == blobs * 50
                 peaks.append(tracemalloc.get_traced_memory()[1])
@@ -414,3 +414,28 @@ def test_the_example_of_the_page(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(sp.encode([("a", b"1"), ("b", b"2")]) + sp.encode([("c", b"3")])))
 
     assert namespace["keys_in"](path) == ["a", "b", "c"]
+
+
+def test_a_file_is_closed_when_reading_ends_in_an_error_also_while_somebody_has_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[Any] = []
+
+    def opening(*arguments: Any, **settings: Any) -> Any:
+        files.append(open(*arguments, **settings))  # noqa: PTH123, SIM115  # what is tested is who closes it
+        return files[-1]
+
+    monkeypatch.setattr("shardpack.files._opening.open", opening, raising=False)
+    path = tmp_path / "records"
+    path.write_bytes(sp.encode([("k", b"1")]) + MAGIC + bytes(40))
+    kept = []
+    for options in ({"on_corrupt": "raise"}, {"on_corrupt": "raise", "out_of_range": "raise", "hash_range": (0, 1)}):
+        wrong: dict[str, Any] = options
+        with pytest.raises(sp.DecodeError) as error:
+            list(read(path, **wrong))
+        kept.append(error)
+    records: Any = read(path)
+    kept.append(records)
+    assert next(records).data == b"1"
+    records.close()
+    assert [file.closed for file in files] == [True] * 3

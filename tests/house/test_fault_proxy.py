@@ -164,6 +164,20 @@ def test_a_client_that_has_given_up_is_noticed(proxy: FaultProxy, upstream: str,
     assert len(stored(servers.client("kinesis", upstream), name)) == 1
 
 
+def test_an_answer_after_which_the_client_hangs_up_may_not_have_been_read(proxy: FaultProxy, name: str) -> None:
+    client = servers.client("kinesis", proxy.url)
+    client.put_records(StreamName=name, Records=entries(1))
+    client.put_records(StreamName=name, Records=entries(2))
+    assert not proxy.lost
+    client.close()
+    deadline = time.monotonic() + 30
+    while not proxy.lost:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    assert [(lost.kind, len(lost.arguments["Records"])) for lost in proxy.lost] == [("last", 2)]
+
+
 @pytest.mark.parametrize(("records", "size", "most"), [(300, 1, 100), (5, 1000, 2)], ids=["records", "bytes"])
 def test_a_shard_takes_only_its_quota(upstream: str, records: int, size: int, most: int) -> None:
     # The key counts with its two bytes, so that two records of 1,000 bytes fill the shard.

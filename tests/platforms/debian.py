@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,9 @@ def pooled(path: str, sha256: str, folder: Path) -> Path:
     try:
         with urllib.request.urlopen(address, timeout=60) as answer:
             content: bytes = answer.read()
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise NotHadError(f"{address}: {error}") from error
     except OSError as error:
         raise NotHadError(f"{address}: {error}") from error
     if (found := hashlib.sha256(content).hexdigest()) != sha256:

@@ -70,9 +70,9 @@ def install(python: Path, version: str, amount: str) -> tuple[Path, str]:
     if not inside.exists():
         run(python, "-m", "venv", home)
         pip(inside, "--upgrade", "pip>=25.1")
+    together = f"--constraint={HOUSE / 'tests' / 'tools' / 'constraints.txt'}"
     if not version.endswith("t"):
         groups = [f"--group={group}" for group in GROUPS[amount]]
-        together = f"--constraint={HOUSE / 'tests' / 'tools' / 'constraints.txt'}"
         pip(inside, "--editable", f".[{','.join(EXTRAS[amount])}]", *groups, together)
         return inside, ""
     # Many a package has no wheel yet for a free-threaded build, and would be compiled for a quarter of an hour.
@@ -81,7 +81,7 @@ def install(python: Path, version: str, amount: str) -> tuple[Path, str]:
     left_out = []
     for wish in requirements(amount):
         try:
-            pip(inside, wish, *wheels)
+            pip(inside, wish, *wheels, together)
         except NotInstalledError:
             left_out.append(re.split("[<>=~!]", wish)[0])
     return inside, f"without {', '.join(left_out)}" if left_out else ""

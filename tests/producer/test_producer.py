@@ -19,6 +19,9 @@ import shardpack as sp
 from shardpack.limits import MAX_HASH_KEY
 from shardpack.producer.shells.unfinished import PutMany
 
+ENOUGH = (0.5, 5.0, 60.0)
+"""Seconds for a record to be tried in: one after the other, because a busy machine needs more than others."""
+
 
 def once(event: threading.Event) -> Callable[[int, list[dict[str, Any]]], None]:
     """Has calls wait for an event."""
@@ -100,9 +103,13 @@ def test_an_endpoint_that_does_not_answer_is_tried_until_the_record_expires() ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        config = sp.ProducerConfig(record_ttl=0.5)
-        with sp.Producer("s", config, region_name="us-east-1", endpoint_url="http://127.0.0.1:9") as producer:
-            error = producer.put("k", b"data").exception(30)
+        for record_ttl in ENOUGH:
+            config = sp.ProducerConfig(record_ttl=record_ttl)
+            with sp.Producer("s", config, region_name="us-east-1", endpoint_url="http://127.0.0.1:9") as producer:
+                error = producer.put("k", b"data").exception(2 * record_ttl + 30)
+            assert isinstance(error, sp.DeliveryError)
+            if len(error.attempts) > 1:
+                break
 
     assert isinstance(error, sp.DeliveryError)
     assert error.retriable
@@ -196,7 +203,7 @@ def test_put_waits_when_there_is_no_room(limits: dict[str, Any]) -> None:
         producer.put("k", b"last")
 
     assert caught.value.records == (sp.UserRecord("k", b"12345"),)
-    assert client.received() == [b"12345"] * 10 + [b"last"]
+    assert sorted(client.received()) == [b"12345"] * 10 + [b"last"]
 
 
 def test_a_record_larger_than_the_buffer_still_goes() -> None:
@@ -365,7 +372,6 @@ class TestPutMany:
         assert client.received() == [b"first"]
 
     def test_those_that_fail_come_with_what_became_of_all(self) -> None:
-        config = sp.ProducerConfig(aggregation_max_count=3, record_ttl=1.2, collection_max_count=1)
         down = [b"3", b"4", b"5"]
 
         def answer(_call: int, records: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -373,10 +379,14 @@ class TestPutMany:
                 return {"Records": [{"ErrorCode": "InternalFailure", "ErrorMessage": "no"} for _ in records]}
             return None
 
-        client = Client(answer)
-        with sp.Producer("s", config, client=client) as producer:
-            future = producer.put_many([("k", b"%d" % n) for n in range(8)])
-        error = future.exception(0)
+        for record_ttl in ENOUGH:
+            client = Client(answer)
+            config = sp.ProducerConfig(aggregation_max_count=3, record_ttl=record_ttl, collection_max_count=1)
+            with sp.Producer("s", config, client=client) as producer:
+                future = producer.put_many([("k", b"%d" % n) for n in range(8)])
+            error = future.exception(0)
+            if len(client.received()) == 5:
+                break
         assert isinstance(error, sp.BatchDeliveryError)
         assert [record.data for record in error.records] == down
         assert [isinstance(outcome, sp.Delivery) for outcome in error.outcomes] == [True] * 3 + [False] * 3 + [True] * 2
@@ -400,7 +410,9 @@ class TestPutMany:
             threading.Timer(0.05, go.set).start()
             producer.put_many([("k", b"more than all")] * 12, timeout=30)
         assert len(caught.value.records) == 5
-        assert client.received() == [b"before"] * 6 + [b"room"] * 4 + [b"more than all"] * 12
+        received = client.received()  # calls that are under way together may overtake each other
+        assert sorted(received[:10]) == [b"before"] * 6 + [b"room"] * 4
+        assert received[10:] == [b"more than all"] * 12
 
     def test_flush_waits_for_all_of_it(self) -> None:
         with sp.Producer("s", sp.ProducerConfig(aggregation_max_count=7), client=Client()) as producer:
@@ -434,7 +446,7 @@ class TestPutMany:
             producer.put_many([("k", b"1"), ("k", b"2")]).cancel()
             last = producer.put_many([("k", b"3")])
         assert len(last.result(0)) == 1
-        assert client.received() == [b"1", b"2", b"3"]
+        assert sorted(client.received()) == [b"1", b"2", b"3"]
 
     def test_some_may_be_worth_another_try(self) -> None:
         records = [sp.UserRecord("k", b"1"), sp.UserRecord("k", b"2")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sysconfig
 import threading
 import time
 import tracemalloc
@@ -176,6 +177,10 @@ def test_fill_is_seen_in_user_records_and_bytes() -> None:
     assert stats.data_per_kinesis_record.maximum == stats.data_per_kinesis_record.total == len(stored["Data"])
 
 
+# Without a GIL, each object that the garbage collector does not know takes 16 bytes more, and some are freed later.
+LARGER_OBJECTS = 200 if sysconfig.get_config_var("Py_GIL_DISABLED") else 0
+
+
 @pytest.mark.parametrize(("many", "bound"), [(False, 2 * 100 + 450), (True, 2 * 100 + 260)])
 def test_memory_of_what_is_outstanding(*, many: bool, bound: int) -> None:
     """As docs/producer.md states it: the data twice, once of them in the aggregate, and some objects."""
@@ -201,5 +206,5 @@ def test_memory_of_what_is_outstanding(*, many: bool, bound: int) -> None:
         finally:
             tracemalloc.stop()
         assert producer.outstanding_records() == count + 1
-        assert taken / count < bound
+        assert taken / count < bound + LARGER_OBJECTS
         producer.close(0)

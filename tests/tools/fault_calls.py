@@ -16,6 +16,7 @@ class Call:
         operation: as in ``PutRecords``.
         arguments: the call's, parsed.
         forwarded: the arguments with which the server was asked to do it, if it was.
+        is_lost: whether its answer is among those that did not arrive.
     """
 
     headers: Mapping[str, str]
@@ -24,6 +25,7 @@ class Call:
     body: bytes
     arguments: dict[str, Any]
     forwarded: dict[str, Any] | None = None
+    is_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class LostAnswer:
 
     Attributes:
         kind: ``reset_after``, ``wrong_count``, ``server_lost`` (it died meanwhile), ``client_gone`` (it had hung
-            up) or ``late`` (it may have).
+            up), ``late`` (it may have), or ``last`` (it hung up next; it may have done so before the answer came).
         arguments: what the server was asked, without what the proxy refused.
     """
 

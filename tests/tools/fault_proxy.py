@@ -175,6 +175,7 @@ class FaultProxy:
     def lose(self, call: Call, kind: str) -> None:
         """The client does not learn, or not rightly, what the server did."""
         if call.forwarded is not None:
+            call.is_lost = True
             with self._lock:
                 self.lost.append(LostAnswer(kind, call.operation, call.forwarded))
 
@@ -314,6 +315,17 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1  # header and body in one piece
     server: _Listener
+    _answered: Call | None = None
+
+    def finish(self) -> None:
+        """The connection has ended: nobody knows whether its last answer was read.
+
+        A client on a busy machine may have waited for long before the proxy saw the call, and has hung up meanwhile.
+        """
+        with suppress(OSError):
+            super().finish()
+        if self._answered is not None and not self._answered.is_lost:
+            self.server.proxy.lose(self._answered, "last")
 
     def do_POST(self) -> None:
         with self.server.proxy.under_way():
@@ -325,6 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OWN_HEADERS}
         call = Call(headers, prefix, operation, body, json.loads(body or b"{}"))
         proxy, started = self.server.proxy, time.monotonic()
+        self._answered = None  # who asks for more has read what it was told
         try:
             answer = proxy.handle(call)
         except ResetError:
@@ -343,6 +356,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer.body)))
         self.send_header("x-amzn-RequestId", answer.request_id)
         self.end_headers()
+        self._answered = call
         self.wfile.write(answer.body)
         self.wfile.flush()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from ..errors import DecodeError, FileError
@@ -50,8 +50,9 @@ def read(
         ValueError, DecodeError, OutOfRangeError: as `shardpack.unpack`.
     """
     place = _Place(source)
+    values = place.values()
     options: dict[str, Any] = {"on_corrupt": on_corrupt, "hash_range": hash_range, "out_of_range": out_of_range}
-    return place.located(unpack(place.values(), **options, after=after))
+    return place.located(values, unpack(values, **options, after=after))
 
 
 class _Place:
@@ -61,13 +62,15 @@ class _Place:
         self._source = source
         self._content: Content | None = None
 
-    def values(self) -> Iterator[Any]:
+    def values(self) -> Generator[Any, None, None]:
         with opened(self._source) as source:
             self._content = Content(source)
             yield from self._content
 
-    def located(self, records: Iterator[ReceivedRecord]) -> Iterator[ReceivedRecord]:
-        """The records; what is wrong with one names its place."""
+    def located(
+        self, values: Generator[Any, None, None], records: Iterator[ReceivedRecord]
+    ) -> Iterator[ReceivedRecord]:
+        """The records; what is wrong with one names its place, and the file is closed at their end in any case."""
         try:
             yield from records
         except FileError:
@@ -77,3 +80,5 @@ class _Place:
                 raise
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
             raise self._content.error(reason) from error
+        finally:
+            values.close()

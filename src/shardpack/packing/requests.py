@@ -129,7 +129,8 @@ class ShardBudget:
     """Says how long to wait so that each shard gets at most 1,000 records and 1 MiB in a second.
 
     Each shard has two token buckets, one for records and one for bytes, as in the KPL's ``Limiter``. They start full.
-    The caller gives the time, from any clock that runs evenly, such as ``time.monotonic()``.
+    The caller gives the time, from any clock that runs evenly, such as ``time.monotonic()``. A budget is for one
+    thread. Several that share one guard it with a lock; otherwise a shard may get more than it takes.
 
     Args:
         rate_limit: The part of the shard's budget to use; 1.0 is all of it. The KPL uses 1.5, because a shard's

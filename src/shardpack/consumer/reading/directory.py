@@ -168,21 +168,30 @@ def checked_names(given: object) -> list[str]:
     for name in given:
         for way in _ways(name):
             if (other := named.setdefault(way, name)) != name:
-                raise ValueError(
-                    f"streams names the stream {way!r} in two ways, {other!r} and {name!r}; its leases would be kept"
-                    " twice: leave one of them out"
-                )
+                raise _named_twice(way, other, name)
+    for name in named.values():
+        alone = stream_named_by(name)
+        if alone in named:  # it means a stream of the caller's account, which may be this one
+            raise _named_twice(alone, named[alone], name)
     return list(dict.fromkeys(named.values()))
 
 
 def _ways(name: str) -> Iterator[str]:
-    """What calls name a stream by, and its account and name, where the application says them."""
+    """What calls name a stream by, or its account and name, where the application says them."""
     (call,) = argument_of(name).values()
-    yield call
+    if stream_named_by(name) is not None:
+        yield name.rpartition(":")[0]
+    else:
+        yield call
     if name.startswith("arn:"):
         yield ":".join([*name.split(":")[4:5], name.rpartition("/")[2]])
-    elif stream_named_by(name) is not None:
-        yield name.rpartition(":")[0]
+
+
+def _named_twice(way: str, one: str, other: str) -> ValueError:
+    return ValueError(
+        f"streams names the stream {way!r} in two ways, {one!r} and {other!r}; its leases would be kept twice: leave"
+        " one of them out"
+    )
 
 
 def _identifier(summary: Mapping[str, Any]) -> str:
