@@ -124,6 +124,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("tables")))
             .config("spark.sql.shuffle.partitions", "2")
             .config("spark.sql.session.timeZone", "UTC")
+            # A query that waits for the test asks its source five times a second, not a hundred times.
+            .config("spark.sql.streaming.pollingDelay", "200ms")
             .config("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
             .getOrCreate()
         )
