@@ -454,6 +454,28 @@ class TestFork:
             read()
             assert len(set(owners.read_text().split())) == count
 
+    def test_threads_that_start_it_in_a_child_work_for_one_worker(self, tmp_path: Path) -> None:
+        leases = sp.SQLiteLeases(tmp_path / "leases.db")
+        reading = sp.Consumer("s", leases=leases, client=fake(1, *NUMBERS))
+        driver: Any = reading._shell._driver
+        make, made = driver._make, list[Any]()
+        both = threading.Event()
+
+        def slowly() -> Any:
+            made.append(make())
+            if len(made) == 2:
+                both.set()
+            both.wait(0.3)  # as long as another thread may need to come here too
+            return made[-1]
+
+        def run() -> None:
+            driver._make = slowly
+            reading.run(lambda batch: reading.stop() if batch else None, workers=4)
+            reading.close()
+            assert len(made) == 1
+
+        assert self.in_child(run) == 0
+
     def test_before_the_start_it_may_be_carried_over(self) -> None:
         reading = consumer(fake(1, *NUMBERS))
 

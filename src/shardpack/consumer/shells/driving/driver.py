@@ -78,8 +78,6 @@ class Driver:
         if self._is_started:
             ticket.settle()
         else:
-            if self._made_in != os.getpid():
-                self._engine, self._made_in = self._make(), os.getpid()
             self._process_id = os.getpid()
             apart(self._begin, "shardpack-start", ticket)
 
@@ -222,6 +220,8 @@ class Driver:
             if self._ended.is_settled:
                 raise self._refusal()
             try:
+                if self._made_in != os.getpid():
+                    self._engine, self._made_in = self._make(), os.getpid()
                 self._leases.prepare()
                 if isinstance(self._leases, OfOneStream):
                     self._leases.claim(self._engine.stream_name)
