@@ -219,6 +219,7 @@ class Driver:
                 return
             if self._ended.is_settled:
                 raise self._refusal()
+            self._process_id = os.getpid()  # another thread's try may have failed since `start`
             try:
                 if self._made_in != os.getpid():
                     self._engine, self._made_in = self._make(), os.getpid()
