@@ -187,6 +187,8 @@ class MixedFleet:
         for worker in (*self.workers.values(), *self._ended):
             asked: set[str] = set()
             for event in list(worker.events) if isinstance(worker, KclApplication) else ():
+                if event["shard"] is None:  # it was lost before anything was read of it
+                    continue
                 if event["event"] == "asked":
                     asked.add(event["shard"])
                 elif event["event"] == "lease lost" and event["shard"] not in asked:
