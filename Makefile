@@ -158,7 +158,9 @@ test-leaks-debug: ## the same on a debug build of Python, which counts all refer
 ASAN := build/asan
 ASAN_TARGET := $(CURDIR)/$(ASAN)/target
 # The codec, columns in and out, answers of GetRecords, base64 of events, and what a producer does at once.
-ASAN_TESTS := tests/wire tests/packing tests/unpacking tests/arrow/test_arrow.py tests/arrow/test_columns_handed_over.py tests/aws/test_responses.py tests/aws_lambda/test_aws_lambda.py tests/aws_lambda/test_aws_lambda_events.py tests/producer/test_producer_bulk.py
+ASAN_TESTS := tests/wire tests/packing $(addprefix tests/unpacking/test_,unpacker.py kcl.py kcl_vectors.py hostile_corpus.py) \
+  tests/arrow/test_arrow.py tests/arrow/test_columns_handed_over.py tests/aws/test_responses.py \
+  tests/aws_lambda/test_aws_lambda.py tests/aws_lambda/test_aws_lambda_events.py tests/producer/test_producer_bulk.py
 .PHONY: test-asan
 test-asan: $(BIN)/shardpack ## the codec's tests with the native core under AddressSanitizer
 	cd $(RUST) && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo build --quiet --locked --release --target $(HOST) --target-dir $(ASAN_TARGET)

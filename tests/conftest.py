@@ -52,12 +52,23 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = [Path(argument) for argument in config.args]
     if worker is None or not all(path.exists() for path in asked):  # as for one test of a file
         return
-    found = [path for above in asked for path in (sorted(above.rglob("test_*.py")) if above.is_dir() else [above])]
-    files = [
-        str(path) for path in found if not any(path.resolve().is_relative_to(HERE / one) for one in collect_ignore)
-    ]
+    files = [str(path) for path in files_in(asked)]
     begin = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
     config.args[:] = files[begin:] + files[:begin]
+
+
+def files_in(asked: list[Path]) -> list[Path]:
+    """The files of tests that pytest finds in what it was asked for; what it ignores counts where it is asked for."""
+
+    def is_ignored(path: Path) -> bool:
+        return any(path.resolve().is_relative_to(HERE / one) for one in collect_ignore)
+
+    return [
+        path
+        for above in asked
+        for path in (sorted(above.rglob("test_*.py")) if above.is_dir() else [above])
+        if is_ignored(above) or not is_ignored(path)
+    ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -84,6 +95,14 @@ def _no_terminal_of_the_user_s() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that any local server takes, and a region."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Spark of two workers in a Java of its own, which ends with the tests."""
@@ -105,6 +124,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("tables")))
             .config("spark.sql.shuffle.partitions", "2")
             .config("spark.sql.session.timeZone", "UTC")
+            # A query that waits for the test asks its source five times a second, not a hundred times.
+            .config("spark.sql.streaming.pollingDelay", "200ms")
             .config("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
             .getOrCreate()
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 import pytest
 
 import shardpack as sp
-from shardpack.aws.errors import error_of, is_mistake, may_pass
+from shardpack.aws.errors import error_of, is_mistake, is_of_call, may_pass
 from shardpack.consumer import ConsumerConfig
 from shardpack.consumer.core.actions import ListShards
 from shardpack.consumer.core.engine import Engine
@@ -19,6 +20,7 @@ from shardpack.ranges.core.options import Connection
 from shardpack.ranges.shells.clients import Caller
 
 exceptions = pytest.importorskip("botocore.exceptions")
+from botocore.credentials import RefreshableCredentials
 
 MISTAKES = [
     TypeError("'NoneType' object is not subscriptable"),
@@ -30,13 +32,21 @@ MISTAKES = [
     RuntimeError("cannot schedule new futures after shutdown"),
     AssertionError(),
     ValueError("Invalid endpoint"),
-    MemoryError(),
     ImportError("no module"),
 ]
 
 
 class TokenError(Exception):
     """Of some library that a provider of credentials uses."""
+
+
+def old_credentials() -> Exception:
+    """What botocore raises while a provider of credentials, such as a container's agent, hands out expired ones."""
+    moment = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    given = {"access_key": "a", "secret_key": "s", "token": "t", "expiry_time": moment}
+    with pytest.raises(RuntimeError) as raised:
+        RefreshableCredentials.create_from_metadata(given, lambda: given, "test").get_frozen_credentials()
+    return raised.value
 
 
 def passing() -> Iterator[Exception]:
@@ -48,8 +58,11 @@ def passing() -> Iterator[Exception]:
     yield exceptions.EndpointConnectionError(endpoint_url="https://x")
     yield exceptions.CredentialRetrievalError(provider="iam", error_msg="later")
     yield ProtocolError("broken")
+    yield old_credentials()
+    yield RuntimeError("can't start new thread")
     yield TokenError()
     yield from (ConnectionResetError(), TimeoutError(), ssl.SSLError(), OSError(28, "no space"), EOFError())
+    yield MemoryError()
     yield UnicodeDecodeError("utf-8", b"\xff", 0, 1, "what a broken proxy sends")
 
 
@@ -93,3 +106,8 @@ def test_what_the_service_and_the_network_cause_is_waited_out(error: Exception) 
     engine = Engine("s", "w", ConsumerConfig(), Start.of("TRIM_HORIZON", None), random=Random(1))
     engine.failed(ListShards(), error, error_of(error)[0], 0.0)
     assert engine.fatal is None
+
+
+def test_old_credentials_are_of_the_sdk_though_their_error_is_python_s_own() -> None:
+    assert is_of_call(old_credentials())
+    assert not is_of_call(RuntimeError("the credentials of the application"))

@@ -540,7 +540,7 @@ def after(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, times: int 
 
 class TestByKey:
     def test_keys_run_at_the_same_time_and_each_in_its_order(self) -> None:
-        both = threading.Barrier(2, timeout=10)
+        both = threading.Barrier(2, timeout=60)
         seen: dict[str | None, list[bytes]] = {}
 
         def handle(received: sp.ReceivedRecord) -> None:
@@ -653,7 +653,7 @@ class TestByKey:
 
     def test_the_lowest_of_several_failures_is_reported_and_what_is_done_beyond_it_is_kept(self) -> None:
         progress = DictProgress()
-        together = threading.Barrier(3, timeout=10)
+        together = threading.Barrier(3, timeout=60)
         again: list[bytes] = []
 
         def handle(received: sp.ReceivedRecord) -> None:

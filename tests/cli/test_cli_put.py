@@ -21,6 +21,7 @@ from producer_client import read_all
 
 import shardpack as sp
 
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 NAMES = iter(f"stream-{n}" for n in range(1000))
 TOOLS = Path(__file__).parents[1] / "tools"
 # Where nobody listens, and no record waits for long, but for long enough to be tried once on a busy machine.
@@ -37,13 +38,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[Any, str]]:
 def ministack() -> Iterator[tuple[Any, str]]:
     with servers.ministack() as url:
         yield servers.client("kinesis", url), url
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
 def new_stream(client: Any, shards: int = 2) -> str:
@@ -323,7 +317,7 @@ def test_a_signal_stops_the_reading_and_delivers_what_was_read(
         process.stdin.flush()
         until(lambda: bool(received(client, name)))
         process.send_signal(number)
-        process.wait(60)  # with its standard input still open
+        process.wait(240)  # with its standard input still open
         assert process.stdout is not None
         summary = told(process.stdout.read())
         process.stdin.close()

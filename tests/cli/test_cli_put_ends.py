@@ -27,15 +27,9 @@ from shardpack.cli.reading import InputError
 from shardpack.files._lines import Lines
 from shardpack.testing import FakeKinesis
 
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 NOWHERE = ("--endpoint-url", "http://127.0.0.1:9")
 NAMES = iter(f"stream-{n}" for n in range(1000))
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
 @pytest.fixture(scope="module")

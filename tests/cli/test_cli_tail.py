@@ -22,6 +22,7 @@ from relay import relay
 
 import shardpack as sp
 
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 NAMES = iter(f"stream-{n}" for n in range(1000))
 
 
@@ -29,13 +30,6 @@ NAMES = iter(f"stream-{n}" for n in range(1000))
 def server() -> Iterator[tuple[Any, str]]:
     with servers.kinesalite() as url:
         yield servers.client("kinesis", url), url
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
 def new_stream(client: Any, shards: int = 1) -> str:

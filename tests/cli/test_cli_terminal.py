@@ -207,10 +207,8 @@ ARGUMENTS = [
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=lambda arguments: " ".join(arguments).replace(ODD, "ODD"))
+@pytest.mark.usefixtures("aws_credentials")
 def test_every_argument(arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.chdir(tmp_path)
     given = [one.replace("\0", "") for one in arguments]
 
@@ -254,10 +252,8 @@ def server() -> Iterator[tuple[Any, str]]:
         yield servers.client("kinesis", url), url
 
 
-def test_what_comes_from_a_stream(server: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+@pytest.mark.usefixtures("aws_credentials")
+def test_what_comes_from_a_stream(server: tuple[Any, str]) -> None:
     client, url = server
     servers.create_stream(client, "odd", 1)
     client.put_record(StreamName="odd", PartitionKey=KEY, Data=ODD.encode())

@@ -272,11 +272,8 @@ def server() -> Iterator[str]:
         yield url
 
 
-def test_it_reads_a_real_server_and_what_its_shards_were_split_into(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+@pytest.mark.usefixtures("aws_credentials")
+def test_it_reads_a_real_server_and_what_its_shards_were_split_into(server: str, tmp_path: Path) -> None:
     client = servers.client("kinesis", server)
     servers.create_stream(client, "real", 1)
     seen: list[bytes] = []

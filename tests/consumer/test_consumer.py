@@ -322,6 +322,39 @@ class TestTrouble:
         assert lease_of(leases).owner == "thief"
         assert lease_of(leases).checkpoint == batch[9].position
 
+    def test_a_start_that_fails_beside_one_that_does_not_leaves_the_end_in_order(self) -> None:
+        """The second thread waits for the start of the first, and starts it when that has failed."""
+        beside = threading.Event()
+
+        class Late(sp.MemoryLeases):
+            def prepare(self) -> None:
+                if not beside.is_set():
+                    until(lambda: sum(one.name == "shardpack-start" for one in threading.enumerate()) == 2)
+                    beside.set()
+                    raise sp.LeaseStoreError("away", retriable=True)
+
+            def release(self, lease: Lease) -> bool:
+                time.sleep(0.2)
+                return super().release(lease)
+
+        leases = Late()
+        reading = consumer(fake(1, *NUMBERS), leases)
+        answers: list[object] = []
+
+        def ask() -> None:
+            try:
+                answers.append(reading.next_batch())
+            except sp.LeaseStoreError as error:
+                answers.append(error)
+
+        asking = [in_thread(ask) for _ in range(2)]
+        for one in asking:
+            one.join()
+        assert sorted(type(answer).__name__ for answer in answers) == ["Batch", "LeaseStoreError"]
+        assert lease_of(leases).owner is not None
+        reading.close()
+        assert lease_of(leases).owner is None
+
     def test_a_store_that_cannot_be_prepared_says_so_and_may_be_tried_again(self) -> None:
         leases = StoreInTrouble(prepare=sp.LeaseStoreError("no permission", retriable=False))
         with consumer(fake(1, *NUMBERS), leases) as reading:
@@ -453,6 +486,28 @@ class TestFork:
             assert [self.in_child(read) for _ in range(2)] == [0, 0]
             read()
             assert len(set(owners.read_text().split())) == count
+
+    def test_threads_that_start_it_in_a_child_work_for_one_worker(self, tmp_path: Path) -> None:
+        leases = sp.SQLiteLeases(tmp_path / "leases.db")
+        reading = sp.Consumer("s", leases=leases, client=fake(1, *NUMBERS))
+        driver: Any = reading._shell._driver
+        make, made = driver._make, list[Any]()
+        both = threading.Event()
+
+        def slowly() -> Any:
+            made.append(make())
+            if len(made) == 2:
+                both.set()
+            both.wait(0.3)  # as long as another thread may need to come here too
+            return made[-1]
+
+        def run() -> None:
+            driver._make = slowly
+            reading.run(lambda batch: reading.stop() if batch else None, workers=4)
+            reading.close()
+            assert len(made) == 1
+
+        assert self.in_child(run) == 0
 
     def test_before_the_start_it_may_be_carried_over(self) -> None:
         reading = consumer(fake(1, *NUMBERS))

@@ -144,6 +144,20 @@ def test_what_is_not_asked_for_does_not_pile_up(monkeypatch: pytest.MonkeyPatch)
         time.sleep(0.01)
 
 
+def test_it_goes_on_when_the_system_has_threads_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, failures = threading.Thread.start, [RuntimeError("can't start new thread")]
+
+    def start_later(thread: threading.Thread) -> None:
+        if thread.name.startswith("fan-out") and failures:
+            raise failures.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_later)
+    with consumer(Pushing(stream_of(3))) as reading:
+        assert read(reading, lambda seen: len(seen) == 3) == [b"0", b"1", b"2"]
+    assert not failures
+
+
 def test_who_does_not_ask_does_not_subscribe_again() -> None:
     client = Pushing(stream_of(10), events=2)
     pushed = FanOut(client, {"StreamName": "s"}, "app")

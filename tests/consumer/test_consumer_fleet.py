@@ -10,7 +10,7 @@ from typing import Any
 import fleet
 import pytest
 from consumer_bench import START, Stream
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from led_leases import LedLeases
 from lossy_table import LossyTable
@@ -136,6 +136,17 @@ class TestElection:
         look(leads, leases, 22.0)
         assert leads.is_leader(22.0)
 
+    def test_a_leader_that_stood_still_and_leads_on_begins_anew(self) -> None:
+        leases = LedLeases(lambda: START)
+        leads = Election("me", CONFIG, Random(1))
+        look(leads, leases, 0.0)
+        moment = CONFIG.leader_lease_duration + 1.0
+        assert not leads.is_leader(moment)  # meanwhile, it did not do what a leader does
+        (renewal,) = leads.poll(Tables.COMPLETE, moment)
+        assert isinstance(renewal, WriteLock)
+        assert leads.written(renewal, bool(effect(leases, renewal)), moment)
+        assert leads.is_leader(moment)
+
     def test_one_that_leaves_lets_others_lead_at_once(self) -> None:
         leases = LedLeases(lambda: START)
         first, second = (Election(name, CONFIG, Random(name)) for name in ("first", "second"))
@@ -247,6 +258,29 @@ class TestLife:
             life.join()
         life.pass_time(200)
         assert life.counts() == [2, 2, 2]
+
+    @settings(FEW)
+    @given(seed=SEEDS, pause=st.floats(1.0, 80.0))
+    @example(seed=109, pause=30.0)
+    def test_a_worker_that_stands_still_for_a_while_and_goes_on_does_no_harm(self, seed: int, pause: float) -> None:
+        """Be it the leader."""
+        life = Life(seed, 6)
+        for _ in range(3):
+            life.join()
+            life.pass_time(5)
+        life.pass_time(60)
+        still = life.leader() if seed % 2 else life.dice.choice(life.members)
+        life.kill(still)
+        for _ in range(4):
+            life.put(20)
+            life.pass_time(pause / 4)
+            life.reshard()
+        life.members.append(still)
+        life.put(20)
+        life.pass_time(90)
+        assert life.leader()
+        life.finish()
+        life.check()
 
     def test_two_that_think_they_lead_do_no_harm(self) -> None:
         life = Life(7, 8)

@@ -329,11 +329,9 @@ EXAMPLES = re.findall(
 )
 
 
+@pytest.mark.usefixtures("aws_credentials")
 def test_the_examples_on_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boto3 = pytest.importorskip("boto3")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     script = tmp_path / "example.py"
     script.write_text(EXAMPLES[0], encoding="utf-8")
     with servers.kinesalite() as url:
@@ -494,6 +492,34 @@ class TestAnEpochOfSomebodysOwn:
 
         asyncio.run(main())
 
+    def test_whose_the_streams_are_is_asked_once_and_not_of_each(self) -> None:
+        """Kinesis answers 20 such questions a second in an account."""
+        own = fake(clicks=1, orders=1, visits=1)
+        asked: list[Any] = []
+        describe = own.describe_stream_summary
+
+        def counted(**stream: Any) -> Any:
+            asked.append(stream)
+            return describe(**stream)
+
+        own.describe_stream_summary = counted  # type: ignore[method-assign]
+        names = ["123456789012:clicks:1", "123456789012:orders:1", "210987654321:visits:1", "123456789012:visits:1"]
+        directory = Directory(lambda: names)
+        many = ManyStreams(own, directory)
+        assert len(many.list_shards()["Shards"]) == 3  # the other account's is not there
+        assert asked == [{"StreamName": "clicks"}]
+        arn = "arn:aws:kinesis:us-east-1:210987654321:stream/visits"
+        wanted = [{"StreamName": "clicks"}, {"StreamName": "orders"}, {"StreamARN": arn}, {"StreamName": "visits"}]
+        assert [directory.call_of(name) for name in names] == wanted
+
+        async def main() -> None:
+            directory = Directory(lambda: names)
+            await AsyncManyStreams(AwaitedCalls(own), directory).list_shards()
+            assert len(asked) == 2
+            assert [directory.call_of(name) for name in names] == wanted
+
+        asyncio.run(main())
+
     def test_those_of_a_stream_that_is_no_more_are_left_alone(self) -> None:
         old = fake(clicks=1)
         put(old, "clicks", b"c0", b"c1")
@@ -505,8 +531,13 @@ class TestAnEpochOfSomebodysOwn:
 
     @pytest.mark.parametrize(
         "names",
-        [["1:clicks:5", "clicks"], ["1:clicks:5", "1:clicks:6"], [f"{ARN}1:stream/clicks", "1:clicks:5"]],
-        ids=["name", "epochs", "ARN"],
+        [
+            ["1:clicks:5", "clicks"],
+            ["1:clicks:5", "clicks", "2:clicks:5"],
+            ["1:clicks:5", "1:clicks:6"],
+            [f"{ARN}1:stream/clicks", "1:clicks:5"],
+        ],
+        ids=["name", "name and accounts", "epochs", "ARN"],
     )
     def test_one_stream_in_two_ways_is_refused(self, names: list[str]) -> None:
         for given in (names, names[::-1]):
@@ -514,5 +545,5 @@ class TestAnEpochOfSomebodysOwn:
                 consumer(fake(clicks=1), given)
 
     def test_streams_of_two_accounts_may_have_one_name(self) -> None:
-        names = [f"{ARN}2:stream/clicks", "1:clicks:5", f"{ARN}3:stream/clicks"]
+        names = [f"{ARN}2:stream/clicks", "1:clicks:5", f"{ARN}3:stream/clicks", "4:clicks:5", "5:clicks:6"]
         assert checked_names(names) == names

@@ -268,7 +268,7 @@ class TestAggregatesInARow:
         tracemalloc.start()
         try:
             peaks = []
-            for blobs in (1000, 3000):  # 50 and 150 MB
+            for blobs in (500, 1500):  # 25 and 75 MB
                 tracemalloc.reset_peak()
                 assert sum(1 for _ in read(Endless(blobs))) == blobs * 50
                 peaks.append(tracemalloc.get_traced_memory()[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parents[2]
+TESTS = HOUSE / "tests"
 STEPS = ["test", "check", "fuzz", "interop", "test-leaks", "lint-examples", "test-pythons", "test-lowest", "bench"]
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="it is a script for bash")
@@ -52,3 +54,18 @@ def test_one_that_fails_fails_it(failing: str, tmp_path: Path) -> None:
 
     assert status != 0
     assert f"asked make {failing}" in shown
+
+
+def test_what_pytest_ignores_is_found_where_it_is_asked_for() -> None:
+    """`make interop` asks for a folder that `make test` leaves out."""
+    spec = importlib.util.spec_from_file_location("conftest_of_tests", TESTS / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conftest)
+    interop = TESTS / "interop"
+    assert interop / "test_interop_fleet.py" in conftest.files_in([interop])
+    assert conftest.files_in([interop / "test_interop_fleet.py"]) == [interop / "test_interop_fleet.py"]
+    everything = conftest.files_in([TESTS])
+    assert Path(__file__) in everything
+    assert not [path for path in everything if interop in path.parents]

@@ -26,10 +26,10 @@ def stored(sequence_number: int, *numbers: int) -> Stored:
     return Stored(SHARD, str(sequence_number), fingerprint, list(sp.unpack(entry)))
 
 
-def lost(*numbers: int) -> LostAnswer:
+def lost(*numbers: int, kind: str = "reset_after") -> LostAnswer:
     (packed,) = sp.pack(map(put, numbers), shard_map=sp.ShardMap.single(SHARD))
     entry = {"PartitionKey": packed.partition_key, "Data": base64.b64encode(packed.data).decode()}
-    return LostAnswer("reset_after", "PutRecords", {"Records": [entry]})
+    return LostAnswer(kind, "PutRecords", {"Records": [entry]})
 
 
 def at(sequence_number: int, sub_sequence_number: int = 0, error: str | None = None) -> Delivery:
@@ -67,6 +67,13 @@ def test_what_nobody_put_is_unknown() -> None:
 
     assert found.unknown == 1
     assert not found.is_sound
+
+
+def test_an_answer_that_was_surely_lost_explains_before_one_that_may_have_been_read() -> None:
+    copies, outcomes = [stored(1, 0), stored(2, 0), stored(3, 0)], {0: at(3)}
+    for answers in ([lost(0), lost(0, kind="last")], [lost(0, kind="last"), lost(0)]):
+        assert verdict(copies[1:], outcomes, answers).explained == {"reset_after": 1}
+        assert verdict(copies, outcomes, answers).explained == {"reset_after": 1, "last": 1}
 
 
 def test_each_lost_answer_explains_one_copy() -> None:

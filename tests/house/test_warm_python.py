@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -72,6 +73,15 @@ def test_signals_reach_it_from_a_shell(number: signal.Signals, handled: bool) ->
             ended.append(process.wait(60))
 
     assert ended == [100 + number if handled else -number] * 2
+
+
+@pytest.mark.parametrize("asked", [b"", b"\0\0", b"\0\0\1\0[["])
+def test_one_that_ends_before_it_has_asked_harms_nobody(asked: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(warm_python.for_shells()[-1])
+        connection.sendall(asked)
+
+    assert warm("-c", "print('here')") == (0, b"here\n", b"")
 
 
 def test_a_shell_sees_when_it_closes_its_output() -> None:

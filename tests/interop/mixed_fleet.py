@@ -26,6 +26,8 @@ RECORDS = int(os.environ.get("INTEROP_RECORDS", "4000"))
 IS_SHORT = "INTEROP_RECORDS" in os.environ
 """Whether only what is most likely to break is to be run, as CI has it."""
 
+_END = sp.Position.SHARD_END
+
 only_at_length = pytest.mark.skipif(IS_SHORT, reason="make interop without INTEROP_RECORDS runs it")
 
 
@@ -169,6 +171,31 @@ class MixedFleet:
         workers = [*self.workers.values(), *self._ended]
         ours = {one.number for worker in workers if isinstance(worker, PythonWorker) for one in given_to(worker)}
         return self.repeated() - ours
+
+    def unfinished_by_python(self) -> set[int]:
+        """The numbers of what workers of ours had been given, and not checkpointed when they lost the lease."""
+        unfinished: set[int] = set()
+        for worker in (*self.workers.values(), *self._ended):
+            if isinstance(worker, PythonWorker):
+                lost = worker.lost()
+                unfinished |= {one.number for one in given_to(worker) if one.position > lost.get(one.shard_id, _END)}
+        return unfinished
+
+    def lost_by_java(self) -> list[str]:
+        """The shards of leases that workers of the KCL have lost without being asked for them, because they expired."""
+        lost: list[str] = []
+        for worker in (*self.workers.values(), *self._ended):
+            asked: set[str] = set()
+            for event in list(worker.events) if isinstance(worker, KclApplication) else ():
+                if event["shard"] is None:  # it was lost before anything was read of it
+                    continue
+                if event["event"] == "asked":
+                    asked.add(event["shard"])
+                elif event["event"] == "lease lost" and event["shard"] not in asked:
+                    lost.append(event["shard"])
+                elif event["event"] == "initialized":
+                    asked.discard(event["shard"])
+        return sorted(lost)
 
 
 def early_children(given: list[Given], parents: dict[str, tuple[str, ...]]) -> list[str]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from java_programs import CREDENTIALS
 
+import shardpack as sp
+
 WORKER = Path(__file__).parents[1] / "tools" / "consumer_worker.py"
 
 
@@ -30,6 +32,15 @@ class PythonWorker:
     def lines(self) -> list[list[str]]:
         """The user records that it has handled so far, as consumer_worker writes them down."""
         return [line.split() for line in self._log.read_text().splitlines()] if self._log.exists() else []
+
+    def lost(self) -> dict[str, sp.Position]:
+        """From where each lease that it has lost is read on, at the earliest."""
+        log = self._log.with_name(f"{self._log.name}.lost")
+        found: dict[str, sp.Position] = {}
+        for shard_id, number, sub in map(str.split, log.read_text().splitlines() if log.exists() else ()):
+            position = sp.Position(number, int(sub) if sub.isdigit() else 0)
+            found[shard_id] = min(found.get(shard_id, position), position)
+        return found
 
     def stop(self) -> None:
         """Have it hand in its leases and end."""

@@ -635,9 +635,8 @@ class TestErrors:
         assert error.value.retriable is False
 
 
-def test_one_that_was_pickled_works(server: str, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
+@pytest.mark.usefixtures("aws_credentials")
+def test_one_that_was_pickled_works(server: str, table: str) -> None:
     leases = sp.DynamoDBLeases(table, region_name="us-east-1", endpoint_url=server)
     mine = taken(leases, created(leases, Lease("s")))
 

@@ -13,11 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
+from typing import Any
 
 import pytest
 
 import shardpack as sp
 from shardpack.dedup import Deduplicator, RecordDigest
+from shardpack.packing.route import Route
 
 HITS = int(os.environ.get("INTERRUPT_TRIALS", "60"))
 MOST_TRIALS = 50 * HITS  # on a fast machine, the work is often done before the signal comes
@@ -177,6 +179,25 @@ class TestThreads:
         assert len(deduplicator) == 500
         assert digest == alone
 
+    def test_a_deduplicator_is_pickled_while_others_may_not_change_it(self) -> None:
+        deduplicator: Any = Deduplicator(max_count=500)
+        for number in range(500):
+            deduplicator.add(sp.UserRecord("key", b"%d" % number))
+        changed = [b""]
+
+        def change() -> None:
+            changed.append(pickle.dumps(deduplicator))
+            deduplicator.add(sp.UserRecord("key", b"another"))
+
+        other = threading.Thread(target=change)
+        with deduplicator._lock:
+            other.start()
+            before = pickle.dumps(deduplicator)
+            other.join(0.05)
+            assert changed == [b""]  # it waits
+        other.join()
+        assert changed == [b"", before]
+
     def test_a_packer_that_is_pickled_has_a_lock_of_its_own(self) -> None:
         packer = pickle.loads(pickle.dumps(sp.Packer(limits=sp.Limits(2000))))
         packer.add("key", b"data")
@@ -185,6 +206,24 @@ class TestThreads:
 
 class Interrupt(BaseException):
     pass
+
+
+class Interrupting:
+    """A lock after which, once, another thread gets its turn, and then an interrupt comes."""
+
+    def __init__(self, lock: Any, meanwhile: Callable[[], object]) -> None:
+        self._lock = lock
+        self._meanwhile: Callable[[], object] | None = meanwhile
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+            raise Interrupt
 
 
 SOON = 0.00002
@@ -247,6 +286,53 @@ class TestInterrupts:
             assert packer.add("key", b"more") == []
             assert user_records(packer.flush()) == {b"more": 1}
         assert hits == HITS
+
+    @pytest.mark.parametrize("interrupted", [False, True])
+    def test_leave_nobody_an_aggregate_that_has_gone_out(
+        self, monkeypatch: pytest.MonkeyPatch, *, interrupted: bool
+    ) -> None:
+        """Without a GIL, a thread may have found it open, and add to it only when it is gone."""
+        packer, close = sp.Packer(), Route.close
+
+        def closed(route: Route) -> None:
+            close(route)
+            monkeypatch.undo()
+            raise Interrupt
+
+        packer.add("k", b"1")
+        builder = packer._open[None].builder
+        assert builder is not None
+        if interrupted:
+            monkeypatch.setattr(Route, "close", closed)
+            with pytest.raises(Interrupt):
+                packer.flush()
+        assert user_records(packer.flush()) == {b"1": 1}
+        assert not builder.add("k", b"2")
+
+    def test_give_back_what_was_on_its_way_out_of_an_iterator_and_no_more(self) -> None:
+        """Though another thread has gone on."""
+        records = [("k", b"%d" % number + bytes(20)) for number in range(400)]
+        packing: Any = sp.pack(records, limits=sp.Limits(2000))
+        taken = [next(packing)]
+        packing._lock = Interrupting(packing._lock, lambda: taken.append(next(packing)))
+        with pytest.raises(Interrupt):
+            next(packing)
+        taken += packing
+        assert user_records(taken) == {data: 1 for _, data in records}
+
+    def test_give_back_to_the_packer_what_was_on_its_way_out_of_an_iterator_that_is_given_up(self) -> None:
+        packer = sp.Packer(limits=sp.Limits(2000))
+        records = [("k", b"%d" % number + bytes(20)) for number in range(400)]
+        packing: Any = packer.add_all(records)
+        taken = [next(packing)]
+        packing._lock = Interrupting(packing._lock, lambda: taken.append(next(packing)))
+        with pytest.raises(Interrupt):
+            next(packing)
+        packing._lock = None  # which refers to it
+        packing = None
+        gc.collect()
+        found = user_records(taken + packer.flush())
+        assert found == {data: 1 for _, data in records[: found.total()]}
 
     def test_leave_an_iterator_that_says_that_it_was_cut_short(self) -> None:
         def records() -> Iterator[object]:

@@ -48,14 +48,11 @@ def kinesis() -> Iterator[tuple[Any, str]]:
         yield servers.client("kinesis", url), url
 
 
-def test_every_record_is_found_where_its_delivery_says(
-    kinesis: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("aws_credentials")
+def test_every_record_is_found_where_its_delivery_says(kinesis: tuple[Any, str]) -> None:
     client, url = kinesis
     client.create_stream(StreamName="async", ShardCount=4)
     client.get_waiter("stream_exists").wait(StreamName="async", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     deliveries = {}
 
     async def main() -> None:

@@ -223,12 +223,9 @@ def test_the_soak_in_short(
     assert report.verdict.acknowledged > 4000, str(report)
 
 
-def test_the_producer_for_asyncio_keeps_the_same_promise(
-    upstream: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("aws_credentials")
+def test_the_producer_for_asyncio_keeps_the_same_promise(upstream: str, name: str) -> None:
     pytest.importorskip("aiobotocore")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     soak = Soak(records=3000, keys=50, config=SMALL)
     faults = Faults(
         reset_before=0.05, reset_after=0.05, internal_failure=0.05, throttle=0.05, record_failure=0.02, latency=0.02

@@ -206,16 +206,16 @@ def test_a_slow_call_holds_up_no_other() -> None:
         def wait(self, seconds: float) -> None:
             super().wait(seconds)
             waiting.set()
-            assert go.wait(10)
+            assert go.wait(60)
 
     fake = FakeKinesis(streams={S: 1}, clock=Slow())
     fake.script("put_records", latency=1)
     slow = threading.Thread(target=put, args=(fake, S, b"slow"))
     slow.start()
-    assert waiting.wait(10)
+    assert waiting.wait(60)
     put(fake, S, b"fast")
     go.set()
-    slow.join(10)
+    slow.join(60)
     assert data(fake) == [b"fast", b"slow"]
 
 

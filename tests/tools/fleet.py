@@ -158,6 +158,7 @@ class Fleet:
     def _look(self, member: Member) -> None:
         worker, now = member.worker, self.stream.now
         worker.step()
+        assert worker.engine.fatal is None, worker.engine.fatal
         if self.dice.random() < 0.25 / _LONGEST_CALL * 2:
             worker.release()
         for due, delivered in list(member.in_hand):

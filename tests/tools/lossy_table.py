@@ -101,9 +101,9 @@ def holds(item: Item, condition: str, values: Mapping[str, Any]) -> bool:
     if " OR " in condition:
         return any(holds(item, re.sub(r"^\((.*)\)$", r"\1", part), values) for part in condition.split(" OR "))
     for term in condition.split(" AND "):
-        absent = re.fullmatch(r"attribute_not_exists\((\w+)\)", term)
+        there = re.fullmatch(r"attribute_(not_)?exists\((\w+)\)", term)
         name, _, value = term.partition(" = ")
-        if (absent[1] in item) if absent else (item.get(name) != values[value]):
+        if ((there[2] in item) == bool(there[1])) if there else (item.get(name) != values[value]):
             return False
     return True
 

@@ -197,7 +197,10 @@ class Verdict:
         if all(_was_not_judged(outcomes.get(_number(record)), stored.shard_id) for record in stored.records):
             self.explained["unlisted_shard"] += 1
         elif lost_kinds:
-            self.explained[lost_kinds.pop()] += 1
+            # The last answers of connections are read as a rule: what was surely lost explains more.
+            kind = next((kind for kind in lost_kinds if kind != "last"), "last")
+            lost_kinds.remove(kind)
+            self.explained[kind] += 1
         else:
             number = _number(stored.records[0])
             errors = [(attempt.error_code, attempt.error_message) for attempt in outcomes[number].attempts]

@@ -21,11 +21,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 WARM = ("shardpack.cli.app", "shardpack.consumer", "shardpack.leases", "shardpack.producer", "shardpack.density.charts")
 OTHERS = (
@@ -38,7 +38,8 @@ OTHERS = (
     "botocore.signers",
     "rich.table",
 )
-_HARMLESS = ("AWS_", "PYTEST_", "_RJEM_")  # nothing asks for these while it is imported; Polars sets the last one
+# Nothing asks for these while it is imported; Polars sets the last one.
+_HARMLESS = ("AWS_", "COLUMNS", "PYTEST_", "_RJEM_")
 
 
 class Parent:
@@ -173,9 +174,7 @@ def _serve(listener: socket.socket) -> list[str]:
         waited = [0, listener, ours, *children.values()]
         readable, _, _ = select.select(waited, [], [])
         if 0 in readable:  # the tests have ended
-            for child in children:
-                os.kill(child, signal.SIGKILL)
-            os._exit(0)
+            _end_all(children)
         for child, connection in children.items():
             if connection in readable:
                 _signal(child, connection)
@@ -186,8 +185,11 @@ def _serve(listener: socket.socket) -> list[str]:
                 connection.sendall(b"%d" % os.waitstatus_to_exitcode(ended[1]))
         if listener in readable:
             connection, _ = listener.accept()
-            size, streams, _, _ = socket.recv_fds(connection, 4, 3)
-            asked = ast.literal_eval(_exactly(connection, int.from_bytes(size, "big")).decode())
+            streams, text = _request(connection)
+            if not text:
+                connection.close()
+                continue
+            asked = ast.literal_eval(text)
             child = os.fork()
             if not child:
                 signal.set_wakeup_fd(-1)
@@ -200,17 +202,36 @@ def _serve(listener: socket.socket) -> list[str]:
             children[child] = connection
 
 
+def _end_all(children: Iterable[int]) -> NoReturn:
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    os._exit(0)
+
+
 def _signal(child: int, connection: socket.socket) -> None:
     """Hand signals on; where nobody waits for it any more, it is killed."""
-    for number in connection.recv(64) or [signal.SIGKILL]:
+    numbers = b""
+    with suppress(ConnectionError):
+        numbers = connection.recv(64)
+    for number in numbers or [signal.SIGKILL]:
         os.kill(child, number)
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    read = b""
-    while len(read) < size:
-        read += connection.recv(size - len(read))
-    return read
+def _request(connection: socket.socket) -> tuple[list[int], str]:
+    """The streams and what is asked for, which is nothing where whoever asks has ended meanwhile."""
+    size, read = b"", b""
+    streams: list[int] = []
+    with suppress(ConnectionError):
+        size, streams, _, _ = socket.recv_fds(connection, 4, 3)
+        left = int.from_bytes(size, "big")
+        while left and (piece := connection.recv(left)):
+            read += piece
+            left -= len(piece)
+        if not left:
+            return streams, read.decode()
+    for stream in streams:
+        os.close(stream)
+    return [], ""
 
 
 def _become(asked: Any, streams: list[int]) -> list[str]:

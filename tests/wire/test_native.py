@@ -330,6 +330,7 @@ def test_the_pure_core_can_be_forced() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory of a process so")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer ends such a process itself")
 def test_a_process_that_may_have_little_more_memory_goes_on() -> None:
     code = (
         "import resource, shardpack as sp\n"

@@ -56,6 +56,11 @@ REMEDIES = {
 """Of what the AWS SDK says without saying what to do."""
 
 _SDK = frozenset({"boto3", "botocore", "urllib3"})  # the last one's errors come through while an answer is read
+_OLD_CREDENTIALS = "refreshed credentials are still expired"  # botocore's `RefreshableCredentials`, in a RuntimeError
+_NO_THREAD = "can't start new thread"  # Python's, while the system has none left
+
+# Of what Python itself raises: connections and files, answers that are cut off or garbled, and a lack of memory.
+_MAY_PASS = (OSError, EOFError, UnicodeError, MemoryError)
 
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
@@ -74,7 +79,8 @@ def is_mistake(error: BaseException) -> bool:
 
     For what runs for months, and must not end over a passing error of a library that `is_of_call` does not know.
     """
-    return type(error).__module__ == "builtins" and not isinstance(error, OSError | EOFError | UnicodeError)
+    is_of_python = type(error).__module__ == "builtins" and not isinstance(error, _MAY_PASS)
+    return is_of_python and not _tells_of_old_credentials(error) and not _lacks_thread(error)
 
 
 def may_pass(error: BaseException, code: str) -> bool:
@@ -93,7 +99,17 @@ def error_of(error: BaseException) -> tuple[str, str]:
 
 def is_of_sdk(error: BaseException) -> bool:
     """Whether the AWS SDK raised it: its errors have no class in common."""
-    return any(kind.__module__.partition(".")[0] in _SDK for kind in type(error).__mro__)
+    is_its_own = any(kind.__module__.partition(".")[0] in _SDK for kind in type(error).__mro__)
+    return is_its_own or _tells_of_old_credentials(error)
+
+
+def _tells_of_old_credentials(error: BaseException) -> bool:
+    """Whether a provider of credentials has handed out expired ones, which passes when it has new ones."""
+    return isinstance(error, RuntimeError) and _OLD_CREDENTIALS in str(error)
+
+
+def _lacks_thread(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and str(error) == _NO_THREAD
 
 
 def is_of_call(error: BaseException) -> bool:
@@ -102,4 +118,5 @@ def is_of_call(error: BaseException) -> bool:
     Anything else is a bug, of ours or of a client that an application has made. No retry mends that, and no message
     about the stream explains it.
     """
-    return is_of_sdk(error) or isinstance(error, OSError) or isinstance(getattr(error, "response", None), Mapping)
+    is_answer = isinstance(getattr(error, "response", None), Mapping)
+    return is_of_sdk(error) or is_answer or isinstance(error, OSError) or _lacks_thread(error)

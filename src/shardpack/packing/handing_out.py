@@ -20,6 +20,7 @@ class Packing(Iterator[PackedRecord]):
     _at = 0
 
     def __init__(self, groups: Iterator[list[PackedRecord]], keep: Callable[[list[PackedRecord]], None]) -> None:
+        self._back: list[PackedRecord] = []  # what an interrupt has kept from whoever had asked for it
         self._groups = groups
         self._keep = keep
         self._is_cut = False
@@ -29,16 +30,20 @@ class Packing(Iterator[PackedRecord]):
         found: PackedRecord | None = None
         try:
             with self._lock:
+                # An interrupt comes before or after two lines that take one, never between them: neither is a call.
+                if self._back:
+                    found = self._back[0]
+                    del self._back[0]
+                    return found
                 while self._at == len(self._group):
                     self._advance()
-                # An interrupt comes before or after these two lines, never between them: neither is a call.
                 found = self._group[self._at]
                 self._at += 1
         except Exception:
             raise
         except BaseException:
             if found is not None:
-                self._at -= 1
+                self._back.append(found)  # to its place it cannot go: another thread may have gone on
             else:
                 self._is_cut = True
             raise
@@ -53,7 +58,7 @@ class Packing(Iterator[PackedRecord]):
         raise StopIteration
 
     def __del__(self) -> None:
-        left = [*self._group[self._at :]]
+        left = [*getattr(self, "_back", ()), *self._group[self._at :]]
         if left:
             try:
                 self._keep(left)

@@ -348,11 +348,11 @@ class Packer(Adding):
         builder, first = route.builder, route.first
         if builder is None or first is None:
             raise AssertionError(f"route {route.key!r} is not open")
+        capacity, builder.capacity = builder.capacity, 0  # at first: another thread may have just found it open
         self._closed.append(Closed(route, builder, first))
         route.close()
         del self._open[route.key]
-        self._headroom += builder.capacity + _AGGREGATE_COST
-        builder.capacity = 0  # for a thread that has just found it open
+        self._headroom += capacity + _AGGREGATE_COST
 
 
 def _nothing() -> None:

@@ -213,8 +213,9 @@ class _Subscription:
                 raise error
             self._error = error
             if not self._events and self._reading is None and not self._closed:
-                self._reading = threading.Thread(target=self._read, name=f"fan-out {self.shard_id}", daemon=True)
-                self._reading.start()
+                reading = threading.Thread(target=self._read, name=f"fan-out {self.shard_id}", daemon=True)
+                reading.start()  # it fails while the system has no thread left, and is tried again
+                self._reading = reading
             records: list[dict[str, Any]] = []
             size, last = 0, None
             while self._events and size < _MOST_AT_ONCE:

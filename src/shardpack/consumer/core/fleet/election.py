@@ -141,8 +141,9 @@ class Election:
         if self._is_revoked:
             self._to_delete = DeleteLock(action.tables, action.lock)
             return False
+        is_new = not self.is_leader(now)  # also after a pause in which the lock ran out, and nobody took it
         self._mine, self._renewed_at = action.lock, self._began
-        return not was_leader
+        return is_new
 
     def deleted(self) -> None:
         """`DeleteLock` has answered."""

@@ -103,9 +103,8 @@ class Coming:
         """A lease is this worker's, or need not be looked for any more."""
         self._asked.discard(key)
 
-    def found(self, keys: Iterable[str], now: float) -> None:
+    def found(self, keys: AbstractSet[str], now: float) -> None:
         """These leases have this worker's name on them."""
-        keys = set(keys)
         self._finding.succeeded(now)
         self._parents.keep(keys | self._asked, now)
         self._has_looked = self._has_looked or self._is_last_look

@@ -267,6 +267,8 @@ class Coordinator:
             self._coming.found_nothing(now)
             self._listings.look_at_all_leases(now)
         else:
+            keys = set(keys)
+            self._namesakes.found(keys)
             self._coming.found(keys, now)
 
     def seen(self, key: str, lease: Lease | None, now: float) -> None:

@@ -8,6 +8,7 @@ that the process that began later works on, and tells what is wrong.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from ....leases.lease import Lease
 
@@ -47,6 +48,11 @@ class Namesakes:
         """It has the lease, or has let it go by itself."""
         self._lost.pop(key, None)
         self.disputed.discard(key)
+
+    def found(self, keys: Collection[str]) -> None:
+        """These leases have this worker's name on them; others that it has lost are of no concern any more."""
+        for key in self.lost_keys.difference(keys):
+            self.taken(key)
 
     def seen(self, key: str, lease: Lease | None, now: float) -> None:
         """How a lease is that this worker does not hold."""

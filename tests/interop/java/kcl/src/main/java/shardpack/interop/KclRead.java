@@ -284,6 +284,7 @@ public final class KclRead {
 
         @Override
         public void shutdownRequested(ShutdownRequestedInput input) {
+            print("asked", shard, Map.of());
             if (stopAfter == 0) {
                 checkpoint(input.checkpointer());
             }
