@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+import pickle
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -173,6 +174,16 @@ class TestDeduplicator:
 
         deduplicator = Deduplicator(explicit_hash_key=True)
         assert deduplicator._fingerprint(received(explicit_hash_key="5")) == expected
+
+    @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+    def test_a_copy_goes_on_by_itself(self, copied: Callable[[Deduplicator], Deduplicator]) -> None:
+        deduplicator = Deduplicator(max_count=2)
+        deduplicator.add(received())
+        other = copied(deduplicator)
+        assert other.seen(received()) == "redelivery"
+        for nth in range(2):
+            other.add(received(data=b"%d" % nth))
+        assert (deduplicator.seen(received()), other.seen(received())) == ("redelivery", None)
 
     def test_the_explicit_hash_key_counts_when_told_to(self) -> None:
         for counts in (False, True):

@@ -222,7 +222,9 @@ class Deduplicator:
             return len(self._records)
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
+        with self._lock:
+            windows = {"_records": self._records.copy(), "_deliveries": self._deliveries.copy()}
+            return {name: value for name, value in vars(self).items() if name != "_lock"} | windows
 
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)

@@ -317,7 +317,7 @@ def test_a_signal_stops_the_reading_and_delivers_what_was_read(
         process.stdin.flush()
         until(lambda: bool(received(client, name)))
         process.send_signal(number)
-        process.wait(60)  # with its standard input still open
+        process.wait(240)  # with its standard input still open
         assert process.stdout is not None
         summary = told(process.stdout.read())
         process.stdin.close()

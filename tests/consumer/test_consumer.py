@@ -322,6 +322,39 @@ class TestTrouble:
         assert lease_of(leases).owner == "thief"
         assert lease_of(leases).checkpoint == batch[9].position
 
+    def test_a_start_that_fails_beside_one_that_does_not_leaves_the_end_in_order(self) -> None:
+        """The second thread waits for the start of the first, and starts it when that has failed."""
+        beside = threading.Event()
+
+        class Late(sp.MemoryLeases):
+            def prepare(self) -> None:
+                if not beside.is_set():
+                    until(lambda: sum(one.name == "shardpack-start" for one in threading.enumerate()) == 2)
+                    beside.set()
+                    raise sp.LeaseStoreError("away", retriable=True)
+
+            def release(self, lease: Lease) -> bool:
+                time.sleep(0.2)
+                return super().release(lease)
+
+        leases = Late()
+        reading = consumer(fake(1, *NUMBERS), leases)
+        answers: list[object] = []
+
+        def ask() -> None:
+            try:
+                answers.append(reading.next_batch())
+            except sp.LeaseStoreError as error:
+                answers.append(error)
+
+        asking = [in_thread(ask) for _ in range(2)]
+        for one in asking:
+            one.join()
+        assert sorted(type(answer).__name__ for answer in answers) == ["Batch", "LeaseStoreError"]
+        assert lease_of(leases).owner is not None
+        reading.close()
+        assert lease_of(leases).owner is None
+
     def test_a_store_that_cannot_be_prepared_says_so_and_may_be_tried_again(self) -> None:
         leases = StoreInTrouble(prepare=sp.LeaseStoreError("no permission", retriable=False))
         with consumer(fake(1, *NUMBERS), leases) as reading:

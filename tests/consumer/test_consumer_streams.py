@@ -492,6 +492,34 @@ class TestAnEpochOfSomebodysOwn:
 
         asyncio.run(main())
 
+    def test_whose_the_streams_are_is_asked_once_and_not_of_each(self) -> None:
+        """Kinesis answers 20 such questions a second in an account."""
+        own = fake(clicks=1, orders=1, visits=1)
+        asked: list[Any] = []
+        describe = own.describe_stream_summary
+
+        def counted(**stream: Any) -> Any:
+            asked.append(stream)
+            return describe(**stream)
+
+        own.describe_stream_summary = counted  # type: ignore[method-assign]
+        names = ["123456789012:clicks:1", "123456789012:orders:1", "210987654321:visits:1", "123456789012:visits:1"]
+        directory = Directory(lambda: names)
+        many = ManyStreams(own, directory)
+        assert len(many.list_shards()["Shards"]) == 3  # the other account's is not there
+        assert asked == [{"StreamName": "clicks"}]
+        arn = "arn:aws:kinesis:us-east-1:210987654321:stream/visits"
+        wanted = [{"StreamName": "clicks"}, {"StreamName": "orders"}, {"StreamARN": arn}, {"StreamName": "visits"}]
+        assert [directory.call_of(name) for name in names] == wanted
+
+        async def main() -> None:
+            directory = Directory(lambda: names)
+            await AsyncManyStreams(AwaitedCalls(own), directory).list_shards()
+            assert len(asked) == 2
+            assert [directory.call_of(name) for name in names] == wanted
+
+        asyncio.run(main())
+
     def test_those_of_a_stream_that_is_no_more_are_left_alone(self) -> None:
         old = fake(clicks=1)
         put(old, "clicks", b"c0", b"c1")

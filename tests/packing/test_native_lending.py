@@ -127,6 +127,13 @@ def test_fewer_large_kinesis_records_wait_for_each_other(
         assert max(sizes[:-most]) == at_once
 
 
+def test_so_many_wait_as_64_mib_hold_though_only_a_lone_user_record_may_be_so_large() -> None:
+    large = 10 << 20
+    assert finishing.together(16, sp.Limits()) == 16
+    assert finishing.together(32, sp.Limits.large()) == 6
+    assert finishing.together(16, sp.Limits(large, max_aggregate_bytes=51_200)) == 6
+
+
 def test_nothing_is_kept_once_it_is_packed_or_given_up() -> None:
     data = bytes(1000)
     before = sys.getrefcount(data)

@@ -179,6 +179,25 @@ class TestThreads:
         assert len(deduplicator) == 500
         assert digest == alone
 
+    def test_a_deduplicator_is_pickled_while_others_may_not_change_it(self) -> None:
+        deduplicator: Any = Deduplicator(max_count=500)
+        for number in range(500):
+            deduplicator.add(sp.UserRecord("key", b"%d" % number))
+        changed = [b""]
+
+        def change() -> None:
+            changed.append(pickle.dumps(deduplicator))
+            deduplicator.add(sp.UserRecord("key", b"another"))
+
+        other = threading.Thread(target=change)
+        with deduplicator._lock:
+            other.start()
+            before = pickle.dumps(deduplicator)
+            other.join(0.05)
+            assert changed == [b""]  # it waits
+        other.join()
+        assert changed == [b"", before]
+
     def test_a_packer_that_is_pickled_has_a_lock_of_its_own(self) -> None:
         packer = pickle.loads(pickle.dumps(sp.Packer(limits=sp.Limits(2000))))
         packer.add("key", b"data")

@@ -19,7 +19,7 @@ from shardpack.producer.core.aggregator import Aggregator
 from shardpack.producer.core.pending import Parcel, Pending
 from shardpack.producer.delivery import Attempt, Delivery
 from shardpack.records import check_user_record
-from shardpack.wire.backend import native
+from shardpack.wire.backend import backend, native
 
 MANY = sp.ShardMap(
     [Shard(f"s{n}", (MAX_HASH_KEY + 1) * n // 7, (MAX_HASH_KEY + 1) * (n + 1) // 7 - 1) for n in range(7)]
@@ -82,7 +82,9 @@ def test_no_room_is_made_for_more_than_there_are() -> None:
         def __len__(self) -> int:
             return 10**15
 
-    assert bulk.checked(Boastful([("k", b"1")])) == [sp.UserRecord("k", b"1")]
+    core = backend().bulk
+    for checked in (bulk.checked, *([core.checked] if core else [])):
+        assert checked(Boastful([("k", b"1")])) == [sp.UserRecord("k", b"1")]
     with pytest.raises(sp.InvalidRecordError, match="0 is no user record"):
         bulk.checked(range(10**15))  # type: ignore[arg-type]  # what it is about
 

@@ -104,12 +104,17 @@ impl<T: Item> Drop for Buffer<T> {
             return;
         }
         let Some(mut spare) = shared::<T>() else { return };
-        if keeps() && SPARE_BYTES.load(Ordering::Relaxed) + bytes <= MOST_SPARE_BYTES {
-            SPARE_BYTES.fetch_add(bytes, Ordering::Relaxed);
+        if keeps() && may_keep(bytes) {
             given_up.clear();
             spare.push(given_up);
         }
     }
+}
+
+/// Whether so many bytes more may be kept; then they are counted.
+fn may_keep(bytes: usize) -> bool {
+    let more = |kept: usize| (kept + bytes <= MOST_SPARE_BYTES).then_some(kept + bytes);
+    SPARE_BYTES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
 /// What is kept, for as long as a thread looks at it.
@@ -205,8 +210,8 @@ const MANY_BYTES: usize = 1 << 20;
 /// would return it to the system at once.
 ///
 /// Aggregates are Python's own objects, so they cannot be kept here. glibc keeps as much memory as it has seen given up
-/// in one piece, twice over, and 64 MiB at most; so it is shown a large piece, in which nothing is ever written. Other C
-/// libraries take no notice.
+/// in one piece, twice over, and 64 MiB at most in each of its heaps; so it is shown a large piece, in which nothing is
+/// ever written. Other C libraries take no notice.
 pub fn count_made(bytes: usize) {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     static IS_SHOWN: AtomicBool = AtomicBool::new(false);
@@ -245,6 +250,7 @@ pub fn prefetch_at(place: *const u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spare;
 
     /// One test, because what it counts is shared by all threads.
     #[test]
@@ -274,7 +280,11 @@ mod tests {
     }
 
     fn keeping_may_be_left() {
+        spare::give_up(Vec::with_capacity(100_000));
+        assert_eq!(spare::kept(), 1);
         keep_nothing();
+        spare::give_up(Vec::with_capacity(100_000));
+        assert_eq!(spare::kept(), 1);
         let kept = u128::spare().lock().unwrap().len();
         drop(Buffer::<u128>::with_capacity(100_000)); // one of those that were kept
         assert_eq!(u128::spare().lock().unwrap().len(), kept - 1);

@@ -39,3 +39,9 @@ pub fn larger(buffer: &mut Vec<u8>, needed: usize) {
         _ => buffer.reserve(needed),
     }
 }
+
+/// How many buffers this thread has, for tests.
+#[cfg(test)]
+pub fn kept() -> usize {
+    SPARE.with_borrow(Vec::len)
+}

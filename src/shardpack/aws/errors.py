@@ -59,6 +59,9 @@ _SDK = frozenset({"boto3", "botocore", "urllib3"})  # the last one's errors come
 _OLD_CREDENTIALS = "refreshed credentials are still expired"  # botocore's `RefreshableCredentials`, in a RuntimeError
 _NO_THREAD = "can't start new thread"  # Python's, while the system has none left
 
+# Of what Python itself raises: connections and files, answers that are cut off or garbled, and a lack of memory.
+_MAY_PASS = (OSError, EOFError, UnicodeError, MemoryError)
+
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 
@@ -76,7 +79,7 @@ def is_mistake(error: BaseException) -> bool:
 
     For what runs for months, and must not end over a passing error of a library that `is_of_call` does not know.
     """
-    is_of_python = type(error).__module__ == "builtins" and not isinstance(error, OSError | EOFError | UnicodeError)
+    is_of_python = type(error).__module__ == "builtins" and not isinstance(error, _MAY_PASS)
     return is_of_python and not _tells_of_old_credentials(error) and not _lacks_thread(error)
 
 

@@ -48,6 +48,7 @@ class Directory:
         self._names: list[str] | None = None
         self._failures = 0  # of `find`, in a row
         self._calls: dict[str, dict[str, str]] = {}
+        self._account: str | None = None  # the caller's
         self._lock = threading.Lock()
         self._known: dict[str, _Stream] = {}
         self._identifiers: frozenset[str] = frozenset()
@@ -81,10 +82,15 @@ class Directory:
         return self._failures < _FAILURES
 
     def call_of(self, name: str) -> dict[str, str] | None:
-        """How calls name a stream; None: that shows in what `DescribeStreamSummary` says of its bare name."""
+        """How calls name a stream; None: it is to be `located`."""
         if stream_named_by(name) is None:
             return argument_of(name)
         return self._calls.get(name)
+
+    @property
+    def knows_account(self) -> bool:
+        """Whether it is known whose streams are meant by their bare names."""
+        return self._account is not None
 
     def located(self, name: str, summary: Mapping[str, Any] | None, client: Any) -> dict[str, str]:
         """How calls name a stream that the application has named by ``account:stream:epoch``.
@@ -93,11 +99,14 @@ class Directory:
 
         Args:
             name: as the application has named it.
-            summary: of the stream that the bare name means to the caller; None: there is none, or it may not be asked.
+            summary: of the stream that the bare name means to the caller, until one has told the caller's account.
+                None: there is none, or it may not be asked.
             client: that asks, which knows its region.
         """
         account, stream, _ = name.split(":")
-        if summary is not None and summary["StreamARN"].split(":")[4] == account:
+        if summary is not None:
+            self._account = summary["StreamARN"].split(":")[4]
+        if account == self._account:
             self._calls[name] = {"StreamName": stream}
         else:
             meta = client.meta

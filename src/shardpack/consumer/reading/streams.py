@@ -99,8 +99,9 @@ class ManyStreams:
 
     def _locate(self, name: str) -> dict[str, str]:
         summary = None
-        with allowing_for_others():
-            summary = describe_stream(self._client, argument_of(name))
+        if not self._directory.knows_account:
+            with allowing_for_others():
+                summary = describe_stream(self._client, argument_of(name))
         return self._directory.located(name, summary, self._client)
 
     def describe_stream_summary(self, **arguments: Any) -> dict[str, Any]:
@@ -140,8 +141,9 @@ class AsyncManyStreams:
 
     async def _locate(self, name: str) -> dict[str, str]:
         summary = None
-        with allowing_for_others():
-            summary = await describe_stream_async(self._client, argument_of(name))
+        if not self._directory.knows_account:
+            with allowing_for_others():
+                summary = await describe_stream_async(self._client, argument_of(name))
         return self._directory.located(name, summary, self._client)
 
     async def describe_stream_summary(self, **arguments: Any) -> dict[str, Any]:

@@ -22,9 +22,9 @@ def checked(user_records: Iterable[UserRecordLike]) -> list[UserRecord]:
     bulk = backend().bulk
     if bulk is None:
         return [*map(check_user_record, user_records)]
-    # The core makes room for as many as there are said to be, which only these two say for certain.
-    is_certain = type(user_records) is list or type(user_records) is tuple
-    return bulk.checked(user_records if is_certain else chain(user_records))
+    # The core asks how many there are, which runs code of the application for any but these two.
+    is_python_s_own = type(user_records) is list or type(user_records) is tuple
+    return bulk.checked(user_records if is_python_s_own else chain(user_records))
 
 
 def user_record_of(

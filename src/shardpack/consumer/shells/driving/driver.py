@@ -59,10 +59,9 @@ class Driver:
         self._close_by = float("inf")
         self._process_id: int | None = None
         self._starting = threading.Lock()  # taken by threads of the driver only
-        self._is_started = False
+        self._is_started = self.is_stopping = False
         self._broken: BaseException | None = None
         self._lease_calls = ThreadPoolExecutor(_LEASE_THREADS, "shardpack-lease")  # starts no thread yet
-        self.is_stopping = False
         self._ended = Ticket()
         self._waiting_for_end: list[Ticket] = []
 
@@ -219,6 +218,7 @@ class Driver:
                 return
             if self._ended.is_settled:
                 raise self._refusal()
+            self._process_id = os.getpid()  # another thread's try may have failed since `start`
             try:
                 if self._made_in != os.getpid():
                     self._engine, self._made_in = self._make(), os.getpid()
