@@ -315,6 +315,8 @@ def _lost_kinds(lost: Iterable[LostAnswer]) -> defaultdict[bytes, list[str]]:
         if answer.operation == "PutRecords":
             for entry in answer.arguments["Records"]:
                 kinds[_fingerprint(entry["PartitionKey"], base64.b64decode(entry["Data"]))].append(answer.kind)
+    for of_record in kinds.values():
+        of_record.sort(key=lambda kind: kind != "last")  # which is taken from the end: what is certain goes first
     return kinds
 
 
