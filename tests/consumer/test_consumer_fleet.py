@@ -434,6 +434,23 @@ class TestLeading:
         assert self.given(leading, 62.0, leads=60.0, idle=0.0) == {"leads": 6}
         assert self.given(leading, 70.0, leads=60.0, idle=69.0) == {"leads": 3, "idle": 3}
 
+    def test_who_lets_go_of_its_leases_is_given_nothing_until_it_reports_again(self) -> None:
+        """A worker of the KCL that ends leaves its report behind, and would have the fewest leases of all."""
+        leading = self.leading()
+
+        def given(now: float, java: float, owners: tuple[str | None, ...]) -> dict[str, int]:
+            leases = [
+                Candidate(Lease(f"{number}", owner), 0.0, owner is None, False) for number, owner in enumerate(owners)
+            ]
+            reports = [WorkerStats(name, int(START + at)) for name, at in (("leads", now), ("java", java), ("b", now))]
+            return Counter(one.worker for one in leading.round(leases, reports, now).assignments)
+
+        assert given(0.0, 0.0, ("java", "java", "leads", "leads", "b", "b")) == {}
+        assert given(10.0, 0.0, (None, None, "leads", "leads", "b", "b")) == {"b": 1, "leads": 1}
+        assert given(20.0, 0.0, (None, None, "leads", "leads", "b", "b")) == {"b": 1, "leads": 1}
+        assert given(31.0, 31.0, (None, None, "leads", "leads", "b", "b")) == {"java": 2}  # it had not ended
+        assert given(32.0, 31.0, ("java", "java", "leads", "leads", "b", "b")) == {}
+
     def test_who_had_reported_no_more_when_the_leader_began_is_given_nothing_either(self) -> None:
         leading = self.leading()
         assert self.given(leading, 100.0, leads=99.0, gone=30.0, idle=50.0) == {"leads": 3, "idle": 3}

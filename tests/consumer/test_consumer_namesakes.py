@@ -90,8 +90,9 @@ def test_two_that_begin_at_once_come_to_rest(caplog: pytest.LogCaptureFixture) -
     assert any(ERROR in one for one in told(caplog))
 
 
-def test_one_that_is_begun_again_goes_on_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    life = Life()
+@pytest.mark.parametrize("led", [False, True], ids=["taken", "led"])
+def test_one_that_is_begun_again_goes_on_at_once(led: bool, caplog: pytest.LogCaptureFixture) -> None:
+    life = Life(led=led)
     life.go(20, life.worker())  # and is killed
     again = life.worker()
     life.go(1, again)
@@ -157,3 +158,20 @@ def test_nothing_is_told_where_names_are_not_shared_whatever_gets_lost(caplog: p
         )
         assert table.lost > 5
     assert not told(caplog)
+
+
+@pytest.mark.parametrize("led", [False, True], ids=["taken", "led"])
+def test_the_old_one_ends_without_a_trace(led: bool) -> None:
+    """As when a deployment begins a worker before it ends the one with the same name."""
+    life = Life(led=led)
+    first = life.worker()
+    life.go(30, first)
+    second = life.worker()
+    life.go(30, first, second)
+    before = life.repeated
+    first.engine.close()
+    life.go(20, first, second)
+    assert first.engine.is_closed
+    life.go(40, second)
+    assert life.repeated == before
+    assert second.held == {shard(number) for number in range(4)}

@@ -181,9 +181,9 @@ class MixedFleet:
                 unfinished |= {one.number for one in given_to(worker) if one.position > lost.get(one.shard_id, _END)}
         return unfinished
 
-    def lost_by_java(self) -> list[str]:
-        """The shards of leases that workers of the KCL have lost without being asked for them, because they expired."""
-        lost: list[str] = []
+    def expired_by_java(self) -> set[int]:
+        """Those of `repeated_by_java` of whose shards the KCL has lost the leases, without being asked for them."""
+        lost: set[str] = set()
         for worker in (*self.workers.values(), *self._ended):
             asked: set[str] = set()
             for event in list(worker.events) if isinstance(worker, KclApplication) else ():
@@ -192,10 +192,10 @@ class MixedFleet:
                 if event["event"] == "asked":
                     asked.add(event["shard"])
                 elif event["event"] == "lease lost" and event["shard"] not in asked:
-                    lost.append(event["shard"])
+                    lost.add(event["shard"])
                 elif event["event"] == "initialized":
                     asked.discard(event["shard"])
-        return sorted(lost)
+        return self.repeated_by_java() & {one.number for one in self.given() if one.shard_id in lost}
 
 
 def early_children(given: list[Given], parents: dict[str, tuple[str, ...]]) -> list[str]:

@@ -20,6 +20,7 @@ import pytest
 import shardpack as sp
 from shardpack.dedup import Deduplicator, RecordDigest
 from shardpack.packing.route import Route
+from shardpack.wire.flat import Flat
 
 HITS = int(os.environ.get("INTERRUPT_TRIALS", "60"))
 MOST_TRIALS = 50 * HITS  # on a fast machine, the work is often done before the signal comes
@@ -209,21 +210,35 @@ class Interrupt(BaseException):
 
 
 class Interrupting:
-    """A lock after which, once, another thread gets its turn, and then an interrupt comes."""
+    """A lock after which, once, another thread gets its turn, and then an interrupt comes.
 
-    def __init__(self, lock: Any, meanwhile: Callable[[], object]) -> None:
+    Args:
+        lock: what it stands for.
+        meanwhile: the other thread's turn; None: an interrupt comes while it is waited for.
+        error: what the interrupt raises.
+    """
+
+    def __init__(
+        self, lock: Any, meanwhile: Callable[[], object] | None, error: type[BaseException] = Interrupt
+    ) -> None:
         self._lock = lock
-        self._meanwhile: Callable[[], object] | None = meanwhile
+        self._meanwhile = meanwhile
+        self._error = error
+        self._is_over = False
 
     def __enter__(self) -> None:
+        if self._meanwhile is None and not self._is_over:
+            self._is_over = True
+            raise self._error
         self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+        self._is_over = True
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile is not None:
             meanwhile()
-            raise Interrupt
+            raise self._error
 
 
 SOON = 0.00002
@@ -309,13 +324,14 @@ class TestInterrupts:
         assert user_records(packer.flush()) == {b"1": 1}
         assert not builder.add("k", b"2")
 
-    def test_give_back_what_was_on_its_way_out_of_an_iterator_and_no_more(self) -> None:
+    @pytest.mark.parametrize("error", [Interrupt, TimeoutError])  # the handler of an alarm raises what it likes
+    def test_give_back_what_was_on_its_way_out_of_an_iterator_and_no_more(self, error: type[BaseException]) -> None:
         """Though another thread has gone on."""
         records = [("k", b"%d" % number + bytes(20)) for number in range(400)]
         packing: Any = sp.pack(records, limits=sp.Limits(2000))
         taken = [next(packing)]
-        packing._lock = Interrupting(packing._lock, lambda: taken.append(next(packing)))
-        with pytest.raises(Interrupt):
+        packing._lock = Interrupting(packing._lock, lambda: taken.append(next(packing)), error)
+        with pytest.raises(error):
             next(packing)
         taken += packing
         assert user_records(taken) == {data: 1 for _, data in records}
@@ -333,6 +349,42 @@ class TestInterrupts:
         gc.collect()
         found = user_records(taken + packer.flush())
         assert found == {data: 1 for _, data in records[: found.total()]}
+
+    def test_of_one_that_waits_for_its_turn_cut_nothing_short(self) -> None:
+        records = [("k", b"%d" % number + bytes(20)) for number in range(400)]
+        packing: Any = sp.pack(records, limits=sp.Limits(2000))
+        taken = [next(packing)]
+        packing._lock = Interrupting(packing._lock, None)
+        with pytest.raises(Interrupt):
+            next(packing)
+        taken += packing
+        assert user_records(taken) == {data: 1 for _, data in records}
+
+    @pytest.mark.parametrize("error", [Interrupt, TimeoutError])
+    @pytest.mark.parametrize("waits", [False, True])
+    def test_take_nothing_from_an_iterator_of_unpack(self, error: type[BaseException], *, waits: bool) -> None:
+        """The pure core's, which an interrupt may break into anywhere."""
+        flat: Any = Flat([range(10), range(10, 20)])
+        taken = [next(flat)]
+        flat._lock = Interrupting(flat._lock, None if waits else lambda: taken.append(next(flat)), error)
+        with pytest.raises(error):
+            next(flat)
+        taken += flat
+        assert sorted(taken) == [*range(20)]
+        assert next(flat, None) is None
+
+    def test_of_what_is_packed_say_that_it_was_cut_short(self) -> None:
+        def records() -> Iterator[tuple[str, bytes]]:
+            yield "k", bytes(1500)
+            yield "k", bytes(1500)
+            raise Interrupt
+
+        packing = sp.pack(records(), limits=sp.Limits(2000))
+        assert next(packing).user_record_count == 1
+        with pytest.raises(Interrupt):
+            next(packing)
+        with pytest.raises(RuntimeError, match="cut short by an interrupt"):
+            next(packing)
 
     def test_leave_an_iterator_that_says_that_it_was_cut_short(self) -> None:
         def records() -> Iterator[object]:

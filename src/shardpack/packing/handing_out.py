@@ -39,20 +39,22 @@ class Packing(Iterator[PackedRecord]):
                     self._advance()
                 found = self._group[self._at]
                 self._at += 1
-        except Exception:
-            raise
         except BaseException:
             if found is not None:
                 self._back.append(found)  # to its place it cannot go: another thread may have gone on
-            else:
-                self._is_cut = True
             raise
         return found
 
     def _advance(self) -> None:
-        for group in self._groups:
-            self._group, self._at = group, 0
-            return
+        try:
+            for group in self._groups:
+                self._group, self._at = group, 0
+                return
+        except Exception:
+            raise
+        except BaseException:
+            self._is_cut = True  # those that come after that are not to be had any more
+            raise
         if self._is_cut:
             raise RuntimeError("the iterator was cut short by an interrupt, and has lost its place; make another")
         raise StopIteration

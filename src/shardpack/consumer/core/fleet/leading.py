@@ -2,8 +2,8 @@
 
 A worker is reckoned with while its reports change, by the leader's clock: clocks of workers are compared only once, to
 tell old reports from new ones when a leader begins. (The KCL compares them always, so that a worker whose clock is a
-minute behind is given nothing.) A worker that lets a lease expire is given no more until it has reported again. (The
-KCL goes on giving leases to a worker that was stopped, for as long as its last report is fresh: its issue 1452.)
+minute behind is given nothing.) A worker that lets a lease expire, or go, is given no more until it has reported again.
+(The KCL goes on giving leases to a worker that was stopped, for as long as its last report is fresh: its issue 1452.)
 """
 
 from __future__ import annotations
@@ -35,13 +35,15 @@ class Leading:
         self._random = random
         self._wall_clock_offset = wall_clock_offset
         self._reports: dict[str, tuple[int | None, float]] = {}  # the last one, and when it was first seen
-        self._suspects: dict[str, int | None] = {}  # who let a lease expire, and its last report then
+        self._suspects: dict[str, int | None] = {}  # who let a lease expire, or go, and its last report then
+        self._holders: dict[str, str] = {}  # of leases, a round ago
         self._rounds = 0
 
     def begin(self) -> None:
         """It has just become the leader; what it knew before is old."""
         self._reports.clear()
         self._suspects.clear()
+        self._holders.clear()
         self._rounds = 0
 
     def round(self, candidates: Sequence[Candidate], workers: Iterable[WorkerStats], now: float) -> Round:
@@ -55,9 +57,11 @@ class Leading:
         workers = list(workers)
         self._observe(workers, now)
         for one in candidates:
-            holder = one.holder
+            # Whose it was a round ago, if it is nobody's: a worker that ends lets its leases go.
+            holder = one.holder or self._holders.get(one.lease.key)
             if one.is_free and holder is not None and holder != self._worker_id and holder not in self._suspects:
                 self._suspects[holder] = self._reports.get(holder, (None, 0.0))[0]
+        self._holders = {one.lease.key: one.holder for one in candidates if one.holder is not None}
         fleet = self._config.fleet
         able = active(workers, self._alive(now))
         if all(worker.worker_id != self._worker_id for worker in able):
