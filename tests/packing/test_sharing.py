@@ -20,6 +20,7 @@ import pytest
 import shardpack as sp
 from shardpack.dedup import Deduplicator, RecordDigest
 from shardpack.packing.route import Route
+from shardpack.wire.flat import Flat
 
 HITS = int(os.environ.get("INTERRUPT_TRIALS", "60"))
 MOST_TRIALS = 50 * HITS  # on a fast machine, the work is often done before the signal comes
@@ -358,6 +359,19 @@ class TestInterrupts:
             next(packing)
         taken += packing
         assert user_records(taken) == {data: 1 for _, data in records}
+
+    @pytest.mark.parametrize("error", [Interrupt, TimeoutError])
+    @pytest.mark.parametrize("waits", [False, True])
+    def test_take_nothing_from_an_iterator_of_unpack(self, error: type[BaseException], *, waits: bool) -> None:
+        """The pure core's, which an interrupt may break into anywhere."""
+        flat: Any = Flat([range(10), range(10, 20)])
+        taken = [next(flat)]
+        flat._lock = Interrupting(flat._lock, None if waits else lambda: taken.append(next(flat)), error)
+        with pytest.raises(error):
+            next(flat)
+        taken += flat
+        assert sorted(taken) == [*range(20)]
+        assert next(flat, None) is None
 
     def test_of_what_is_packed_say_that_it_was_cut_short(self) -> None:
         def records() -> Iterator[tuple[str, bytes]]:

@@ -110,7 +110,7 @@ def _tells_of_old_credentials(error: BaseException) -> bool:
 
 
 def _was_no_answer(error: BaseException) -> bool:
-    """Whether the AWS SDK could not read what came: JSON that is no object, from a proxy, is an AttributeError there."""
+    """Whether the AWS SDK could not read what came: over JSON of a proxy, its own code may stumble."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next

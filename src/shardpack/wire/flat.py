@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _thread import RLock  # `threading` is slow to import, and has the same
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -29,23 +29,26 @@ class Flat(Generic[T]):
         found: list[T] = []
         try:
             with self._lock:
-                found, self._kept = self._kept, found
-                if not found:
-                    for member in self._members:  # no interrupt comes between finding one and naming it
+                # No interrupt comes between finding one and naming it: nothing there is a call.
+                if self._kept:
+                    found = [self._kept[0]]
+                    del self._kept[0]
+                    return found[0]
+                try:
+                    for member in self._members:
                         found = [member]
-                        break
-                    else:
-                        self._end()
-        except Exception:
+                        return member
+                except Exception:
+                    raise
+                except BaseException as error:
+                    self._error = error.with_traceback(None)
+                    raise
+                self._end()
+        except BaseException:
+            self._kept.extend(found)
             raise
-        except BaseException as error:
-            self._kept = found
-            if not found:
-                self._error = error.with_traceback(None)
-            raise
-        return found[0]
 
-    def _end(self) -> None:
+    def _end(self) -> NoReturn:
         if self._error is None:
             raise StopIteration
         raise RuntimeError("the iterator was cut short by an interrupt, and has lost its place; make another") from (
