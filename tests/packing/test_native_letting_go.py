@@ -72,6 +72,26 @@ def test_a_column_that_changes_is_an_error_and_no_more(end: int) -> None:
     assert [len(record.data) for record in sp.unpack(packed)] == [6, SIZE, SIZE]
 
 
+@pytest.mark.parametrize("end", [0, SIZE, 2 * SIZE - 1, 2 * SIZE + 1, 3 * SIZE])
+def test_a_column_that_has_changed_when_it_is_let_go_is_an_error_too(end: int) -> None:
+    ends = array("q", [0, SIZE, 2 * SIZE])
+    rows = native.rows((memoryview(KEYS), KEY_ENDS), (memoryview(bytes(20 * SIZE)), memoryview(ends).cast("B")))
+    packer = sp.Packer()
+    packer.add("k", b"before")
+    assert packer._simple is not None
+    assert rows.fill(0, packer._simple) == 2
+    open_builder = packer._open[None].builder
+    assert open_builder is not None
+    ends[2] = end
+    rows.let_go([open_builder])
+    ends[2] = 2 * SIZE
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="a column has changed"):
+            open_builder.build()
+        assert rows.fill(0, packer._simple) == 2  # what comes behind does not mend it
+        rows.let_go([open_builder])
+
+
 @pytest.mark.parametrize("ends", [[0, 750 << 20], [740 << 20, 741 << 20]], ids=["large", "far"])
 def test_columns_that_offsets_of_32_bits_might_not_lead_to_are_refused(ends: list[int]) -> None:
     with mmap.mmap(-1, 760 << 20) as memory:  # of which nothing is ever touched

@@ -236,7 +236,8 @@ impl<L: Lender> Builder<L> {
         let (lender, lent) = (std::mem::take(&mut self.lender), std::mem::take(&mut self.lent));
         let Some(first) = lent.first().map(|record| record.at as usize) else { return GivenBack(lender, lent) };
         let behind = self.copied.split_off(first);
-        self.copied.reserve(self.lent_bytes + behind.len());
+        let expected = first + self.lent_bytes + behind.len();
+        self.copied.reserve(expected - first);
         let explicit_hash_key = self.pinned.then_some(0);
         let mut done = 0;
         for record in &lent {
@@ -248,7 +249,8 @@ impl<L: Lender> Builder<L> {
             self.copied.extend_from_slice(data);
         }
         self.copied.extend_from_slice(&behind[done..]);
-        self.lent_bytes = 0;
+        // Where what is lent has another size than it had, the aggregate never has the size that it says to have; see `finish`.
+        self.lent_bytes = usize::from(self.copied.len() != expected);
         GivenBack(lender, lent)
     }
 }
