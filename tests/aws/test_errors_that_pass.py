@@ -19,7 +19,10 @@ from shardpack.consumer.start import Start
 from shardpack.ranges.core.options import Connection
 from shardpack.ranges.shells.clients import Caller
 
+boto3 = pytest.importorskip("boto3")
+config = pytest.importorskip("botocore.config")
 exceptions = pytest.importorskip("botocore.exceptions")
+from botocore.awsrequest import AWSResponse
 from botocore.credentials import RefreshableCredentials
 
 MISTAKES = [
@@ -111,3 +114,28 @@ def test_what_the_service_and_the_network_cause_is_waited_out(error: Exception) 
 def test_old_credentials_are_of_the_sdk_though_their_error_is_python_s_own() -> None:
     assert is_of_call(old_credentials())
     assert not is_of_call(RuntimeError("the credentials of the application"))
+
+
+def an_answer(status: int, body: bytes) -> Any:
+    answer = AWSResponse("https://kinesis", status, {}, None)
+    answer._content = body  # what it would have read
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [*((status, body) for status in (200, 503) for body in (b"null", b'"busy"', b"[]", b"7")), (503, b"<html>")],
+)
+def test_what_another_answers_in_the_place_of_kinesis_is_waited_out(status: int, body: bytes) -> None:
+    """Such as a proxy. Over JSON that is no object, botocore's parser stumbles with errors of Python's own."""
+    once = config.Config(retries={"total_max_attempts": 1})
+    client = boto3.client("kinesis", "us-east-1", aws_access_key_id="a", aws_secret_access_key="s", config=once)
+    answers = iter([an_answer(status, body), an_answer(200, b'{"Shards": []}'), an_answer(status, body)])
+    client.meta.events.register("before-send", lambda **_: next(answers))
+    waits: list[float] = []
+    answer = Caller(Connection("s"), client, sleep=waits.append)("list_shards", StreamName="s")
+    assert (answer["Shards"], len(waits)) == ([], 1)
+
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - whichever it is
+        client.list_shards(StreamName="s")
+    assert may_pass(raised.value, error_of(raised.value)[0])

@@ -57,6 +57,7 @@ REMEDIES = {
 
 _SDK = frozenset({"boto3", "botocore", "urllib3"})  # the last one's errors come through while an answer is read
 _OLD_CREDENTIALS = "refreshed credentials are still expired"  # botocore's `RefreshableCredentials`, in a RuntimeError
+_READ_ANSWERS = frozenset({"botocore.parsers", "botocore.endpoint"})
 _NO_THREAD = "can't start new thread"  # Python's, while the system has none left
 
 # Of what Python itself raises: connections and files, answers that are cut off or garbled, and a lack of memory.
@@ -80,7 +81,7 @@ def is_mistake(error: BaseException) -> bool:
     For what runs for months, and must not end over a passing error of a library that `is_of_call` does not know.
     """
     is_of_python = type(error).__module__ == "builtins" and not isinstance(error, _MAY_PASS)
-    return is_of_python and not _tells_of_old_credentials(error) and not _lacks_thread(error)
+    return is_of_python and not (_tells_of_old_credentials(error) or _lacks_thread(error) or _was_no_answer(error))
 
 
 def may_pass(error: BaseException, code: str) -> bool:
@@ -100,12 +101,20 @@ def error_of(error: BaseException) -> tuple[str, str]:
 def is_of_sdk(error: BaseException) -> bool:
     """Whether the AWS SDK raised it: its errors have no class in common."""
     is_its_own = any(kind.__module__.partition(".")[0] in _SDK for kind in type(error).__mro__)
-    return is_its_own or _tells_of_old_credentials(error)
+    return is_its_own or _tells_of_old_credentials(error) or _was_no_answer(error)
 
 
 def _tells_of_old_credentials(error: BaseException) -> bool:
     """Whether a provider of credentials has handed out expired ones, which passes when it has new ones."""
     return isinstance(error, RuntimeError) and _OLD_CREDENTIALS in str(error)
+
+
+def _was_no_answer(error: BaseException) -> bool:
+    """Whether the AWS SDK could not read what came: over JSON of a proxy, its own code may stumble."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and traceback.tb_frame.f_globals.get("__name__") in _READ_ANSWERS
 
 
 def _lacks_thread(error: BaseException) -> bool:
