@@ -17,6 +17,7 @@ import pytest
 import servers
 import warm_python
 from relay import relay
+from signals import ended_by
 
 import shardpack as sp
 
@@ -139,8 +140,7 @@ def test_ctrl_c_is_no_traceback(command: str) -> None:
         for _ in range(20):  # more than a pipe holds: it reads, so it has loaded
             process.stdin.write(json.dumps({"Data": "eA=="}).encode().ljust(8191) + b"\n")
         process.stdin.flush()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
+        assert ended_by(process, signal.SIGINT) == 130
         assert process.stderr.read() == b""
         process.stdin.close()
 

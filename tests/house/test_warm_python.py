@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import warm_python
+from signals import ended_by
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="without fork, all processes begin cold")
 
@@ -58,15 +58,6 @@ def test_from_a_shell_too(name: str) -> None:
     done = subprocess.run(command, input=b"abc", capture_output=True, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == cold(*command[-4:], stdin=b"abc")
-
-
-def ended_by(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
-    """How it ends when it is sent a signal, again and again: Python heeds one late that comes just before it reads."""
-    for _ in range(60):
-        process.send_signal(number)
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(1)
-    return process.wait(1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
