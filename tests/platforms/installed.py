@@ -29,6 +29,8 @@ EMULATED = (
     "tests/wire/test_native.py",
     "tests/wire/test_kpl_vectors.py",
     "tests/unpacking/test_kcl_vectors.py",
+    # A process of its own would need the emulator, too.
+    "-k=not can_be_forced and not little_more_memory",
 )
 
 
