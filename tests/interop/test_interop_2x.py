@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,6 @@ from mixed_fleet import RECORDS, MixedFleet, Putting, many_connections, only_at_
 
 SHARDS = 6
 VERSION = "CLIENT_VERSION_"
-
-
-@pytest.fixture
-def kinesis() -> Iterator[str]:
-    with servers.kinesalite() as url:
-        yield url
-
-
-@pytest.fixture
-def dynamodb() -> Iterator[str]:
-    with servers.dynalite() as url:
-        yield url
 
 
 class Migration:

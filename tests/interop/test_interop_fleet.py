@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,6 @@ from mixed_fleet import IS_SHORT, RECORDS, MixedFleet, Putting, many_connections
 from shardpack.leases.fleet.states import Tables
 
 SHARDS = 12
-
-
-@pytest.fixture(scope="module")
-def kinesis() -> Iterator[str]:
-    with servers.kinesalite() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def dynamodb() -> Iterator[str]:
-    with servers.dynalite() as url:
-        yield url
 
 
 @pytest.mark.parametrize("leads", ["java", "python"])

@@ -29,12 +29,6 @@ def kinesis() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def dynamodb() -> Iterator[str]:
-    with servers.dynalite() as url:
-        yield url
-
-
 class Watch:
     """Looks at the leases again and again.
 

@@ -31,12 +31,6 @@ def kinesis() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def dynamodb() -> Iterator[str]:
-    with servers.dynalite() as url:
-        yield url
-
-
 def numbers(application: KclApplication) -> Counter[int]:
     """How often the KCL has delivered each user record, by the number that its data begins with."""
     found = (base64.b64decode(event["data"]) for event in application.of_kind("record"))

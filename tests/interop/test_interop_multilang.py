@@ -82,12 +82,6 @@ def kinesis() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def dynamodb() -> Iterator[str]:
-    with servers.dynalite() as url:
-        yield url
-
-
 @pytest.fixture
 def http2(kinesis: str) -> Iterator[str]:
     """The Kinesis server by HTTP/2, which the daemon insists on."""

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import servers
 from java_programs import versions
 from mixed_fleet import RECORDS, MixedFleet, Putting, many_connections, only_at_length
 
 STREAMS = "clicks", "orders"
-
-
-@pytest.fixture
-def kinesis() -> Iterator[str]:
-    with servers.kinesalite() as url:
-        yield url
-
-
-@pytest.fixture
-def dynamodb() -> Iterator[str]:
-    with servers.dynalite() as url:
-        yield url
 
 
 def identifier(client: Any, stream: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 import shardpack as sp
+from shardpack.wire.core import Builder, Rows
 
 native = pytest.importorskip("shardpack.wire.native_core", reason="the native core is not built")
 if sp.native == "pure":
@@ -52,16 +53,26 @@ def test_what_is_let_go_may_ask_the_builder_that_had_it() -> None:
     assert [len(record.data) for record in sp.unpack(packed)] == [0, SIZE, SIZE]
 
 
-@pytest.mark.parametrize("end", [0, SIZE, 2 * SIZE - 1, 2 * SIZE + 1, 3 * SIZE, 10 * SIZE, -1, 2**62])
-def test_a_column_that_changes_is_an_error_and_no_more(end: int) -> None:
+def lent() -> tuple[array[int], Rows, sp.Packer, Builder]:
+    """The ends of two records in columns, which a packer has after one of its own, and that packer's open builder."""
     ends = array("q", [0, SIZE, 2 * SIZE])
     rows = native.rows((memoryview(KEYS), KEY_ENDS), (memoryview(bytes(20 * SIZE)), memoryview(ends).cast("B")))
     packer = sp.Packer()
     packer.add("k", b"before")
-    assert packer._simple is not None
-    assert rows.fill(0, packer._simple) == 2
+    fill_again(rows, packer)
     open_builder = packer._open[None].builder
     assert open_builder is not None
+    return ends, rows, packer, open_builder
+
+
+def fill_again(rows: Rows, packer: sp.Packer) -> None:
+    assert packer._simple is not None
+    assert rows.fill(0, packer._simple) == 2
+
+
+@pytest.mark.parametrize("end", [0, SIZE, 2 * SIZE - 1, 2 * SIZE + 1, 3 * SIZE, 10 * SIZE, -1, 2**62])
+def test_a_column_that_changes_is_an_error_and_no_more(end: int) -> None:
+    ends, _, packer, open_builder = lent()
 
     ends[2] = end
     with pytest.raises(RuntimeError, match="a column has changed"):
@@ -74,21 +85,14 @@ def test_a_column_that_changes_is_an_error_and_no_more(end: int) -> None:
 
 @pytest.mark.parametrize("end", [0, SIZE, 2 * SIZE - 1, 2 * SIZE + 1, 3 * SIZE])
 def test_a_column_that_has_changed_when_it_is_let_go_is_an_error_too(end: int) -> None:
-    ends = array("q", [0, SIZE, 2 * SIZE])
-    rows = native.rows((memoryview(KEYS), KEY_ENDS), (memoryview(bytes(20 * SIZE)), memoryview(ends).cast("B")))
-    packer = sp.Packer()
-    packer.add("k", b"before")
-    assert packer._simple is not None
-    assert rows.fill(0, packer._simple) == 2
-    open_builder = packer._open[None].builder
-    assert open_builder is not None
+    ends, rows, packer, open_builder = lent()
     ends[2] = end
     rows.let_go([open_builder])
     ends[2] = 2 * SIZE
     for _ in range(2):
         with pytest.raises(RuntimeError, match="a column has changed"):
             open_builder.build()
-        assert rows.fill(0, packer._simple) == 2  # what comes behind does not mend it
+        fill_again(rows, packer)  # what comes behind does not mend it
         rows.let_go([open_builder])
 
 
